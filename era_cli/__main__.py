@@ -1,0 +1,5 @@
+"""`python -m era_cli` is `era`."""
+
+from era_cli.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""The Typer app: the commands, and the one place where errors become a sentence and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from era_cli import __version__, options
+from era_cli.commands import fit
+from era_cli.errors import EraError, Interrupted
+
+
+class EraGroup(TyperGroup):
+    """Runs a command inside the error boundary."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Invokes the command; an EraError or a signal ends it with one line on stderr and its exit code."""
+        _stop_on_signals()
+        try:
+            return super().invoke(ctx)
+        except (EraError, Interrupted) as error:
+            if options.debug_asked(ctx):
+                raise
+            message = f"Error: {error}" if isinstance(error, EraError) else _stopped(error)
+            print(message, file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+
+
+def _stop_on_signals() -> None:
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+
+
+def _stopped(error: Interrupted) -> str:
+    return f"Stopped by {signal.Signals(error.signum).name}."
+
+
+app = typer.Typer(
+    cls=EraGroup,
+    name="era",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("fit")(fit.fit)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"era {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def era(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Train a small residual network on CIFAR-10 or on your own image folder, and see where and why it is wrong."""
+
+
+def main() -> None:
+    """The entry point `era`."""
+    app()

@@ -1,0 +1,297 @@
+"""Results as text on a terminal, in a pipe or in a log file. Rendering never raises into the work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from era_cli.listener import Advance, Listener
+from era_cli.recipe import Recipe
+from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow
+
+WIDE = 84  # columns from which on an epoch's row shows everything
+MOST_CLASSES = 20  # shown one by one; beyond, their range is
+
+
+class SteadyConsole(Console):
+    """A Rich console that falls silent when its reader goes away, instead of ending the program."""
+
+    def __init__(self, stream: TextIO, **options: Any) -> None:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # an ASCII locale must not stop a training run
+        super().__init__(file=stream, highlight=False, markup=False, emoji=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        """The reader closed the pipe (`| head`): the rest goes nowhere."""
+        self.quiet = True
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.file.fileno())
+            os.close(nowhere)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints, unless the stream has gone bad."""
+        try:
+            super().print(*objects, **options)
+            self.file.flush()
+        except BrokenPipeError:
+            self.on_broken_pipe()
+        except OSError:  # a full disk behind the log, a terminal that was closed
+            self.quiet = True
+
+
+def record_console(*, to_stderr: bool = False) -> SteadyConsole:
+    """The console of what should last: stdout, or stderr where stdout belongs to a JSON document."""
+    return SteadyConsole(sys.stderr if to_stderr else sys.stdout)
+
+
+class FitProgress(Listener):
+    """Shows training: a header, a live bar on a terminal, and a row per epoch that stays.
+
+    Args:
+        record: where lasting lines go; None for nowhere (`--quiet`).
+    """
+
+    def __init__(self, record: SteadyConsole | None) -> None:
+        self._record = record
+        self._live = SteadyConsole(sys.stderr)
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._plan: FitPlan | None = None
+        self._epochs = 0
+        self._batch_size = 0
+        self._started = 0.0
+        self._steps_before = 0
+        self._steps_done = 0
+
+    def show_plan(self, plan: FitPlan, recipe: Recipe, *, every_layer: bool) -> None:
+        """Prints the header, the class counts and the network."""
+        self._plan, self._epochs, self._batch_size = plan, recipe.epochs, recipe.batch_size
+        self._steps_before = self._steps_done = plan.steps_done
+        self._started = time.monotonic()
+        if self._record is None:
+            return
+        self._record.print(_header(plan, recipe))
+        self._record.print(_class_table(plan))
+        self._record.print(_layer_table(plan, plan.leaf_layers if every_layer else plan.layers))
+        self._record.print(_epoch_heading(self._record.width))
+
+    def note(self, text: str) -> None:
+        """Prints one sentence on stderr."""
+        self._live.print(Text(f"Note: {text}", style="yellow"), soft_wrap=True)
+
+    @contextlib.contextmanager
+    def work(self, what: str, total: int | None, unit: str = "images") -> Iterator[Advance]:
+        """Shows a bar on a terminal, two lines elsewhere."""
+        if self._record is None:
+            yield lambda done: None
+            return
+        if not self._live.is_terminal:
+            amount = "" if total is None else f" {total:,} {unit}"
+            self._live.print(Text(f"{what}{amount}"), soft_wrap=True)
+            yield lambda done: None
+            return
+        with _bar(self._live, _Rate(unit)) as progress:
+            task = progress.add_task(what, total=total)
+            yield lambda done: progress.update(task, advance=done)
+
+    def epoch_started(self, epoch: int, steps_done: int) -> None:
+        """Begins a bar on a terminal."""
+        if self._record is None or not self._live.is_terminal or self._plan is None:
+            return
+        self._progress = _bar(self._live, _Rate("images", self._batch_size), _TimeLeft(self))
+        self._task = self._progress.add_task(
+            f"epoch {epoch}/{self._epochs}", total=self._plan.steps_per_epoch, completed=steps_done
+        )
+        self._progress.start()
+
+    def step_done(self) -> None:
+        """Moves the bar."""
+        self._steps_done += 1
+        if self._progress is not None:
+            self._progress.update(self._task, advance=1)
+
+    def validating(self) -> None:
+        """Says so on the bar."""
+        if self._progress is not None:
+            self._progress.update(self._task, description="validating")
+
+    def epoch_ended(self, row: EpochRow, best: bool) -> None:
+        """Replaces the bar by the epoch's row."""
+        self.stop()
+        if self._record is not None:
+            self._record.print(_epoch_line(row, self._epochs, best, self._record.width), soft_wrap=True)
+
+    def stop(self) -> None:
+        """Takes the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the end of training at the pace so far, or None before the first step."""
+        done = self._steps_done - self._steps_before
+        if not done or self._plan is None:
+            return None
+        left = self._plan.steps_per_epoch * self._epochs - self._steps_done
+        return (time.monotonic() - self._started) / done * left
+
+    def show_result(self, result: FitResult, files: list[Path]) -> None:
+        """Prints the final panel and the path of every file written."""
+        console = self._record or record_console()
+        console.print(_result_panel(result, console))
+        for file in files:
+            console.print(Text(str(file)), soft_wrap=True)
+
+
+class _Rate(ProgressColumn):
+    """Units a second since the bar began, whatever a step of the bar is worth."""
+
+    def __init__(self, unit: str, worth: int = 1) -> None:
+        super().__init__()
+        self._unit = unit
+        self._worth = worth
+
+    def render(self, task: Task) -> Text:
+        if not task.speed:
+            return Text("")
+        rate = task.speed * self._worth
+        return Text(f"{rate / 1e6:.1f} MB/s" if self._unit == "bytes" else f"{rate:,.0f} {self._unit}/s")
+
+
+class _TimeLeft(ProgressColumn):
+    """Time to the end of the whole run."""
+
+    def __init__(self, fit: FitProgress) -> None:
+        super().__init__()
+        self._fit = fit
+
+    def render(self, task: Task) -> Text:
+        left = self._fit.seconds_left
+        return Text("" if left is None else f"{duration(left)} left", style="cyan")
+
+
+def _bar(console: Console, *columns: ProgressColumn) -> Progress:
+    # stdout is the record's own: Rich must not catch it and send it to stderr.
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        refresh_per_second=4,
+    )
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, 2:03 or 0:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def printable(name: str) -> Text:
+    """A name from outside, its control characters made harmless."""
+    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name))
+
+
+def _header(plan: FitPlan, recipe: Recipe) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    counts = " / ".join(f"{int(count.sum()):,} {name}" for name, count in plan.class_counts.items())
+    table.add_row("run", printable(str(plan.run)))
+    side = plan.image_size
+    table.add_row("data", printable(f"{plan.source}: {counts}, {len(plan.classes)} classes, {side}x{side} px"))
+    table.add_row("network", f"CustomResNet, {plan.parameters:,} parameters")
+    table.add_row("device", printable(f"{plan.device}, {_arithmetic(plan.precision)}"))
+    table.add_row(
+        "recipe",
+        f"{recipe.name}: {recipe.optimizer}, one-cycle to {recipe.max_lr:g},"
+        f" {recipe.epochs} epochs of {plan.steps_per_epoch} steps of {recipe.batch_size}, seed {recipe.seed}",
+    )
+    if plan.steps_done:
+        epoch, step = divmod(plan.steps_done, plan.steps_per_epoch)
+        table.add_row("resumed", f"after {epoch} epochs" + (f" and {step} steps" if step else ""))
+    return table
+
+
+def _arithmetic(precision: str) -> str:
+    return {"32": "fp32", "16": "fp16"}.get(precision, precision)
+
+
+def _class_table(plan: FitPlan) -> Table:
+    table = Table(box=SIMPLE_HEAD, title="Images per class", title_justify="left", title_style="bold")
+    table.add_column("class", overflow="ellipsis", max_width=30, no_wrap=True)
+    for name in plan.class_counts:
+        table.add_column(name, justify="right")
+    counts = list(plan.class_counts.values())
+    if len(plan.classes) <= MOST_CLASSES:
+        for place, name in enumerate(plan.classes):
+            table.add_row(printable(name), *(f"{int(count[place]):,}" for count in counts))
+    else:
+        table.add_row("fewest", *(f"{int(count.min()):,}" for count in counts))
+        table.add_row("most", *(f"{int(count.max()):,}" for count in counts))
+    table.add_section()
+    table.add_row("all", *(f"{int(count.sum()):,}" for count in counts), style="bold")
+    return table
+
+
+def _layer_table(plan: FitPlan, layers: tuple[LayerRow, ...]) -> Table:
+    table = Table(box=SIMPLE_HEAD, title="Network, for one image", title_justify="left", title_style="bold")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("output", no_wrap=True)
+    table.add_column("kernel", no_wrap=True)
+    table.add_column("parameters", justify="right")
+    table.add_column("multiply-adds", justify="right")
+    for layer in layers:
+        shape = "x".join(map(str, layer.output_shape))
+        table.add_row(layer.name, shape, layer.kernel, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
+    table.add_section()
+    table.add_row("all", "", "", f"{plan.parameters:,}", f"{plan.multiply_adds:,}", style="bold")
+    return table
+
+
+def _epoch_heading(width: int) -> Text:
+    wide = f"{'lr':>9}{'images/s':>10}" if width >= WIDE else ""
+    return Text(f"{'epoch':>9}{'train loss':>12}{'acc':>8}{'val loss':>10}{'acc':>8}{wide}{'time':>8}", style="bold")
+
+
+def _epoch_line(row: EpochRow, epochs: int, best: bool, width: int) -> Text:
+    number = f"{row.epoch}/{epochs}"
+    val_loss = "-" if row.val_loss is None else f"{row.val_loss:.4f}"
+    val_acc = "-" if row.val_acc is None else f"{row.val_acc:.2%}"
+    wide = f"{row.lr:>9.2g}{row.images_per_second:>10,.0f}" if width >= WIDE else ""
+    line = f"{number:>9}{row.train_loss:>12.4f}{row.train_acc:>8.2%}{val_loss:>10}{val_acc:>8}{wide}"
+    line += f"{duration(row.seconds):>8}"
+    return Text(line + " best" * (best and row.val_acc is not None), style="green" if best else "")
+
+
+def _result_panel(result: FitResult, console: Console) -> Any:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    if result.best_val_acc is None:
+        table.add_row("best epoch", f"{result.best_epoch}, the last: nothing was held out for validation")
+    else:
+        table.add_row("best validation", f"{result.best_val_acc:.2%} at epoch {result.best_epoch}")
+    counted = f"{result.test_correct:,} of {result.test_count:,}"
+    table.add_row("test accuracy", f"{result.test_acc:.2%} ({counted}), loss {result.test_loss:.4f}")
+    table.add_row("wall time", duration(result.seconds))
+    return Panel(table, title="Result", title_align="left", expand=False) if console.is_terminal else table

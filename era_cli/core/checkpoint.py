@@ -1,0 +1,130 @@
+"""Checkpoints of a run: written whole, verified, and loaded as tensors and plain values only.
+
+`last.ckpt` is the newest state, `previous.ckpt` the one before it, should the newest be damaged,
+`best.ckpt` the state after the best epoch so far. All three are full training states. Loads no
+lightning.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from era_cli.core.model import CustomResNet
+from era_cli.errors import EraError
+from era_cli.files import atomic_link, atomic_write
+from era_cli.recipe import Recipe
+
+LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"
+BEST = "best.ckpt"
+
+_NETWORK = "network."  # prefix of the network's tensors in a Classifier's state
+
+
+def write(state: Mapping[str, Any], path: Path) -> None:
+    """Writes a training state to `path`, whole or not at all.
+
+    It is put together in memory first: torch's own writer hides why a disk refused it.
+
+    Raises:
+        EraError: the disk refused it; what was there is as before.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    try:
+        with atomic_write(path) as file:
+            file.write(buffer.getbuffer())
+    except OSError as error:
+        raise EraError(
+            f"the checkpoint {path} cannot be written ({error.strerror or error}): make room or mend the"
+            " permissions, then continue with --resume"
+        ) from error
+
+
+def keep_previous(folder: Path) -> None:
+    """Keeps the newest state under its second name before it is replaced."""
+    if (folder / LAST).exists():
+        atomic_link(folder / LAST, folder / PREVIOUS)
+
+
+def link(folder: Path, source: str, target: str) -> None:
+    """Gives `source` the second name `target`, whole or not at all."""
+    atomic_link(folder / source, folder / target)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The training state at `path`, on the CPU.
+
+    Raises:
+        EraError: it is absent, damaged, or holds anything but tensors and plain values.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (bad := archive.testzip()) is not None:  # torch.load does not check the sums
+                raise zipfile.BadZipFile(f"{bad} fails its checksum")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise EraError(f"there is no checkpoint {path}") from None
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
+        raise EraError(f"the checkpoint {path} is damaged ({error})") from error
+    except pickle.UnpicklingError as error:
+        raise EraError(
+            f"the checkpoint {path} holds more than tensors and numbers, so it is not era's: it was not loaded"
+        ) from error
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise EraError(f"the checkpoint {path} is not era's: it has no state_dict")
+    return state
+
+
+def newest(folder: Path) -> tuple[Path, str | None]:
+    """The newest sound training state in `folder`, and a sentence if it is not the one written last.
+
+    Raises:
+        EraError: there is none, or none is sound.
+    """
+    candidates = [path for path in (folder / LAST, folder / PREVIOUS) if path.exists()]
+    if not candidates:
+        raise EraError(f"{folder} holds no checkpoint yet: start the run again with era fit")
+    faults = []
+    for path in candidates:
+        try:
+            read(path)
+        except EraError as error:
+            faults.append(str(error))
+        else:
+            return path, f"{faults[0]}; going on from the one before it, {path.name}." if faults else None
+    raise EraError("; ".join(faults) + ": no state is left to go on from; start a new run")
+
+
+def load_network(document: Mapping[str, Any], path: Path) -> CustomResNet:
+    """The network of the run described by `document` (run.json), with the weights at `path`, ready to judge.
+
+    Raises:
+        EraError: the checkpoint is damaged or of another network.
+    """
+    network = new_network(Recipe.from_dict(document["recipe"]), len(document["data"]["classes"]))
+    tensors = {
+        name.removeprefix(_NETWORK): tensor
+        for name, tensor in read(path)["state_dict"].items()
+        if name.startswith(_NETWORK)
+    }
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise EraError(
+            f"the checkpoint {path} does not fit the network of run.json: they are of different runs"
+        ) from error
+    return network.eval()
+
+
+def new_network(recipe: Recipe, classes: int) -> CustomResNet:
+    """The recipe's network, freshly drawn from torch's global generator, in channels_last."""
+    network = CustomResNet(classes, dropout=recipe.dropout, logit_scale=recipe.logit_scale)
+    return network.to(memory_format=torch.channels_last)

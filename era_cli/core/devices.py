@@ -1,0 +1,76 @@
+"""Which processor to train on, and in which arithmetic."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from era_cli.errors import UsageError
+
+LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """The chosen processor; `precision` is one of `32`, `bf16` and `16`."""
+
+    accelerator: str
+    name: str
+    precision: str
+
+    @property
+    def torch_device(self) -> torch.device:
+        """Where the network runs outside of Lightning's Trainer."""
+        return torch.device("cuda", 0) if self.accelerator == "cuda" else torch.device("cpu")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For run.json."""
+        threads = torch.get_num_threads()
+        return {
+            "accelerator": self.accelerator,
+            "name": self.name,
+            "precision": self.precision,
+            "threads": threads,
+        }
+
+
+def choose(gpus: str, precision: str) -> Device:
+    """The device for `--gpus` (auto, 0, 1) and `--precision` (auto, 32, bf16, 16).
+
+    Raises:
+        UsageError: the GPU is not there, or the processor lacks the arithmetic.
+    """
+    if gpus not in ("auto", "0", "1"):
+        if gpus.isdecimal():
+            raise UsageError(f"--gpus {gpus} asks for several GPUs, and era trains on one at most as yet: use --gpus 1")
+        raise UsageError(f"--gpus is {gpus!r}, but must be auto, 0 or 1")
+    there = torch.cuda.is_available()
+    if gpus == "1" and not there:
+        raise UsageError("--gpus 1 asks for a GPU, and torch sees none here: use --gpus 0 for the CPU")
+    on_gpu = there and gpus != "0"
+    bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
+    if precision == "auto":
+        precision = "bf16" if bf16 else "32"
+    if precision == "16" and not on_gpu:
+        raise UsageError("--precision 16 needs a GPU: use bf16 or 32 on the CPU")
+    if on_gpu:
+        return Device(accelerator="cuda", name=torch.cuda.get_device_name(0), precision=precision)
+    return Device(accelerator="cpu", name=_cpu_name(), precision=precision)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 itself (AVX-512-BF16 or AMX); emulated it is slower than fp32."""
+    capabilities = _cpu_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _cpu_capabilities() -> dict[str, Any]:
+    ask = getattr(torch.cpu, "get_capabilities", None)  # absent before torch 2.12
+    return ask() if ask is not None else {}
+
+
+def _cpu_name() -> str:
+    return str(_cpu_capabilities().get("cpu_name") or platform.processor() or platform.machine())

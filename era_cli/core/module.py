@@ -1,0 +1,103 @@
+"""The LightningModule: one forward pass and one loss, for training and validation alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import OneCycleLR
+
+from era_cli.core.augment import Augmentation
+from era_cli.core.normalize import Normalization
+from era_cli.core.seeds import Stream, derived_seed, generator
+from era_cli.recipe import Recipe
+
+FEWEST_STEPS = 3  # of a one-cycle: the first rate, the peak, the last rate
+
+
+class Classifier(L.LightningModule):
+    """Trains a network on uint8 batches by a recipe.
+
+    `val_loss_sum` (float64), `val_correct` and `val_count` hold the sums of the last validation.
+    """
+
+    val_loss_sum: Tensor
+    val_correct: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        augmentation: Augmentation,
+        normalization: Normalization,
+        total_steps: int,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._recipe = recipe
+        self._augmentation = augmentation
+        self._normalization = normalization
+        self._total_steps = total_steps
+        self.val_count = 0
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """The smoothed loss of one augmented batch, and how many of it were classified rightly."""
+        images, labels = batch
+        step = self.trainer.global_step
+        if self._recipe.dropout:  # nn.Dropout knows only the global generator
+            torch.manual_seed(derived_seed(self._recipe.seed, Stream.DROPOUT, step))
+        augmented = self._augmentation(images, generator(self._recipe.seed, Stream.AUGMENTATION, step))
+        logits = self._logits(augmented)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
+        return {"loss": loss, "correct": _correct(logits, labels)}
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts the sums anew."""
+        self.val_loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.val_correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.val_count = 0
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Adds one batch, not augmented, to the sums; the loss is plain cross-entropy."""
+        images, labels = batch
+        logits = self._logits(images)
+        self.val_loss_sum += F.cross_entropy(logits, labels, reduction="sum").double()
+        self.val_correct += _correct(logits, labels)
+        self.val_count += len(labels)
+
+    def configure_optimizers(self) -> Any:
+        """The recipe's optimizer, with a one-cycle rate (Smith and Topin 2017, arXiv:1708.07120) over all steps."""
+        recipe = self._recipe
+        norm_and_bias = [parameter for parameter in self.parameters() if parameter.ndim <= 1]
+        weights = [parameter for parameter in self.parameters() if parameter.ndim > 1]
+        groups = [
+            {"params": weights, "weight_decay": recipe.weight_decay},
+            {"params": norm_and_bias, "weight_decay": recipe.weight_decay * recipe.decay_norm_and_bias},
+        ]
+        optimizer: torch.optim.Optimizer
+        if recipe.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
+        else:
+            optimizer = torch.optim.Adam(groups, lr=recipe.max_lr, betas=(recipe.momentum, 0.999))
+        schedule = OneCycleLR(
+            optimizer,
+            max_lr=recipe.max_lr,
+            total_steps=self._total_steps,
+            # The peak cannot come before the second step: OneCycleLR would divide by zero.
+            pct_start=max(recipe.warmup, 2 / self._total_steps),
+            anneal_strategy=recipe.anneal,  # type: ignore[arg-type]
+            cycle_momentum=False,
+            div_factor=recipe.div_factor,
+            final_div_factor=recipe.final_div_factor,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _logits(self, images: Tensor) -> Tensor:
+        return self.network(self._normalization(images)).float()
+
+
+def _correct(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.argmax(dim=1) == labels).sum()

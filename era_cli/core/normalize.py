@@ -1,0 +1,24 @@
+"""From uint8 pixels to what the network reads; every command goes through here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and standard deviation of each channel over the training images, in 0..1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W) -> float32 (N, 3, H, W), channels_last, zero mean, unit deviation."""
+        scale = 1 / (255 * torch.tensor(self.std))
+        shift = -torch.tensor(self.mean) / torch.tensor(self.std)
+        scale, shift = (value.view(1, 3, 1, 1).to(images.device) for value in (scale, shift))
+        pixels = images.to(torch.float32, memory_format=torch.channels_last)
+        return pixels * scale + shift

@@ -1,0 +1,232 @@
+"""The Lightning callback that keeps a run folder true while training goes on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.plugins import CheckpointIO
+
+from era_cli import history
+from era_cli.core import checkpoint
+from era_cli.core.module import Classifier
+from era_cli.core.signals import HeldSignals
+from era_cli.core.step_record import StepRecord
+from era_cli.errors import EraError, Interrupted
+from era_cli.listener import Listener
+from era_cli.results import EpochRow
+from era_cli.runs import Run
+
+SAVE_EVERY = 300.0  # seconds within an epoch: the most work that a crash may cost
+_CHECK_EVERY = 50  # steps between two looks for NaN on a GPU, where a look waits for the device
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's way to the disk, by `checkpoint`'s rules: whole files, plain tensors.
+
+    Lightning's own stages files in another folder and moves them unsynced (PL#21253).
+    """
+
+    def save_checkpoint(self, checkpoint_state: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes the state to `path`, whole or not at all."""
+        checkpoint.write(checkpoint_state, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Reads the state, never more than tensors and plain values, whatever Lightning asks for."""
+        return checkpoint.read(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Removes the file."""
+        Path(path).unlink(missing_ok=True)
+
+
+class RunWriter(L.Callback):
+    """Writes metrics.csv, steps.csv and the checkpoints, tells the listener, and stops on a signal.
+
+    A row is written before the checkpoint that counts on it, so that what a crash leaves can always
+    be cut back to the checkpoint.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        listener: Listener,
+        steps_per_epoch: int,
+        batch_size: int,
+        *,
+        save_every: float = SAVE_EVERY,
+    ) -> None:
+        self._run = run
+        self._listener = listener
+        self._steps_per_epoch = steps_per_epoch
+        self._batch_size = batch_size
+        self._save_every = save_every
+        self._signals = HeldSignals()
+        self._record: StepRecord | None = None
+        self._restored: dict[str, Any] = {}
+        self._written = 0  # steps of this epoch that stand in steps.csv
+        self._seconds = 0.0  # spent on this epoch before the run was resumed
+        self._train_seconds = 0.0
+        self._epoch_clock: float | None = None
+        self._train_clock = 0.0
+        self._step_clock = 0.0
+        self._saved_at = 0.0
+        self._rate = 0.0
+        self._told = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """The part of the epoch in progress, for a checkpoint within it; empty between epochs."""
+        if self._record is None or not len(self._record):
+            return {}
+        now = time.monotonic()
+        assert self._epoch_clock is not None
+        return {
+            "steps": self._record.state_dict(),
+            "seconds": self._seconds + now - self._epoch_clock,
+            "train_seconds": self._train_seconds + now - self._train_clock,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the part of an epoch until its device is known."""
+        self._restored = state_dict
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes over the signals, after Lightning took them."""
+        self._begin_epoch(pl_module.device)
+        if self._restored:
+            assert self._record is not None
+            self._record.load_state_dict(self._restored["steps"])
+            self._written = len(self._record)
+            self._seconds = self._restored["seconds"]
+            self._train_seconds = self._restored["train_seconds"]
+        self._saved_at = time.monotonic()
+        self._signals.hold()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Gives the signals back after training."""
+        self._signals.release()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Gives the signals back when training is broken off."""
+        self._signals.release()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Notes the rate that this step will use."""
+        assert self._record is not None
+        if self._epoch_clock is None:
+            self._epoch_clock = self._train_clock = time.monotonic()
+            self._listener.epoch_started(trainer.current_epoch + 1, len(self._record))
+        self._step_clock = time.monotonic()
+        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keeps the step; within the epoch, saves when time has come or a signal has."""
+        assert self._record is not None
+        self._record.add(outputs["loss"], outputs["correct"], self._rate)
+        if pl_module.device.type == "cpu" or len(self._record) % _CHECK_EVERY == 0:
+            self._refuse_nan_loss(trainer)
+        self._listener.step_done()
+        if self._record.full:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize(pl_module.device)  # once an epoch, for an honest clock
+            self._train_seconds += time.monotonic() - self._train_clock
+            self._listener.validating()
+            return
+        now = time.monotonic()
+        # One more step like this one must not push the gap between two saves over the bound.
+        due = now + (now - self._step_clock) - self._saved_at >= self._save_every
+        if due or self._signals.received is not None:
+            self._write_steps(trainer, pl_module)
+            self._save(trainer, best=False)
+        self._stop_if_asked()
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Says that a signal has been heard: the epoch is finished first, since it cannot be saved before."""
+        if self._signals.received is not None and not self._told:
+            self._told = True
+            self._listener.note("Stopping as soon as this epoch is validated and saved; once more stops at once.")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the epoch's rows, then its checkpoint."""
+        assert isinstance(pl_module, Classifier)
+        assert self._record is not None
+        assert self._epoch_clock is not None
+        self._write_steps(trainer, pl_module)
+        row = EpochRow(
+            epoch=trainer.current_epoch + 1,
+            train_loss=self._record.loss,
+            train_acc=self._record.accuracy,
+            val_loss=float(pl_module.val_loss_sum) / pl_module.val_count if pl_module.val_count else None,
+            val_acc=int(pl_module.val_correct) / pl_module.val_count if pl_module.val_count else None,
+            lr=self._rate,
+            seconds=self._seconds + time.monotonic() - self._epoch_clock,
+            images_per_second=len(self._record) * self._batch_size / self._train_seconds,
+        )
+        self._begin_epoch(pl_module.device)
+        history.append(self._run.metrics_file, [row])
+        best = history.best(self._run.epochs()) == row
+        self._save(trainer, best=best)
+        self._listener.epoch_ended(row, best)
+        self._stop_if_asked()
+
+    def _begin_epoch(self, device: torch.device) -> None:
+        self._record = StepRecord(self._steps_per_epoch, self._batch_size, device)
+        self._written = 0
+        self._seconds = self._train_seconds = 0.0
+        self._epoch_clock = None
+
+    def _write_steps(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Brings steps.csv up to now; what is no number gets neither there nor into a checkpoint."""
+        assert self._record is not None
+        self._refuse_nan_loss(trainer)
+        if not all(bool(tensor.isfinite().all()) for tensor in module.state_dict().values()):
+            self._diverged(trainer, f"a weight was no number after step {trainer.global_step}")
+        first_step = trainer.global_step - len(self._record) + 1
+        history.append(self._run.steps_file, self._record.rows(first_step, self._written))
+        self._written = len(self._record)
+
+    def _save(self, trainer: L.Trainer, *, best: bool) -> None:
+        """`best` goes first: a crash in between leaves it ahead of `last`, which then catches up to it."""
+        folder = self._run.checkpoints
+        try:
+            checkpoint.keep_previous(folder)
+            trainer.save_checkpoint(folder / (checkpoint.BEST if best else checkpoint.LAST), weights_only=False)
+            if best:
+                checkpoint.link(folder, checkpoint.BEST, checkpoint.LAST)
+        except OSError as error:
+            raise EraError(
+                f"a checkpoint cannot be kept in {folder} ({error.strerror}): make room, then --resume"
+            ) from error
+        self._saved_at = time.monotonic()
+
+    def _refuse_nan_loss(self, trainer: L.Trainer) -> None:
+        assert self._record is not None
+        if (place := self._record.first_not_finite()) is not None:
+            step = trainer.global_step - len(self._record) + place + 1
+            self._diverged(trainer, f"the loss was no number at step {step}")
+
+    def _diverged(self, trainer: L.Trainer, what: str) -> None:
+        kept = (self._run.checkpoints / checkpoint.LAST).exists()
+        raise EraError(
+            f"training diverged: {what} (epoch {trainer.current_epoch + 1}); lower --max-lr."
+            + (f" The last sound state is kept in {self._run.checkpoints}" if kept else "")
+        )
+
+    def _stop_if_asked(self) -> None:
+        if self._signals.received is not None:
+            raise Interrupted(self._signals.received)

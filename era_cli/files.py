@@ -1,0 +1,92 @@
+"""Files that are complete or absent: written beside their target, synced, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+TEMPORARY_SUFFIX = ".partial"
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a temporary file in the folder of `path`; on success it becomes `path`.
+
+    A reader sees the old content or the new, never a part, even after a power cut: the file is
+    synced before the rename and the folder after it.
+
+    Raises:
+        OSError: the file could not be written; `path` is then as it was.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; results are as readable as the umask lets any new file be.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 `text` to `path`, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def atomic_write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes `document` as indented JSON; NaN and infinity are refused, since JSON has neither."""
+    atomic_write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def atomic_link(source: Path, target: Path) -> None:
+    """Makes `target` a second name of `source`'s content, whole or not at all."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.hardlink_to(source)
+    except OSError:  # a file system without hard links: copy
+        with atomic_write(target) as file, source.open("rb") as original:
+            while block := original.read(1 << 20):
+                file.write(block)
+        return
+    temporary.replace(target)
+    # Renaming one hard link onto another of the same file does nothing: the temporary name stays.
+    temporary.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Removes what a killed writer left in `folder`. Only for a folder that the caller has locked."""
+    for orphan in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        orphan.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable, where the system can."""
+    if os.name == "nt":  # Windows cannot open a folder
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems refuse it
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,94 @@
+"""metrics.csv and steps.csv: append, read, and cut back to a checkpoint. Loads no torch."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from era_cli.errors import EraError
+from era_cli.files import atomic_write_text
+from era_cli.results import EpochRow, StepRow
+
+Row = TypeVar("Row", EpochRow, StepRow)
+
+
+def append(path: Path, rows: Sequence[EpochRow] | Sequence[StepRow]) -> None:
+    """Adds `rows` to the file, and the header where it is new; on return they are on the disk.
+
+    Raises:
+        OSError: the rows could not be written.
+    """
+    if not rows:
+        return
+    with path.open("a", encoding="utf-8", newline="") as file:
+        if file.tell() == 0:
+            file.write(",".join(_columns(type(rows[0]))) + "\n")
+        file.write(_lines(rows))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path, row_type: type[Row]) -> list[Row]:
+    """The sound rows of the file, in order; none where it is absent.
+
+    A last line without its newline was torn by a crash, and is left out.
+
+    Raises:
+        EraError: a line in the middle is not a row.
+    """
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    text = text[: text.rfind("\n") + 1]
+    reader = csv.DictReader(io.StringIO(text))
+    try:
+        return [_parse(cells, row_type) for cells in reader]
+    except (KeyError, TypeError, ValueError) as error:
+        raise EraError(f"line {reader.line_num} of {path} is damaged: restore the file from a copy") from error
+
+
+def rewrite(path: Path, rows: list[EpochRow] | list[StepRow]) -> None:
+    """Replaces the file by `rows`, whole or not at all; no rows, no file."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    atomic_write_text(path, ",".join(_columns(type(rows[0]))) + "\n" + _lines(rows))
+
+
+def best(rows: Iterable[EpochRow]) -> EpochRow:
+    """The row of the highest validation accuracy, the lower loss deciding; without validation the last.
+
+    Raises:
+        ValueError: there is no row.
+    """
+    rows = list(rows)
+    validated = [row for row in rows if row.val_acc is not None and row.val_loss is not None]
+    if not validated:
+        if not rows:
+            raise ValueError("no epoch")
+        return rows[-1]
+    return max(validated, key=lambda row: (row.val_acc, -(row.val_loss or 0.0), -row.epoch))
+
+
+def _columns(row_type: type[Any]) -> list[str]:
+    return [spec.name for spec in dataclasses.fields(row_type)]
+
+
+def _lines(rows: Iterable[EpochRow] | Iterable[StepRow]) -> str:
+    # repr keeps every digit, so that a figure read back is the figure computed.
+    return "".join(
+        ",".join("" if value is None else repr(value) for value in dataclasses.astuple(row)) + "\n" for row in rows
+    )
+
+
+def _parse(cells: dict[str, str], row_type: type[Row]) -> Row:
+    values: dict[str, Any] = {}
+    for spec in dataclasses.fields(row_type):
+        cell = cells[spec.name]
+        values[spec.name] = int(cell) if spec.type == "int" else float(cell) if cell or spec.type == "float" else None
+    return row_type(**values)

@@ -1,0 +1,94 @@
+"""Options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from era_cli import recipe as recipes
+
+TRAINING_PANEL = "Training"
+DATA_PANEL = "Data"
+OUTPUT_PANEL = "Output"
+
+_DEFAULT = recipes.default()
+_DEBUG_KEY = "era_cli.debug"
+
+
+def recipe_option(name: str, panel: str = TRAINING_PANEL) -> Any:
+    """The option of one recipe field: help and limits come from the field, the shown default from `default`."""
+    spec = recipes.Recipe.__dataclass_fields__[name]
+    value = getattr(_DEFAULT, name)
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    choices = spec.metadata.get("choices")
+    return typer.Option(
+        recipes.flag(name),
+        help=spec.metadata["help"] + ("" if value is None else default_text(shown)),
+        show_default=False,
+        metavar="|".join(choices) if choices else None,
+        rich_help_panel=panel,
+    )
+
+
+def default_text(shown: str) -> str:
+    """How help names the default of an option whose own default is None, in Rich's markup."""
+    return f" [dim]\\[default: {shown}][/dim]"
+
+
+def _set_debug(context: typer.Context, value: bool) -> bool:
+    context.meta[_DEBUG_KEY] = value or context.meta.get(_DEBUG_KEY, False)
+    return value
+
+
+def debug_asked(context: typer.Context) -> bool:
+    """Whether `--debug` was given to any command of this call."""
+    return bool(context.meta.get(_DEBUG_KEY, False))
+
+
+DATA_OPTION = typer.Option(
+    "--data",
+    help="cifar10, digits (embedded, needs no network), or a folder of class folders." + default_text("cifar10"),
+    show_default=False,
+    metavar="cifar10|digits|PATH",
+    rich_help_panel=DATA_PANEL,
+)
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="ERA_DATA_DIR",
+        help="Where CIFAR-10 lies or is downloaded to; by default the user's cache folder.",
+        show_default=False,
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+RunsDir = Annotated[
+    Path,
+    typer.Option("--runs-dir", help="The folder that holds the run folders.", rich_help_panel=OUTPUT_PANEL),
+]
+Gpus = Annotated[
+    str,
+    typer.Option(
+        "--gpus",
+        help="auto takes a GPU where there is one; 0 is the CPU.",
+        metavar="auto|0|1",
+        rich_help_panel=TRAINING_PANEL,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result alone.", rich_help_panel=OUTPUT_PANEL)]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.", rich_help_panel=OUTPUT_PANEL),
+]
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        help="Show the traceback of an error.",
+        callback=_set_debug,
+        is_eager=True,
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]

@@ -1,0 +1,41 @@
+"""A grid of images, each under its title."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from era_cli.reports import style
+from era_cli.results import Images, Samples
+
+CELL = 1.15  # inches a side
+TITLE = 0.26  # inches above each image
+HEADER = 0.5  # inches above the grid
+GAP = 0.08  # inches between images
+
+
+def image_grid(images: Images, titles: Sequence[str], header: str, *, columns: int = 8) -> Figure:
+    """Draws images (N, H, W, 3) uint8 at their own colours, their pixels not smeared, `columns` in a row."""
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    width, height = columns * (CELL + GAP) + GAP, rows * (CELL + TITLE + GAP) + HEADER
+    with style.look():
+        figure = Figure(figsize=(width, height))
+        figure.suptitle(header, x=GAP / width, y=1 - 0.14 / height, ha="left", va="top", fontsize=11, fontweight="bold")
+        for place, (image, title) in enumerate(zip(images, titles, strict=True)):
+            row, column = divmod(place, columns)
+            left = GAP + column * (CELL + GAP)
+            bottom = height - HEADER - (row + 1) * (CELL + TITLE + GAP) + GAP
+            axes = figure.add_axes((left / width, bottom / height, CELL / width, CELL / height))
+            axes.imshow(image, interpolation="nearest")
+            axes.set_title(style.label(title), fontsize=9, pad=3)
+            axes.set_axis_off()
+    return figure
+
+
+def training_samples(samples: Samples) -> Figure:
+    """What the network sees while it trains: augmented images and their labels."""
+    titles = [samples.classes[label] for label in samples.labels]
+    return image_grid(samples.images, titles, "Training images as the network sees them, augmented")

@@ -1,0 +1,46 @@
+"""One look over all figures: how a figure is made and how it is written."""
+
+from __future__ import annotations
+
+import contextlib
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from era_cli.files import atomic_write
+
+DPI = 150
+INK = "#222222"
+LONGEST_TITLE = 18  # characters that fit over one image of a grid
+
+_LOOK: Any = {  # matplotlib's stubs want literal keys
+    "font.size": 10.0,
+    "text.color": INK,
+    "axes.titlecolor": INK,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "text.parse_math": False,  # a class named $x$ is a name, not a formula
+}
+
+
+@contextlib.contextmanager
+def look() -> Iterator[None]:
+    """The look, for drawing and for writing alike; the rest of the process keeps its own."""
+    with mpl.rc_context(_LOOK):
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure to `path` in the format of its suffix, whole or not at all."""
+    with look(), atomic_write(path) as file:
+        figure.savefig(file, format=path.suffix.removeprefix("."), dpi=DPI)
+
+
+def label(name: str) -> str:
+    """A class name fit for a figure: no control characters, and short enough for its place."""
+    shown = "".join(char if unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for char in name)
+    return shown if len(shown) <= LONGEST_TITLE else shown[: LONGEST_TITLE - 1] + "…"
