@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +12,7 @@ from typer.core import TyperGroup
 from era_cli import __version__, options
 from era_cli.commands import fit
 from era_cli.errors import EraError, Interrupted
+from era_cli.signals import raise_on_signals
 
 
 class EraGroup(TyperGroup):
@@ -21,7 +20,7 @@ class EraGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Invokes the command; an EraError or a signal ends it with one line on stderr and its exit code."""
-        _stop_on_signals()
+        raise_on_signals()
         try:
             return super().invoke(ctx)
         except (EraError, Interrupted) as error:
@@ -30,15 +29,6 @@ class EraGroup(TyperGroup):
             message = f"Error: {error}" if isinstance(error, EraError) else _stopped(error)
             print(message, file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
-
-
-def _stop_on_signals() -> None:
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signum)
-
-    if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGTERM, stop)
 
 
 def _stopped(error: Interrupted) -> str:

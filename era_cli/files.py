@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from era_cli.errors import EraError
 
 TEMPORARY_SUFFIX = ".partial"
 
@@ -21,22 +24,23 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     synced before the rename and the folder after it.
 
     Raises:
-        OSError: the file could not be written; `path` is then as it was.
+        EraError: the file could not be written; `path` is then as it was.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files private; results are as readable as the umask lets any new file be.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with _explained(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp makes files private; results are as readable as the umask lets any new file be.
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
@@ -50,21 +54,37 @@ def atomic_write_json(path: Path, document: dict[str, Any]) -> None:
     atomic_write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def append_text(path: Path, text: str) -> None:
+    """Adds UTF-8 `text` to the file; on return it is on the disk.
+
+    Raises:
+        EraError: the file could not be written.
+    """
+    with _explained(path), path.open("a", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def atomic_link(source: Path, target: Path) -> None:
-    """Makes `target` a second name of `source`'s content, whole or not at all."""
+    """Makes `target` a second name of `source`'s content, whole or not at all.
+
+    Raises:
+        EraError: it could not be made; `target` is then as it was.
+    """
     temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-    temporary.unlink(missing_ok=True)
-    try:
-        temporary.hardlink_to(source)
-    except OSError:  # a file system without hard links: copy
-        with atomic_write(target) as file, source.open("rb") as original:
-            while block := original.read(1 << 20):
-                file.write(block)
-        return
-    temporary.replace(target)
-    # Renaming one hard link onto another of the same file does nothing: the temporary name stays.
-    temporary.unlink(missing_ok=True)
-    sync_folder(target.parent)
+    with _explained(target):
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.hardlink_to(source)
+        except OSError:  # a file system without hard links
+            with atomic_write(target) as file, source.open("rb") as original:
+                shutil.copyfileobj(original, file)
+            return
+        temporary.replace(target)
+        # Renaming one hard link onto another of the same file does nothing: the temporary name stays.
+        temporary.unlink(missing_ok=True)
+        sync_folder(target.parent)
 
 
 def sweep_temporaries(folder: Path) -> None:
@@ -84,6 +104,16 @@ def sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EraError(
+            f"{path} cannot be written ({error.strerror or error}): make room or mend the permissions"
+        ) from error
 
 
 def _umask() -> int:

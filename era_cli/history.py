@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from era_cli.errors import EraError
-from era_cli.files import atomic_write_text
+from era_cli.files import append_text, atomic_write_text
 from era_cli.results import EpochRow, StepRow
 
 Row = TypeVar("Row", EpochRow, StepRow)
@@ -21,16 +20,11 @@ def append(path: Path, rows: Sequence[EpochRow] | Sequence[StepRow]) -> None:
     """Adds `rows` to the file, and the header where it is new; on return they are on the disk.
 
     Raises:
-        OSError: the rows could not be written.
+        EraError: the rows could not be written.
     """
-    if not rows:
-        return
-    with path.open("a", encoding="utf-8", newline="") as file:
-        if file.tell() == 0:
-            file.write(",".join(_columns(type(rows[0]))) + "\n")
-        file.write(_lines(rows))
-        file.flush()
-        os.fsync(file.fileno())
+    if rows:
+        header = "" if path.exists() else _header(type(rows[0]))
+        append_text(path, header + _lines(rows))
 
 
 def read(path: Path, row_type: type[Row]) -> list[Row]:
@@ -57,7 +51,7 @@ def rewrite(path: Path, rows: list[EpochRow] | list[StepRow]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
-    atomic_write_text(path, ",".join(_columns(type(rows[0]))) + "\n" + _lines(rows))
+    atomic_write_text(path, _header(type(rows[0])) + _lines(rows))
 
 
 def best(rows: Iterable[EpochRow]) -> EpochRow:
@@ -75,8 +69,8 @@ def best(rows: Iterable[EpochRow]) -> EpochRow:
     return max(validated, key=lambda row: (row.val_acc, -(row.val_loss or 0.0), -row.epoch))
 
 
-def _columns(row_type: type[Any]) -> list[str]:
-    return [spec.name for spec in dataclasses.fields(row_type)]
+def _header(row_type: type[Any]) -> str:
+    return ",".join(spec.name for spec in dataclasses.fields(row_type)) + "\n"
 
 
 def _lines(rows: Iterable[EpochRow] | Iterable[StepRow]) -> str:

@@ -55,7 +55,7 @@ class Recipe:
     epochs: int = _number(24, Range(1, 10_000), "Passes over the training images.")
     batch_size: int = _number(128, Range(2, 65_536), "Images a step.")
     optimizer: str = _choice("sgd", ("sgd", "adam"), "Optimizer; brings its own peak rate and weight decay.")
-    max_lr: float = _number(0.1, Range(0, 100, open_low=True), "Peak of the one-cycle learning rate.")
+    max_lr: float = _number(0.2, Range(0, 100, open_low=True), "Peak of the one-cycle learning rate.")
     momentum: float = _number(0.9, Range(0, 1, open_high=True), "Momentum of SGD; the first beta of Adam.")
     nesterov: bool = _switch(True, "Nesterov's form of momentum (SGD only).")
     weight_decay: float = _number(5e-4, Range(0, 1), "L2 penalty, added to the gradient.")
@@ -140,7 +140,8 @@ def default() -> Recipe:
 def session12() -> Recipe:
     """The course project's Lightning run (its log: 92.09 % test), with its settings.
 
-    The course never reshuffled the images between epochs; era always does.
+    Its 45,000/5,000 split is what era takes of CIFAR-10 anyway. The course never reshuffled the
+    images between epochs; era always does.
     """
     return Recipe(
         name="session12",
@@ -156,7 +157,6 @@ def session12() -> Recipe:
         logit_scale=1.0,
         crop_mode="zero",
         cutout=0,
-        val_size=5_000,
     )
 
 
@@ -191,7 +191,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 # the other by an order of magnitude.
 OPTIMIZER_FIELDS: dict[str, dict[str, Any]] = {
     "sgd": {name: getattr(default(), name) for name in ("max_lr", "weight_decay", "nesterov")},
-    "adam": {"max_lr": 0.01, "weight_decay": 1e-4, "nesterov": False},
+    "adam": {"max_lr": 0.003, "weight_decay": 1e-4, "nesterov": False},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,9 @@ import typer
 
 from era_cli import options
 from era_cli import recipe as recipes
+from era_cli.errors import Interrupted
 from era_cli.options import recipe_option
+from era_cli.runs import Run
 
 FIELDS = (
     "epochs",
@@ -136,6 +139,10 @@ def fit(
     style.save(image_grid.training_samples(plan.samples), prepared.run.samples_file)
     try:
         result = prepared.train(progress)
+    except Interrupted:
+        progress.stop()
+        progress.note(_how_to_go_on(prepared.run, runs_dir))
+        raise
     finally:
         progress.stop()
     if as_json:
@@ -144,3 +151,10 @@ def fit(
         print(json.dumps({**document, "run": str(prepared.run.path), "files": files}, indent=2, ensure_ascii=False))
     else:
         progress.show_result(result, prepared.run.files())
+
+
+def _how_to_go_on(run: Run, runs_dir: Path) -> str:
+    if not any(run.checkpoints.glob("*.ckpt")):
+        return f"{run.path} was stopped before its first step was saved: start it again."
+    where = "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
+    return f"{run.path} is saved; go on with: era fit --resume {run.name}{where}"

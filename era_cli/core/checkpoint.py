@@ -11,6 +11,7 @@ import io
 import pickle
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ BEST = "best.ckpt"
 _NETWORK = "network."  # prefix of the network's tensors in a Classifier's state
 
 
+@dataclass(frozen=True)
+class Resumable:
+    """A sound training state after `step` steps, and a sentence if it is not the one written last."""
+
+    path: Path
+    step: int
+    note: str | None
+
+
 def write(state: Mapping[str, Any], path: Path) -> None:
     """Writes a training state to `path`, whole or not at all.
 
@@ -38,14 +48,8 @@ def write(state: Mapping[str, Any], path: Path) -> None:
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    try:
-        with atomic_write(path) as file:
-            file.write(buffer.getbuffer())
-    except OSError as error:
-        raise EraError(
-            f"the checkpoint {path} cannot be written ({error.strerror or error}): make room or mend the"
-            " permissions, then continue with --resume"
-        ) from error
+    with atomic_write(path) as file:
+        file.write(buffer.getbuffer())
 
 
 def keep_previous(folder: Path) -> None:
@@ -83,8 +87,8 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
-def newest(folder: Path) -> tuple[Path, str | None]:
-    """The newest sound training state in `folder`, and a sentence if it is not the one written last.
+def newest(folder: Path) -> Resumable:
+    """The newest sound training state in `folder`.
 
     Raises:
         EraError: there is none, or none is sound.
@@ -95,11 +99,13 @@ def newest(folder: Path) -> tuple[Path, str | None]:
     faults = []
     for path in candidates:
         try:
-            read(path)
+            step = int(read(path)["global_step"])
         except EraError as error:
             faults.append(str(error))
         else:
-            return path, f"{faults[0]}; going on from the one before it, {path.name}." if faults else None
+            return Resumable(
+                path, step, f"{faults[0]}; going on from {path.name}, the one before it." if faults else None
+            )
     raise EraError("; ".join(faults) + ": no state is left to go on from; start a new run")
 
 

@@ -119,7 +119,7 @@ def resume(run: Run, request: Request, listener: Listener) -> Fit:
             " since a one-cycle rate is planned to its end"
         )
     with run.lock():  # finds a live trainer before the data are loaded
-        path, note = checkpoint.newest(run.checkpoints)
+        found = checkpoint.newest(run.checkpoints)
     device = devices.choose(request.gpus, document["device"]["precision"])
     dataset = _load(request, source, recipe, listener)
     if dataset.content_hash != document["data"]["content_hash"]:
@@ -136,14 +136,14 @@ def resume(run: Run, request: Request, listener: Listener) -> Fit:
         val_indices=val,
         normalization=Normalization(tuple(document["data"]["mean"]), tuple(document["data"]["std"])),
         device=device,
-        resume_from=path,
-        notes=(*_notes(dataset), *((note,) if note else ())),
+        resume_from=found,
+        notes=(*_notes(dataset), *((found.note,) if found.note else ())),
     )
 
 
 def _refuse_changes(run: Run, recipe: Recipe, source: str, request: Request) -> None:
     changes = [
-        (flag(field), value, getattr(recipe, field))
+        ("--recipe" if field == "name" else flag(field), value, getattr(recipe, field))
         for field, value in request.given.items()
         if value != getattr(recipe, field)
     ]

@@ -13,12 +13,12 @@ from lightning.fabric.plugins import CheckpointIO
 from era_cli import history
 from era_cli.core import checkpoint
 from era_cli.core.module import Classifier
-from era_cli.core.signals import HeldSignals
 from era_cli.core.step_record import StepRecord
 from era_cli.errors import EraError, Interrupted
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
 from era_cli.runs import Run
+from era_cli.signals import HeldSignals
 
 SAVE_EVERY = 300.0  # seconds within an epoch: the most work that a crash may cost
 _CHECK_EVERY = 50  # steps between two looks for NaN on a GPU, where a look waits for the device
@@ -203,15 +203,10 @@ class RunWriter(L.Callback):
     def _save(self, trainer: L.Trainer, *, best: bool) -> None:
         """`best` goes first: a crash in between leaves it ahead of `last`, which then catches up to it."""
         folder = self._run.checkpoints
-        try:
-            checkpoint.keep_previous(folder)
-            trainer.save_checkpoint(folder / (checkpoint.BEST if best else checkpoint.LAST), weights_only=False)
-            if best:
-                checkpoint.link(folder, checkpoint.BEST, checkpoint.LAST)
-        except OSError as error:
-            raise EraError(
-                f"a checkpoint cannot be kept in {folder} ({error.strerror}): make room, then --resume"
-            ) from error
+        checkpoint.keep_previous(folder)
+        trainer.save_checkpoint(folder / (checkpoint.BEST if best else checkpoint.LAST), weights_only=False)
+        if best:
+            checkpoint.link(folder, checkpoint.BEST, checkpoint.LAST)
         self._saved_at = time.monotonic()
 
     def _refuse_nan_loss(self, trainer: L.Trainer) -> None:

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -48,7 +47,7 @@ class Fit:
     val_indices: Labels
     normalization: Normalization
     device: devices.Device
-    resume_from: Path | None = None
+    resume_from: checkpoint.Resumable | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -65,7 +64,6 @@ class Fit:
         """What is about to happen, for the person to read."""
         network = checkpoint.new_network(self.recipe, len(self.dataset.classes))
         blocks, leaves = layer_rows(network, self.dataset.image_size)
-        steps_done = 0 if self.resume_from is None else int(checkpoint.read(self.resume_from)["global_step"])
         parts = {"train": self.train_indices, "val": self.val_indices, "test": self.dataset.test}
         return FitPlan(
             run=self.run.path,
@@ -81,7 +79,7 @@ class Fit:
             device=self.device.name,
             precision=self.device.precision,
             steps_per_epoch=self.steps_per_epoch,
-            steps_done=steps_done,
+            steps_done=0 if self.resume_from is None else self.resume_from.step,
             samples=self._samples(),
             notes=self.notes,
         )
@@ -118,7 +116,7 @@ class Fit:
 
     def _train_network(self, listener: Listener) -> None:
         if self.resume_from is not None:
-            self._cut_back(int(checkpoint.read(self.resume_from)["global_step"]))
+            self._cut_back(self.resume_from.step)
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
         module = Classifier(
             checkpoint.new_network(self.recipe, len(self.dataset.classes)),
@@ -150,7 +148,12 @@ class Fit:
                 plugins=[AtomicCheckpointIO(), LightningEnvironment()],
                 default_root_dir=self.run.path,
             )
-            trainer.fit(module, datamodule=data, ckpt_path=self.resume_from, weights_only=True)
+            trainer.fit(
+                module,
+                datamodule=data,
+                ckpt_path=None if self.resume_from is None else self.resume_from.path,
+                weights_only=True,
+            )
 
     def _cut_back(self, step: int) -> None:
         """Drops the rows that lie past the checkpoint of `step`: they will be written again."""

@@ -1,0 +1,1 @@
+"""Sources of images, all decoded once into arrays of uint8 in memory."""

@@ -1,0 +1,184 @@
+"""CIFAR-10: found, else downloaded; verified before it is read, and read without trusting it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import tarfile
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from filelock import FileLock
+
+from era_cli.core.data.dataset import Dataset, content_hash, resize
+from era_cli.errors import EraError
+from era_cli.files import atomic_write
+from era_cli.listener import Listener
+from era_cli.results import Images, Labels
+
+FOLDER = "cifar-10-batches-py"
+TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
+TEST_FILE = "test_batch"
+META_FILE = "batches.meta"
+SIDE = 32
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """Where the published archive is, its size in bytes, and the MD5 of it and of each file in it."""
+
+    url: str
+    size: int
+    md5: str
+    files: Mapping[str, str]
+
+
+# URL and sums as in torchvision 0.29, torchvision/datasets/cifar.py; a test compares them.
+PUBLISHED = Archive(
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    size=170_498_071,
+    md5="c58f30108f718f92721af3b95e74349a",
+    files={
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+        "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+    },
+)
+
+
+def default_data_dir() -> Path:
+    """Where CIFAR-10 is kept unless --data-dir says otherwise."""
+    return Path(platformdirs.user_cache_dir("era")) / "data"
+
+
+def load(
+    image_size: int,
+    data_dir: Path | None,
+    listener: Listener,
+    *,
+    archive: Archive = PUBLISHED,
+    timeout: float = 30.0,
+) -> Dataset:
+    """50,000 training and 10,000 test images of 10 classes, resized if `image_size` is not 32.
+
+    Args:
+        data_dir: holds `cifar-10-batches-py`, or is that folder itself.
+        timeout: seconds to wait for the server's next answer.
+
+    Raises:
+        EraError: the files are damaged, or absent and cannot be downloaded.
+    """
+    root = data_dir or default_data_dir()
+    folder = root if (root / META_FILE).is_file() else root / FOLDER
+    if missing := _missing(folder, archive):
+        _download(folder, missing, archive, timeout, listener)
+    verified = {name: _verified(folder / name, md5) for name, md5 in archive.files.items()}
+    batches = [_batch(verified[name]) for name in (*TRAIN_FILES, TEST_FILE)]
+    images = resize(np.concatenate([pixels for pixels, _ in batches]), image_size)
+    labels = np.concatenate([labels for _, labels in batches])
+    border = len(labels) - len(batches[-1][1])
+    train, test = np.arange(border), np.arange(border, len(labels))
+    classes = tuple(name.decode() for name in _unpickle(verified[META_FILE])[b"label_names"])
+    return Dataset(
+        name="cifar10",
+        source="cifar10",
+        classes=classes,
+        images=images,
+        labels=labels,
+        train=train,
+        test=test,
+        content_hash=content_hash(classes, images, labels, test),
+    )
+
+
+def _missing(folder: Path, archive: Archive) -> list[str]:
+    return [name for name in archive.files if not (folder / name).is_file()]
+
+
+def _verified(path: Path, md5: str) -> bytes:
+    content = path.read_bytes()
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        raise EraError(f"{path} is damaged (its MD5 is not the published one): delete it, and era fetches it anew")
+    return content
+
+
+def _batch(content: bytes) -> tuple[Images, Labels]:
+    batch = _unpickle(content)
+    return np.asarray(batch[b"data"]).reshape(-1, 3, SIDE, SIDE), np.asarray(batch[b"labels"], np.int64)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Makes NumPy arrays and plain values, nothing else: MD5 alone keeps no attacker out."""
+
+    _allowed = {
+        ("numpy.core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self._allowed[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of images") from None
+
+
+def _unpickle(content: bytes) -> Any:
+    try:
+        return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    except (pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise EraError(f"a CIFAR-10 file is no file of images ({error}): delete it, and era fetches it anew") from error
+
+
+def _download(
+    folder: Path, missing: list[str], archive: Archive, timeout: float, listener: Listener
+) -> None:
+    """Fetches the archive and takes the missing files out of it; a second era waits for the first."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".download.lock"):
+            if not (missing := _missing(folder, archive)):
+                return
+            packed = _fetch(archive, timeout, listener)
+            with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+                for name in missing:
+                    member = tar.extractfile(f"{FOLDER}/{name}")
+                    assert member is not None
+                    with atomic_write(folder / name) as file:
+                        file.write(member.read())
+    except (OSError, KeyError, tarfile.TarError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise EraError(
+            f"CIFAR-10 is not in {folder} and could not be downloaded ({reason}): unpack {archive.url} there"
+            " so that it holds data_batch_1, or try --data digits, which needs no network"
+        ) from error
+
+
+def _fetch(archive: Archive, timeout: float, listener: Listener) -> bytes:
+    if not archive.url.startswith(("https://", "http://127.0.0.1:")):
+        raise OSError("its address is not https")
+    blocks = []
+    with (
+        urllib.request.urlopen(archive.url, timeout=timeout) as response,
+        listener.work("downloading CIFAR-10", archive.size, "bytes") as advance,
+    ):
+        if response.geturl().split(":")[0] != archive.url.split(":")[0]:
+            raise OSError(f"the server sent us on to {response.geturl()}")
+        while block := response.read(_BLOCK):
+            blocks.append(block)
+            advance(len(block))
+    packed = b"".join(blocks)
+    if hashlib.md5(packed, usedforsecurity=False).hexdigest() != archive.md5:
+        raise OSError("what arrived is damaged")
+    return packed

@@ -1,0 +1,87 @@
+"""A source of images, decoded once: arrays of uint8 with labels and class names."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from era_cli.results import Images, Labels
+
+_CHUNK = 4096  # images handled at a time, so that a memory-mapped array is never held whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A source's images, and which of them train and which test.
+
+    images (N, 3, H, W) uint8, labels (N,) int64, `train` and `test` sorted indices into both, and
+    for a folder the file of each image. Splits are indices, never copies, so that images which are
+    memory-mapped stay so. `name` is what a run is called after, `source` what --data said (an
+    absolute path for a folder), `mirrors` whether a mirrored image is still of its class, `skipped`
+    the unreadable files with the reason of each.
+    """
+
+    name: str
+    source: str
+    classes: tuple[str, ...]
+    images: Images
+    labels: Labels
+    train: Labels
+    test: Labels
+    content_hash: str
+    files: tuple[str, ...] | None = None
+    mirrors: bool = True
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images, in pixels."""
+        return int(self.images.shape[-1])
+
+
+def content_hash(classes: tuple[str, ...], images: Images, labels: Labels, test: Labels) -> str:
+    """SHA-256 over class names, labels, test indices and pixels: what a run was trained and judged on."""
+    digest = hashlib.sha256(repr((classes, images.shape)).encode())
+    digest.update(labels.astype(np.int64).tobytes())
+    digest.update(test.astype(np.int64).tobytes())
+    for start in range(0, len(images), _CHUNK):
+        digest.update(images[start : start + _CHUNK].tobytes())
+    return digest.hexdigest()
+
+
+def resize(images: Images, size: int) -> Images:
+    """images (N, 3, H, W) -> (N, 3, size, size), bilinear with anti-aliasing; unchanged if it fits."""
+    if images.shape[-2:] == (size, size):
+        return images
+    resized = np.empty((*images.shape[:2], size, size), np.uint8)
+    for start in range(0, len(images), _CHUNK):
+        chunk = torch.from_numpy(images[start : start + _CHUNK]).float()
+        chunk = F.interpolate(chunk, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        resized[start : start + _CHUNK] = chunk.round().clamp(0, 255).to(torch.uint8).numpy()
+    return resized
+
+
+def mean_and_std(
+    images: Images, indices: Labels
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel over the images at `indices`, in 0..1.
+
+    Exact: pixels are counted by value. A channel of one value gets the deviation 1/255, so that
+    dividing by it stays finite.
+    """
+    counts = np.zeros((3, 256), np.int64)
+    for start in range(0, len(indices), _CHUNK):
+        chunk = images[indices[start : start + _CHUNK]]
+        for channel in range(3):
+            counts[channel] += np.bincount(chunk[:, channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    share = counts / counts.sum(axis=1, keepdims=True)
+    mean = share @ values
+    std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
+    red, green, blue = (float(value) for value in mean)
+    std_red, std_green, std_blue = (max(float(value), 1 / 255) for value in std)
+    return (red, green, blue), (std_red, std_green, std_blue)

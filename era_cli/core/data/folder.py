@@ -1,0 +1,278 @@
+"""A person's own images: a folder of class folders, decoded once and kept in the user's cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import platformdirs
+from PIL import Image, ImageOps
+
+from era_cli.core.data.dataset import Dataset, content_hash
+from era_cli.core.data.splits import held_out_test
+from era_cli.errors import EraError
+from era_cli.files import atomic_write_json
+from era_cli.listener import Listener
+from era_cli.results import Images, Labels
+
+MOST_PIXELS = 89_478_485  # Pillow's own bound, past which it only warns
+CACHE_FORMAT = 1
+_CHUNK = 256  # files decoded before the next are begun: bounds what waits in memory
+_TRAIN, _TEST = "train", "test"
+
+
+@dataclass(frozen=True)
+class _File:
+    """One image file: its path, its path as shown to people, its class."""
+
+    path: Path
+    shown: str
+    label: int
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What was found: the class names, and the files of `train` and, if it was there, `test`."""
+
+    classes: tuple[str, ...]
+    train: list[_File]
+    test: list[_File] | None
+
+
+class _Decoded(NamedTuple):
+    """The readable images (K, 3, H, W), their places (K,) in the list of files, and the unreadable ones."""
+
+    images: Images
+    kept: Labels
+    skipped: tuple[str, ...]
+
+
+def default_cache_dir() -> Path:
+    """Where decoded folders are kept."""
+    return Path(platformdirs.user_cache_dir("era")) / "folders"
+
+
+def load(
+    root: Path, image_size: int, strict: bool, listener: Listener, *, cache_dir: Path | None = None
+) -> Dataset:
+    """The images under `root`, each cropped to the middle square and resized to `image_size`.
+
+    `root` holds one folder per class, a fifth of each class then being held out for testing; or it
+    holds `train` and `test`, each with one folder per class.
+
+    Raises:
+        EraError: fewer than two classes, a class without images, a test class that is not in train,
+            or, if `strict`, an unreadable image.
+    """
+    layout = _explore(root)
+    files = layout.train + (layout.test or [])
+    images, kept, skipped = _decoded(files, layout, image_size, cache_dir or default_cache_dir(), listener)
+    if strict and skipped:
+        raise EraError(
+            f"{len(skipped)} of {len(files)} images cannot be read, first {skipped[0]}:"
+            " mend or remove them, or leave out --strict"
+        )
+    labels = np.array([files[index].label for index in kept], np.int64)
+    if layout.test is None:
+        train, test = held_out_test(labels)
+    else:
+        border = int(np.searchsorted(kept, len(layout.train)))
+        train, test = np.arange(border), np.arange(border, len(kept))
+    for label, name in enumerate(layout.classes):
+        if label not in labels[train]:
+            raise EraError(f"no training image of class {name!r} in {root} can be read: mend or remove that folder")
+    return Dataset(
+        name=root.name or "images",
+        source=str(root),
+        classes=layout.classes,
+        images=images,
+        labels=labels,
+        train=train,
+        test=test,
+        content_hash=content_hash(layout.classes, images, labels, test),
+        files=tuple(files[index].shown for index in kept),
+        skipped=skipped,
+    )
+
+
+def _explore(root: Path) -> _Layout:
+    inside = {path.name: path for path in _folders(root)}
+    if _TRAIN in inside and _folders(inside[_TRAIN]):
+        if _TEST not in inside:
+            hint = "rename val to test (era makes its validation split from train)" if "val" in inside else (
+                "add it, or give the folder that holds the class folders"
+            )
+            raise EraError(f"{root} has a folder train but none called test: {hint}")
+        classes = _classes(inside[_TRAIN])
+        if extra := sorted(set(_classes(inside[_TEST])) - set(classes)):
+            raise EraError(f"{inside[_TEST]} has a class {extra[0]!r} that {inside[_TRAIN]} has not: add or remove it")
+        train = _files(root, inside[_TRAIN], classes)
+        test = _files(root, inside[_TEST], classes)
+        if not test:
+            raise EraError(f"{inside[_TEST]} holds no images: add some, or remove that folder and train's level")
+    else:
+        classes = _classes(root)
+        train, test = _files(root, root, classes), None
+    for label, name in enumerate(classes):
+        if not any(file.label == label for file in train):
+            raise EraError(f"the class folder {name!r} in {root} holds no images: add some, or remove it")
+    return _Layout(tuple(classes), train, test)
+
+
+def _classes(folder: Path) -> list[str]:
+    names = sorted(path.name for path in _folders(folder))
+    if len(names) < 2:
+        found = f"only the class folder {names[0]!r}" if names else "no class folders"
+        raise EraError(f"{folder} holds {found}: put the images of each class in a folder of its own, two at least")
+    return names
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
+
+
+def _files(root: Path, folder: Path, classes: list[str]) -> list[_File]:
+    suffixes = _image_suffixes()
+    found = []
+    for label, name in enumerate(classes):
+        if not (folder / name).is_dir():
+            continue
+        paths = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in suffixes)
+        found += [_File(path, path.relative_to(root).as_posix(), label) for path in paths if path.is_file()]
+    return found
+
+
+def _image_suffixes() -> frozenset[str]:
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+
+
+def _decoded(
+    files: list[_File], layout: _Layout, size: int, cache_dir: Path, listener: Listener
+) -> _Decoded:
+    entry = cache_dir / _fingerprint(files, layout, size)
+    if (cached := _read_cache(entry)) is not None:
+        return cached
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=".building-", dir=cache_dir))
+    except OSError as error:
+        listener.note(f"The decoded images are not kept: {cache_dir} cannot be written ({error.strerror}).")
+        images = np.empty((len(files), 3, size, size), np.uint8)
+        kept, skipped = _decode_into(images, files, size, listener)
+        return _Decoded(images[: len(kept)], kept, skipped)
+    try:
+        images = np.lib.format.open_memmap(
+            building / "images.npy", mode="w+", dtype=np.uint8, shape=(len(files), 3, size, size)
+        )
+        kept, skipped = _decode_into(images, files, size, listener)
+        images.flush()
+        np.save(building / "kept.npy", kept)
+        atomic_write_json(building / "meta.json", {"skipped": skipped})
+        with contextlib.suppress(OSError):  # another era was faster: its entry is as good
+            building.rename(entry)
+        cached = _read_cache(entry)
+        assert cached is not None
+        return cached
+    except OSError as error:
+        raise EraError(
+            f"the decoded images cannot be kept in {cache_dir} ({error.strerror}): make room there"
+        ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _fingerprint(files: list[_File], layout: _Layout, size: int) -> str:
+    """Changes when any file is added, removed, renamed, moved to another class, or written to.
+
+    The change time is in it because it, unlike the modification time, cannot be set back.
+    """
+    digest = hashlib.sha256(repr((CACHE_FORMAT, size, layout.classes, layout.test is None)).encode())
+    for file in files:
+        status = file.path.stat()
+        facts = (file.shown, file.label, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        digest.update(repr(facts).encode(errors="surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+def _read_cache(entry: Path) -> _Decoded | None:
+    try:
+        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+        kept = np.load(entry / "kept.npy")
+        # Copy on write: torch wants writable memory, and the pages stay the system's to drop.
+        images = np.load(entry / "images.npy", mmap_mode="c")
+        return _Decoded(images[: len(kept)], kept, tuple(meta["skipped"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError):  # damaged: build it again
+        shutil.rmtree(entry, ignore_errors=True)
+        return None
+
+
+def _decode_into(
+    images: Images, files: list[_File], size: int, listener: Listener
+) -> tuple[Labels, tuple[str, ...]]:
+    """Fills `images` from the front with every readable file; returns which those were, and the rest by name."""
+    kept: list[int] = []
+    skipped: list[str] = []
+    with warnings.catch_warnings(), listener.work("decoding", len(files)) as advance:
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata; what cannot be read is named
+        for index, (file, outcome) in enumerate(zip(files, _decode_all(files, size), strict=True)):
+            if isinstance(outcome, str):
+                skipped.append(f"{file.shown} ({outcome})")
+            else:
+                images[len(kept)] = outcome.transpose(2, 0, 1)
+                kept.append(index)
+            advance(1)
+    return np.array(kept, np.int64), tuple(skipped)
+
+
+def _decode_all(files: list[_File], size: int) -> Iterator[Images | str]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(files), _CHUNK):
+            yield from pool.map(lambda file: _decode(file.path, size), files[start : start + _CHUNK])
+
+
+def _decode(path: Path, size: int) -> Images | str:
+    """The image as (size, size, 3) uint8, or why it cannot be read."""
+    try:
+        return load_image(path, size)
+    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+        return " ".join(str(error).split()).replace(str(path), path.name) or type(error).__name__
+
+
+def load_image(path: Path, size: int) -> Images:
+    """One image file as (size, size, 3) uint8: upright, on white, its middle square, resized.
+
+    Raises:
+        Exception: the file is no image, is damaged, or has too many pixels.
+    """
+    with Image.open(path) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            raise ValueError(f"{opened.width}x{opened.height} pixels are more than {MOST_PIXELS}")
+        opened.draft("RGB", (2 * size, 2 * size))  # a JPEG decodes at a fraction of its size
+        upright = ImageOps.exif_transpose(opened)
+        square = ImageOps.fit(_to_rgb(upright), (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(square)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):  # 16 or 32 bits of grey: convert() would clip them at 255
+        grey = np.asarray(image, np.float64)
+        brightest = max(65_535.0 if image.mode.startswith("I") else 1.0, float(grey.max()))
+        return Image.fromarray((grey * (255 / brightest)).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        return Image.alpha_composite(white, layered).convert("RGB")
+    return image.convert("RGB")

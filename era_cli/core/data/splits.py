@@ -1,0 +1,68 @@
+"""Which images train and which validate: stratified, and fixed by the seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from era_cli.core.seeds import Stream, derived_seed
+from era_cli.errors import UsageError
+from era_cli.recipe import Recipe
+from era_cli.results import Labels
+
+LARGEST_DEFAULT_VAL = 5_000
+DEFAULT_VAL_SHARE = 0.1
+TEST_SHARE = 0.2  # of a source that comes without a test split
+
+
+def stratified_sample(labels: Labels, size: int, seed: int, stream: Stream) -> Labels:
+    """The sorted indices of `size` images with each class in its share, (size,) int64.
+
+    Each class gets its exact share rounded down; what is left goes to the largest remainders. It is
+    written here, and on NumPy's frozen RandomState, because a run must find the same images again
+    under every later version of the libraries (NEP 19 freezes RandomState, and nothing else).
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = counts * (size / len(labels))
+    takes = np.floor(shares).astype(np.int64)
+    remainders = np.argsort(-(shares - takes), kind="stable")
+    takes[remainders[: size - takes.sum()]] += 1
+    random = np.random.RandomState(derived_seed(seed, stream) % 2**32)
+    picked = [
+        random.permutation(np.flatnonzero(labels == label))[:take]
+        for label, take in zip(classes, takes, strict=True)
+    ]
+    return np.sort(np.concatenate(picked)).astype(np.int64)
+
+
+def held_out_test(labels: Labels) -> tuple[Labels, Labels]:
+    """Indices (train, test) of a source without a test split of its own; the same for every seed."""
+    test = stratified_sample(labels, max(1, round(TEST_SHARE * len(labels))), 0, Stream.TEST_SPLIT)
+    return _rest(len(labels), test), test
+
+
+def train_and_val(labels: Labels, recipe: Recipe) -> tuple[Labels, Labels]:
+    """Indices (train, val) into a source's training split.
+
+    Raises:
+        UsageError: too few images are left to train on.
+    """
+    count = len(labels)
+    val_size = recipe.val_size
+    if val_size is None:
+        val_size = min(LARGEST_DEFAULT_VAL, round(DEFAULT_VAL_SHARE * count))
+    if val_size >= count:
+        raise UsageError(f"--val-size {val_size} leaves nothing of the {count} training images: make it smaller")
+    val = stratified_sample(labels, val_size, recipe.seed, Stream.SPLIT) if val_size else np.empty(0, np.int64)
+    train = _rest(count, val)
+    if recipe.limit_train is not None and recipe.limit_train < len(train):
+        train = train[stratified_sample(labels[train], recipe.limit_train, recipe.seed, Stream.SAMPLE)]
+    if len(train) < recipe.batch_size:
+        raise UsageError(
+            f"{len(train)} training images do not fill a batch of {recipe.batch_size}:"
+            f" use --batch-size {max(2, len(train) // 4)} or more images"
+        )
+    return train, val
+
+
+def _rest(count: int, taken: Labels) -> Labels:
+    return np.setdiff1d(np.arange(count, dtype=np.int64), taken, assume_unique=True)

@@ -1,0 +1,220 @@
+"""`era fit` as its users run it: real processes, pipes and signals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from era_cli.commands.fit import FIELDS
+from era_cli.core import checkpoint
+from era_cli.runs import Run
+
+ERA = [sys.executable, "-m", "era_cli"]
+DIGITS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=32")
+TINY = (*DIGITS, "--limit-train=160", "--epochs=2")
+ENDLESS = (*DIGITS, "--epochs=500")
+ESCAPE = "\x1b"
+
+
+def environment(**changes: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **changes}
+
+
+def era(*arguments: str, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*ERA, *arguments], cwd=cwd, capture_output=True, text=True, env=environment(**changes), timeout=120
+    )
+
+
+def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*ERA, "fit", *ENDLESS, *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+
+
+def wait_for_epoch(child: subprocess.Popen[str], epoch: int) -> None:
+    assert child.stdout is not None
+    for line in child.stdout:
+        if line.strip().startswith(f"{epoch}/"):
+            return
+    raise AssertionError(child.stderr.read() if child.stderr else "")
+
+
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """One plain run off a terminal, in an empty folder."""
+    folder = tmp_path_factory.mktemp("empty")
+    return era("fit", *TINY, cwd=folder, COLUMNS="60"), folder
+
+
+def test_off_a_terminal_there_is_one_plain_line_per_epoch_and_the_result(tour: Any) -> None:
+    done, _ = tour
+    assert done.returncode == 0, done.stderr
+    epochs = [line for line in done.stdout.splitlines() if re.match(r"\s+\d/2\s", line)]
+    assert len(epochs) == 2
+    assert ESCAPE not in done.stdout + done.stderr
+    assert re.search(r"test accuracy\s+\d+\.\d\d% \(\d+ of 359\)", done.stdout)
+    assert "6,573,130" in done.stdout
+
+
+def test_in_60_columns_no_line_but_a_path_is_wider(tour: Any) -> None:
+    done, _ = tour
+    wide = [line for line in done.stdout.splitlines() if len(line.rstrip()) > 60 and not line.startswith("runs/")]
+    assert wide == []
+
+
+def test_every_file_of_the_run_is_named(tour: Any) -> None:
+    done, folder = tour
+    files = {str(path.relative_to(folder)) for path in (folder / "runs").rglob("*") if path.is_file()}
+    visible = {name for name in files if not Path(name).name.startswith(".")}
+    assert visible <= set(done.stdout.split())
+    names = {Path(name).name for name in visible}
+    assert {"run.json", "metrics.csv", "steps.csv", "samples.png", "last.ckpt", "best.ckpt"} <= names
+    assert not [name for name in files if name.endswith(".partial")]
+
+
+def test_json_is_one_document_on_stdout_and_the_rest_on_stderr(tmp_path: Path) -> None:
+    done = era("fit", *TINY, "--json", "--name", "mine", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert document["schema"] == 1
+    assert document["status"] == "finished"
+    assert document["run"] == "runs/mine"
+    assert document["result"]["test_count"] == 359
+    assert all((tmp_path / file).is_file() for file in document["files"])
+    assert "1/2" in done.stderr
+
+
+def test_quiet_prints_the_result_alone(tmp_path: Path) -> None:
+    done = era("fit", *TINY, "--quiet", cwd=tmp_path)
+    assert done.stdout.startswith("best validation")
+    assert "1/2" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_training(tmp_path: Path) -> None:
+    command = f"{' '.join(ERA)} fit {' '.join(TINY)} | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert Run(tmp_path / "runs" / "digits-1").read()["status"] == "finished"
+
+
+def test_an_ascii_terminal_is_no_error(tmp_path: Path) -> None:
+    done = era("fit", *TINY, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_within_an_epoch_saves_and_tells_by_the_exit_code(signum: int, code: int, tmp_path: Path) -> None:
+    with start(tmp_path) as child:
+        wait_for_epoch(child, 1)
+        time.sleep(0.3)
+        child.send_signal(signum)
+        _, errors = child.communicate(timeout=60)
+    run = Run(tmp_path / "runs" / "digits-1")
+    assert child.returncode == code
+    assert "--resume digits-1" in errors
+    assert "Traceback" not in errors
+    assert run.read()["status"] == "interrupted"
+    step = checkpoint.read(run.checkpoints / checkpoint.LAST)["global_step"]
+    assert step == run.steps()[-1].step > 40
+    refused = era("fit", "--resume", "latest", "--epochs", "3", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--epochs 3 differs from the 500" in refused.stderr
+
+
+def test_kill_9_loses_at_most_the_epoch_and_the_run_can_be_resumed(tmp_path: Path) -> None:
+    with start(tmp_path) as child:
+        wait_for_epoch(child, 1)
+        child.kill()
+        child.communicate()
+    run = Run(tmp_path / "runs" / "digits-1")
+    assert run.read()["status"] == "running"
+    with subprocess.Popen(
+        [*ERA, "fit", "--resume", "digits-1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as again:
+        wait_for_epoch(again, 2)
+        busy = era("fit", "--resume", "digits-1", cwd=tmp_path)
+        assert busy.returncode == 1
+        assert "in use" in busy.stderr
+        again.send_signal(signal.SIGINT)
+        again.communicate(timeout=60)
+    rows = run.epochs()
+    assert [row.epoch for row in rows] == list(range(1, len(rows) + 1))
+    assert [row.step for row in run.steps()] == list(range(1, len(run.steps()) + 1))
+
+
+def on_a_terminal(cwd: Path, *arguments: str, **changes: str) -> str:
+    """What a terminal 100 columns wide receives from `era fit`."""
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        [*ERA, "fit", *TINY, *arguments],
+        cwd=cwd,
+        stdout=follower,
+        stderr=follower,
+        env=environment(TERM="xterm-256color", COLUMNS="100", LINES="50", **changes),
+    )
+    os.close(follower)
+    screen = b""
+    with contextlib.suppress(OSError):  # raised when the child closes the terminal
+        while part := os.read(leader, 65536):
+            screen += part
+    os.close(leader)
+    assert child.wait(timeout=60) == 0
+    return screen.decode()
+
+
+def test_on_a_terminal_a_bar_lives_and_goes_and_the_rows_stay(tmp_path: Path) -> None:
+    screen = on_a_terminal(tmp_path, "--epochs=3")
+    assert "epoch 1/3" in screen
+    assert "images/s" in screen
+    assert "left" in screen
+    assert f"{ESCAPE}[?25l" in screen  # the cursor hides while a bar lives
+    assert screen.rindex(f"{ESCAPE}[?25h") > screen.rindex(f"{ESCAPE}[?25l")  # and comes back
+    assert "Result" in screen
+    assert re.search(f"{ESCAPE}\\[[0-9;]*3[0-7]m", screen)
+
+
+def test_no_color_is_honoured(tmp_path: Path) -> None:
+    screen = on_a_terminal(tmp_path, NO_COLOR="1")
+    assert re.findall(f"{ESCAPE}\\[[0-9;]*(?:3[0-7]|4[0-7]|9[0-7])m", screen) == []
+
+
+def test_a_named_recipe_with_one_option_replaced(tmp_path: Path) -> None:
+    done = era("fit", *TINY, "--recipe", "session12", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    recipe = Run(tmp_path / "runs" / "digits-1").read()["recipe"]
+    assert recipe["name"] == "session12"
+    assert (recipe["epochs"], recipe["max_lr"], recipe["nesterov"]) == (2, 0.261, False)
+
+
+def test_every_recipe_option_of_the_command_is_a_field() -> None:
+    from era_cli.recipe import Recipe
+
+    assert set(FIELDS) <= set(Recipe.__dataclass_fields__)

@@ -1,0 +1,92 @@
+"""Fixtures that several tests share: small real runs on the embedded digits, and the real CIFAR-10 where it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from era_cli.core.data.cifar10 import FOLDER, META_FILE, default_data_dir
+from era_cli.listener import Listener
+from era_cli.recipe import Recipe, default, with_options
+
+_REAL_CIFAR10 = Path(os.environ.get("ERA_DATA_DIR") or default_data_dir())
+
+
+@pytest.fixture(scope="session")
+def cifar10_dir() -> Path:
+    """The folder that holds cifar-10-batches-py."""
+    if not (_REAL_CIFAR10 / FOLDER / META_FILE).is_file():
+        pytest.skip(f"CIFAR-10 is not in {_REAL_CIFAR10}: set ERA_DATA_DIR to the folder that holds {FOLDER}")
+    return _REAL_CIFAR10
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps every test out of the person's cache and data."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("ERA_DATA_DIR", raising=False)
+
+
+# Five steps an epoch of the real network on 8 px digits: a second or two a run. Dropout is on, so
+# that a resumed run has every random stream to get right.
+TINY: dict[str, Any] = {
+    "epochs": 3,
+    "batch_size": 32,
+    "limit_train": 160,
+    "image_size": 8,
+    "dropout": 0.1,
+    "precision": "32",
+}
+
+
+@pytest.fixture
+def tiny_recipe() -> Recipe:
+    return with_options(default(), TINY)
+
+
+@pytest.fixture
+def fit_digits(tmp_path: Path) -> Callable[..., Any]:
+    """Prepares a tiny Fit on digits; keyword arguments are recipe fields."""
+
+    def prepare(
+        listener: Listener | None = None, name: str | None = None, source: str = "digits", **fields: Any
+    ) -> Any:
+        from era_cli.core import preparation
+
+        return preparation.prepare(
+            request(tmp_path / "runs", name=name, source=source, **fields), listener or Listener()
+        )
+
+    return prepare
+
+
+def request(runs_dir: Path, *, name: str | None = None, source: str | None = "digits", **fields: Any) -> Any:
+    """What `era fit` asks the core for, with the tiny recipe and `fields` on top."""
+    from era_cli.core import preparation
+
+    given = {**TINY, **fields}
+    return preparation.Request(
+        recipe=with_options(default(), given),
+        given=given,
+        source=source,
+        data_dir=None,
+        strict=False,
+        gpus="0",
+        runs_dir=runs_dir,
+        name=name,
+        command=["era", "fit"],
+    )
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the tiny recipe, trained to its end; tests must not write to it."""
+    from era_cli.core import preparation
+
+    fit = preparation.prepare(request(tmp_path_factory.mktemp("runs")), Listener())
+    fit.train(Listener())
+    return fit.run.path

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from era_cli.core.augment import Augmentation
+from era_cli.core.model import CustomResNet
+from era_cli.core.module import FEWEST_STEPS, Classifier
+from era_cli.core.normalize import Normalization
+from era_cli.recipe import Recipe, default, session10, session12
+
+HALF = (0.5, 0.5, 0.5)
+
+
+def classifier(recipe: Recipe, total_steps: int = 240) -> Classifier:
+    return Classifier(
+        CustomResNet(10, logit_scale=recipe.logit_scale),
+        recipe,
+        Augmentation.of(recipe, 8, HALF),
+        Normalization(HALF, HALF),
+        total_steps,
+    )
+
+
+def rates(recipe: Recipe, total_steps: int) -> list[float]:
+    configured = classifier(recipe, total_steps).configure_optimizers()
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    seen = []
+    for _ in range(total_steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+def test_session12_rises_to_its_peak_at_epoch_five_and_falls_to_a_ten_thousandth() -> None:
+    steps = 24 * 175
+    seen = rates(session12(), steps)
+    peak = max(range(steps), key=seen.__getitem__)
+    assert abs(peak - 5 * 175) <= 1
+    assert seen[peak] == pytest.approx(0.261)
+    assert seen[0] == pytest.approx(0.00261)
+    assert seen[-1] == pytest.approx(0.0000261)
+    middle = (peak + steps - 1) // 2
+    assert seen[middle] == pytest.approx((seen[peak] + seen[-1]) / 2, rel=1e-2)  # a straight line
+
+
+def test_the_momentum_stays() -> None:
+    configured = classifier(session12()).configure_optimizers()
+    configured["optimizer"].step()
+    configured["lr_scheduler"]["scheduler"].step()
+    assert {group["momentum"] for group in configured["optimizer"].param_groups} == {0.9}
+
+
+@pytest.mark.parametrize("steps", [FEWEST_STEPS, 4, 5, 8, 100])
+@pytest.mark.parametrize("warmup", [0.01, 0.2, 0.25, 0.5, 0.99])
+def test_even_the_shortest_run_has_a_finite_rate_at_each_step(steps: int, warmup: float) -> None:
+    seen = rates(replace(default(), warmup=warmup, max_lr=0.1), steps)
+    assert all(0 < rate <= 0.1 + 1e-12 for rate in seen)
+    assert max(seen) > seen[0]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kind", "expected"),
+    [
+        (session12(), torch.optim.SGD, {"momentum": 0.9, "nesterov": False, "weight_decay": 5e-4}),
+        (default(), torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}),
+        (session10(), torch.optim.Adam, {"betas": (0.9, 0.999), "weight_decay": 1e-4}),
+    ],
+)
+def test_the_optimizer_is_the_recipes(
+    recipe: Recipe, kind: type[torch.optim.Optimizer], expected: dict[str, Any]
+) -> None:
+    optimizer = classifier(recipe).configure_optimizers()["optimizer"]
+    assert isinstance(optimizer, kind)
+    weights, norm_and_bias = optimizer.param_groups
+    assert {key: weights[key] for key in expected} == expected
+    assert all(parameter.ndim > 1 for parameter in weights["params"])
+    assert all(parameter.ndim == 1 for parameter in norm_and_bias["params"])
+    assert norm_and_bias["weight_decay"] == (expected["weight_decay"] if recipe.decay_norm_and_bias else 0)
+    assert len(weights["params"]) + len(norm_and_bias["params"]) == 8 * 3 + 2
+
+
+def test_validation_adds_up_plain_cross_entropy_and_whole_counts() -> None:
+    module = classifier(default()).eval()
+    images = torch.randint(0, 256, (7, 3, 8, 8), dtype=torch.uint8)
+    labels = torch.tensor([0, 1, 2, 3, 4, 5, 6])
+    module.on_validation_epoch_start()
+    with torch.inference_mode():
+        for part in (slice(0, 4), slice(4, 7)):  # unequal batches: means of means would be off
+            module.validation_step((images[part], labels[part]), 0)
+        logits = module.network(Normalization(HALF, HALF)(images))
+    wanted = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+    assert module.val_count == 7
+    assert float(module.val_loss_sum) == pytest.approx(float(wanted), rel=1e-5)
+    assert int(module.val_correct) == int((logits.argmax(1) == labels).sum())
+    module.on_validation_epoch_start()
+    assert (float(module.val_loss_sum), int(module.val_correct), module.val_count) == (0, 0, 0)

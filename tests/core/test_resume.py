@@ -1,0 +1,246 @@
+"""Interrupted plus resumed equals uninterrupted, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from era_cli import runs
+from era_cli.core import checkpoint, preparation, run_writer
+from era_cli.errors import EraError, Interrupted, UsageError
+from era_cli.listener import Listener
+from era_cli.results import EpochRow
+from era_cli.runs import Run
+from tests.conftest import request
+
+STEPS_PER_EPOCH = 5
+
+
+class SignalAt(Listener):
+    """Sends this process a signal after the given steps, counted over the session."""
+
+    def __init__(self, *steps: int, signum: int = signal.SIGINT) -> None:
+        self._steps = steps
+        self._signum = signum
+        self.done = 0
+
+    def step_done(self) -> None:
+        self.done += 1
+        if self.done in self._steps:
+            os.kill(os.getpid(), self._signum)
+
+
+class FailAt(Listener):
+    """Raises after the given step, as a crash would."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+        self.done = 0
+
+    def step_done(self) -> None:
+        self.done += 1
+        if self.done == self._step:
+            raise RuntimeError("the machine went down")
+
+
+def resume(run: Run, listener: Listener | None = None, **changes: Any) -> None:
+    blank = replace(request(run.path.parent, source=None), given={}, **changes)
+    preparation.resume(run, blank, listener or Listener()).train(listener or Listener())
+
+
+def assert_equal_runs(resumed: Path, uninterrupted: Path) -> None:
+    one, other = Run(resumed), Run(uninterrupted)
+    assert one.steps() == other.steps()
+    timeless = [[replace(row, seconds=0, images_per_second=0) for row in run.epochs()] for run in (one, other)]
+    assert timeless[0] == timeless[1]
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        left, right = (checkpoint.read(run.checkpoints / name) for run in (one, other))
+        assert left["global_step"] == right["global_step"]
+        assert_same(left["state_dict"], right["state_dict"])
+        assert_same(left["optimizer_states"], right["optimizer_states"])
+    results = [{**run.read()["result"], "seconds": 0} for run in (one, other)]
+    assert results[0] == results[1]
+
+
+def assert_same(left: Any, right: Any) -> None:
+    assert type(left) is type(right)
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_same(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_same(one, other)
+    else:
+        assert left == right
+
+
+@pytest.mark.parametrize("step", [1, 4, 5, 7, 10, 15], ids=lambda step: f"after step {step}")
+def test_a_run_stopped_by_ctrl_c_and_resumed_equals_an_uninterrupted_one(
+    step: int, fit_digits: Callable[..., Any], finished_run: Path
+) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted) as stopped:
+        fit.train(SignalAt(step))
+    assert stopped.value.exit_code == 130
+    assert fit.run.read()["status"] == "interrupted"
+    # Between epochs and within one: the signal's own step is the last that was taken.
+    assert checkpoint.read(fit.run.checkpoints / checkpoint.LAST)["global_step"] == step
+    resume(fit.run)
+    assert_equal_runs(fit.run.path, finished_run)
+
+
+def test_a_run_stopped_three_times_equals_an_uninterrupted_one(
+    fit_digits: Callable[..., Any], finished_run: Path
+) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(3))
+    with pytest.raises(Interrupted):
+        resume(fit.run, SignalAt(1))
+    with pytest.raises(Interrupted):
+        resume(fit.run, SignalAt(7, signum=signal.SIGTERM))
+    resume(fit.run)
+    assert_equal_runs(fit.run.path, finished_run)
+
+
+def test_after_a_crash_the_run_goes_on_from_its_last_timed_checkpoint(
+    fit_digits: Callable[..., Any], finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_writer.RunWriter.__init__, "__kwdefaults__", {"save_every": 0.0})
+    fit = fit_digits()
+    with pytest.raises(RuntimeError, match="went down"):
+        fit.train(FailAt(9))
+    assert fit.run.read()["status"] == "failed"
+    assert checkpoint.read(fit.run.checkpoints / checkpoint.LAST)["global_step"] == 8
+    resume(fit.run)
+    assert_equal_runs(fit.run.path, finished_run)
+
+
+def test_without_a_timed_checkpoint_a_crash_goes_back_to_the_end_of_the_epoch(
+    fit_digits: Callable[..., Any], finished_run: Path
+) -> None:
+    fit = fit_digits()
+    with pytest.raises(RuntimeError):
+        fit.train(FailAt(9))
+    assert checkpoint.read(fit.run.checkpoints / checkpoint.LAST)["global_step"] == STEPS_PER_EPOCH
+    resume(fit.run)
+    assert_equal_runs(fit.run.path, finished_run)
+
+
+def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
+    fit_digits: Callable[..., Any], finished_run: Path
+) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(12))
+    newest = fit.run.checkpoints / checkpoint.LAST
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    blank = replace(request(fit.run.path.parent, source=None), given={})
+    again = preparation.resume(fit.run, blank, Listener())
+    assert again.notes
+    assert "damaged" in again.notes[0]
+    assert checkpoint.PREVIOUS in again.notes[0]
+    again.train(Listener())
+    assert_equal_runs(fit.run.path, finished_run)
+
+
+def test_rows_past_the_checkpoint_are_dropped_even_a_torn_one(
+    fit_digits: Callable[..., Any], finished_run: Path
+) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(STEPS_PER_EPOCH))
+    row = fit.run.epochs()[0]
+    from era_cli import history
+
+    history.append(fit.run.metrics_file, [replace(row, epoch=2)])
+    with fit.run.steps_file.open("a") as file:
+        file.write("6,0.1,2.0\n7,0.")
+    resume(fit.run)
+    assert_equal_runs(fit.run.path, finished_run)
+
+
+def test_an_interrupted_final_test_is_all_that_is_left_to_do(
+    fit_digits: Callable[..., Any], finished_run: Path
+) -> None:
+    class StopTesting(Listener):
+        def epoch_ended(self, row: EpochRow, best: bool) -> None:
+            if row.epoch == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    fit = fit_digits()
+    with pytest.raises(Interrupted) as stopped:
+        fit.train(StopTesting())
+    assert stopped.value.exit_code == 143
+    counter = SignalAt()
+    resume(fit.run, counter)
+    assert counter.done == 0
+    assert_equal_runs(fit.run.path, finished_run)
+
+
+@pytest.mark.parametrize(
+    ("fields", "option"),
+    [
+        ({"epochs": 30}, "--epochs 30"),
+        ({"max_lr": 0.3}, "--max-lr 0.3"),
+        ({"batch_size": 64}, "--batch-size 64"),
+        ({"name": "session12"}, "--recipe session12"),
+        ({"seed": 1}, "--seed 1"),
+    ],
+)
+def test_a_changed_option_is_refused_by_name(
+    fields: dict[str, Any], option: str, fit_digits: Callable[..., Any]
+) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(2))
+    changed = replace(request(fit.run.path.parent, source=None), given=fields)
+    with pytest.raises(UsageError, match=option):
+        preparation.resume(fit.run, changed, Listener())
+
+
+def test_other_data_are_refused(fit_digits: Callable[..., Any]) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(2))
+    with pytest.raises(UsageError, match="--data cifar10 differs from the digits"):
+        resume(fit.run, source="cifar10")
+    fit.run.update(data={**fit.run.read()["data"], "content_hash": "0" * 64})
+    with pytest.raises(EraError, match="no longer those"):
+        resume(fit.run)
+
+
+def test_the_same_options_are_accepted(fit_digits: Callable[..., Any], finished_run: Path) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(2))
+    preparation.resume(fit.run, request(fit.run.path.parent), Listener()).train(Listener())
+    assert_equal_runs(fit.run.path, finished_run)
+
+
+def test_a_finished_run_is_not_resumed(finished_run: Path) -> None:
+    with pytest.raises(EraError, match="is finished"):
+        resume(runs.find(finished_run.parent, "latest"))
+
+
+def test_a_run_without_a_checkpoint_is_never_silently_begun_anew(fit_digits: Callable[..., Any]) -> None:
+    fit = fit_digits()
+    with pytest.raises(EraError, match="holds no checkpoint yet"):
+        resume(fit.run)
+
+
+def test_a_run_in_training_is_not_resumed(fit_digits: Callable[..., Any]) -> None:
+    fit = fit_digits()
+    with fit.run.lock(), pytest.raises(EraError, match="in use"):
+        resume(fit.run)

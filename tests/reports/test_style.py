@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import unicodedata
+import warnings
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from PIL import Image
+
+from era_cli.reports import style
+from era_cli.reports.image_grid import image_grid
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class _Broken(Artist):
+    """Lets the drawing fail when it has begun."""
+
+    def draw(self, renderer: Any) -> None:
+        raise RuntimeError("no more ink")
+
+
+def small_figure() -> Figure:
+    figure = Figure(figsize=(1, 1))
+    figure.text(0.5, 0.5, "ink")
+    return figure
+
+
+def test_save_writes_a_png_of_the_figures_size(tmp_path: Path) -> None:
+    path = tmp_path / "figure.png"
+    style.save(small_figure(), path)
+    assert path.read_bytes().startswith(PNG)
+    with Image.open(path) as image:
+        image.load()
+        assert min(image.size) >= style.DPI
+        assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_the_suffix_decides_the_format(tmp_path: Path) -> None:
+    style.save(small_figure(), tmp_path / "figure.svg")
+    assert b"<svg" in (tmp_path / "figure.svg").read_bytes()
+
+
+@pytest.mark.parametrize("before", [None, b"the old picture"])
+def test_a_drawing_that_fails_leaves_what_was_there(before: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "figure.png"
+    if before is not None:
+        path.write_bytes(before)
+    figure = small_figure()
+    figure.add_artist(_Broken())
+    with pytest.raises(RuntimeError, match="no more ink"):
+        style.save(figure, path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == ({} if before is None else {path.name: before})
+
+
+def test_a_file_is_replaced_by_a_drawing_that_succeeds(tmp_path: Path) -> None:
+    path = tmp_path / "figure.png"
+    path.write_bytes(b"the old picture")
+    style.save(small_figure(), path)
+    assert path.read_bytes().startswith(PNG)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_drawing_and_saving_leave_matplotlibs_settings_alone(tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    style.save(image_grid(np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"], "two"), tmp_path / "figure.png")
+    assert dict(mpl.rcParams) == before
+    broken = small_figure()
+    broken.add_artist(_Broken())
+    with pytest.raises(RuntimeError):
+        style.save(broken, tmp_path / "figure.png")
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_look_does_not_depend_on_the_persons_own_settings() -> None:
+    with mpl.rc_context({"text.color": "red", "figure.facecolor": "black", "font.size": 30.0}), style.look():
+        assert mpl.rcParams["text.color"] == style.INK
+        assert mpl.rcParams["figure.facecolor"] == "white"
+        assert mpl.rcParams["font.size"] == 10.0
+
+
+def test_drawing_and_saving_import_no_pyplot_and_no_torch(tmp_path: Path) -> None:
+    work = """
+import sys
+from pathlib import Path
+import numpy as np
+from era_cli.reports import image_grid, style
+style.save(image_grid.image_grid(np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"], "two"), Path("figure.png"))
+print({"matplotlib.pyplot", "torch"} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", work], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout.strip(), done.stderr) == ("set()", "")
+    assert (tmp_path / "figure.png").read_bytes().startswith(PNG)
+
+
+@given(st.text(st.characters(codec=None), max_size=60))
+@example("\x1b[31mred")
+@example("\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe")
+@example("\ud800")
+def test_a_label_is_short_and_holds_no_control_characters(name: str) -> None:
+    shown = style.label(name)
+    assert len(shown) == min(len(name), style.LONGEST_TITLE)
+    assert not any(unicodedata.category(char).startswith("C") for char in shown)
+
+
+def test_a_harmless_name_is_its_own_label() -> None:
+    for name in ("automobile", "$x$", "собака", "猫", "x" * style.LONGEST_TITLE):
+        assert style.label(name) == name
+
+
+def test_a_name_too_long_ends_in_an_ellipsis() -> None:
+    most = style.LONGEST_TITLE
+    assert style.label("x" * (most + 1)) == "x" * (most - 1) + "…"
+
+
+@pytest.mark.parametrize("name", ["猫", "ไทย", "नमस्ते", "🐈"])
+def test_a_name_that_the_font_lacks_is_saved_without_a_warning(name: str, tmp_path: Path) -> None:
+    figure = image_grid(np.zeros((1, 8, 8, 3), np.uint8), [name], "one")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        style.save(figure, tmp_path / "figure.png")
+    assert [str(warning.message) for warning in caught] == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(names=st.lists(st.text(st.characters(codec=None), max_size=60), min_size=2, max_size=2))
+@example(names=["$\\frac{$", "$x"])
+@example(names=["\x1b[31mred\x00", "a\nb\tc"])
+@example(names=["\\", "^_{}%#&~"])
+def test_no_class_name_stops_a_figure(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "hostile.png"
+    figure = image_grid(np.zeros((2, 8, 8, 3), np.uint8), names, names[0])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")  # another test's matter
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        style.save(figure, path)
+    assert path.read_bytes().startswith(PNG)

@@ -1,0 +1,212 @@
+"""Imports point one way, and what answers at once loads nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import era_cli
+
+GROUND = frozenset({"recipe", "results", "errors", "files", "listener"})  # anybody may import these
+
+# layer: the layers that it may import besides itself and the ground floor
+MAY_IMPORT: dict[str, set[str]] = {
+    "__main__": {"cli"},
+    "cli": {"commands", "options"},
+    "commands": {"options", "core", "reports", "console", "runs", "history"},
+    "core": {"runs", "history"},
+    "runs": {"history"},
+    "reports": set(),
+    "console": set(),
+    "history": set(),
+    "options": set(),
+    **{layer: set() for layer in GROUND},
+}
+
+HEAVY = frozenset(
+    "torch torchvision torchmetrics lightning pytorch_lightning lightning_fabric matplotlib sklearn scipy pandas"
+    " pytorch_grad_cam cv2".split()
+)
+LIGHTNING = frozenset({"lightning", "pytorch_lightning", "lightning_fabric"})
+LIGHT_LAYERS = GROUND | {"runs", "history", "options", "cli", "console", "commands"}
+READING_MODULES = {"inference", "checkpoint", "model", "data"}  # of era_cli.core
+
+
+def sources() -> dict[str, str]:
+    """The text of every module of era_cli by its dotted name."""
+    root = Path(era_cli.__file__).parent
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = ("era_cli", *path.relative_to(root).with_suffix("").parts)
+        found[".".join(parts).removesuffix(".__init__")] = path.read_text(encoding="utf-8")
+    return found
+
+
+SOURCES = sources()
+
+
+def statements(node: ast.AST, *, at_import: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The import statements under `node`; with `at_import` those alone that run when the module is loaded."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif at_import and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        elif at_import and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        else:
+            yield from statements(child, at_import=at_import)
+
+
+def imported(modules: Mapping[str, str], name: str, *, at_import: bool) -> set[str]:
+    """The dotted names that module `name` imports, `from package import module` resolved to the module."""
+    is_package = any(other.startswith(name + ".") for other in modules)
+    found = set()
+    for statement in statements(ast.parse(modules[name]), at_import=at_import):
+        if isinstance(statement, ast.Import):
+            found |= {alias.name for alias in statement.names}
+            continue
+        base = statement.module or ""
+        if statement.level:
+            package = name.split(".")[: len(name.split(".")) - statement.level + is_package]
+            base = ".".join([*package, base]).rstrip(".")
+        members = {f"{base}.{alias.name}" for alias in statement.names} & set(modules)
+        found |= members or {base}
+    return found
+
+
+def layer(name: str) -> str:
+    """`era_cli.core.model` -> `core`; the package itself, which holds the version, is no layer."""
+    return [*name.split("."), ""][1]
+
+
+def wrong_edges(modules: Mapping[str, str]) -> list[str]:
+    """Every import within era_cli that the table does not allow."""
+    wrong = []
+    for name in modules:
+        allowed = {"", layer(name)} | GROUND | MAY_IMPORT.get(layer(name), set())
+        for target in imported(modules, name, at_import=False):
+            if target.split(".")[0] == "era_cli" and layer(target) not in allowed:
+                wrong.append(f"{name} imports {target}")
+    return wrong
+
+
+def loaded(modules: Mapping[str, str], name: str) -> set[str]:
+    """The packages from outside that `import name` brings in, through every module of era_cli on the way."""
+    outside: set[str] = set()
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        module = waiting.pop()
+        if module in seen or module not in modules:
+            continue
+        seen.add(module)
+        waiting.append(module.rpartition(".")[0])  # importing a.b runs a first
+        for target in imported(modules, module, at_import=True):
+            if target.split(".")[0] == "era_cli":
+                waiting.append(target)
+            else:
+                outside.add(target.split(".")[0])
+    return outside
+
+
+def test_every_layer_has_a_row_in_the_table() -> None:
+    assert {layer(name) for name in SOURCES} - {""} == set(MAY_IMPORT)
+
+
+def test_imports_point_one_way() -> None:
+    assert wrong_edges(SOURCES) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("era_cli.core.model", "from era_cli.reports import style"),
+        ("era_cli.core.model", "from era_cli.console import duration"),
+        ("era_cli.core.model", "from ..reports import style"),
+        ("era_cli.core.data.digits", "from ...console import duration"),
+        ("era_cli.core", "from ..reports import style"),
+        ("era_cli.reports.style", "import era_cli.core.model"),
+        ("era_cli.reports.style", "def draw():\n    from era_cli.core import model"),
+        ("era_cli.console", "from era_cli.core.data import dataset"),
+        ("era_cli.history", "from era_cli import runs"),
+        ("era_cli.runs", "from era_cli.commands import fit"),
+        ("era_cli.recipe", "from era_cli import cli"),
+        ("era_cli.options", "from era_cli import runs"),
+    ],
+)
+def test_the_checker_catches_a_planted_import(name: str, line: str) -> None:
+    (wrong,) = wrong_edges({**SOURCES, name: SOURCES[name] + "\n" + line})
+    assert wrong.startswith(f"{name} imports era_cli.")
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if layer(name) in LIGHT_LAYERS])
+def test_a_light_module_loads_nothing_heavy(name: str) -> None:
+    assert loaded(SOURCES, name) & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in SOURCES if layer(name) == "core" and set(name.split(".")[2:3]) & READING_MODULES]
+)
+def test_what_the_reading_commands_need_loads_no_lightning(name: str) -> None:
+    assert loaded(SOURCES, name) & LIGHTNING == set()
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if layer(name) == "reports"])
+def test_drawing_loads_no_torch(name: str) -> None:
+    assert loaded(SOURCES, name) & (HEAVY - {"matplotlib"}) == set()
+
+
+def test_the_checker_follows_imports_through_modules_and_packages() -> None:
+    direct = {**SOURCES, "era_cli.errors": "import torch"}
+    through_class = {
+        **SOURCES,
+        "era_cli.errors": "class A:\n    try:\n        import torch\n    finally:\n        pass",
+    }
+    through_package = {**SOURCES, "era_cli.core.data": "import lightning.pytorch as L"}
+    assert "torch" in loaded(direct, "era_cli.cli")
+    assert "torch" in loaded(through_class, "era_cli.history")
+    assert "lightning" in loaded(through_package, "era_cli.core.inference")
+
+
+def test_the_checker_leaves_out_what_does_not_run_at_import() -> None:
+    later = "def work():\n    import torch\nif TYPE_CHECKING:\n    import lightning"
+    assert loaded({**SOURCES, "era_cli.errors": later}, "era_cli.errors") == set()
+
+
+# In a fresh interpreter, since this one has loaded everything long since.
+_ASK = """
+import json, sys
+from era_cli.cli import app
+try:
+    app(sys.argv[1:], prog_name="era")
+except SystemExit as end:
+    print(json.dumps({"code": end.code, "loaded": sorted({name.split(".")[0] for name in sys.modules})}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("--help", 0),
+        ("--version", 0),
+        ("fit --help", 0),
+        ("fit --no-such-option", 2),
+        ("fit --epochs 0", 2),
+        ("fit --recipe nobody", 2),
+        ("fit --gpus many", 2),
+    ],
+)
+def test_help_and_wrong_usage_load_nothing_heavy(arguments: str, code: int, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ASK, *arguments.split()], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["code"] == code
+    assert HEAVY & set(answer["loaded"]) == set()

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn.metrics import accuracy_score, log_loss
+
+from era_cli.results import Evaluation, FitPlan, LayerRow, Samples
+
+
+def evaluation(labels: npt.ArrayLike, logits: npt.ArrayLike) -> Evaluation:
+    table = np.asarray(logits, np.float32)
+    classes = tuple(f"class {index}" for index in range(table.shape[1]))
+    return Evaluation(labels=np.asarray(labels, np.int64), logits=table, classes=classes)
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 3.0])  # past 36 nats scikit-learn clips
+@pytest.mark.parametrize(("count", "classes"), [(1, 2), (257, 3), (2_001, 10)])
+def test_accuracy_and_loss_are_those_of_scikit_learn(count: int, classes: int, scale: float) -> None:
+    draw = np.random.default_rng(classes)
+    logits = (draw.normal(size=(count, classes)) * scale).astype(np.float32)
+    labels = draw.integers(0, classes, count)
+    judged = evaluation(labels, logits)
+    assert judged.accuracy == accuracy_score(labels, logits.argmax(axis=1))
+    assert judged.correct == accuracy_score(labels, logits.argmax(axis=1), normalize=False)
+    wanted = log_loss(labels, softmax(logits), labels=range(classes))
+    assert judged.loss == pytest.approx(wanted, rel=1e-9)
+
+
+def test_huge_logits_neither_overflow_nor_lose_the_loss() -> None:
+    judged = evaluation([0, 1], [[3e38, -3e38], [1e4, 0.0]])
+    with np.errstate(all="raise", under="ignore"):
+        assert judged.loss == pytest.approx((0 + 1e4) / 2)
+    assert judged.accuracy == 0.5
+
+
+def test_a_common_offset_changes_nothing() -> None:
+    draw = np.random.default_rng(0)
+    logits = np.round(draw.normal(size=(50, 5)) * 64) / 64  # exact in float32 after the offset too
+    labels = draw.integers(0, 5, 50)
+    assert evaluation(labels, logits + 1024).loss == pytest.approx(evaluation(labels, logits).loss, rel=1e-12)
+
+
+def test_equal_logits_cost_the_logarithm_of_the_number_of_classes() -> None:
+    assert evaluation([0, 3, 9], np.zeros((3, 10))).loss == pytest.approx(np.log(10), rel=1e-12)
+
+
+def test_accuracy_counts_images_not_classes() -> None:
+    # Three of class 0 right, the one of class 1 wrong: 3/4 of the images, though half of the classes.
+    judged = evaluation([0, 0, 0, 1], [[1, 0]] * 4)
+    assert (judged.correct, judged.accuracy) == (3, 0.75)
+
+
+def test_a_plan_counts_the_whole_network_by_its_leaf_layers() -> None:
+    def row(name: str, parameters: int, multiply_adds: int) -> LayerRow:
+        return LayerRow(
+            name=name, kind="", output_shape=(1,), kernel="", parameters=parameters, multiply_adds=multiply_adds
+        )
+
+    plan = FitPlan(
+        run=Path("run"),
+        source="digits",
+        classes=("a",),
+        class_counts={},
+        image_size=8,
+        layers=(row("block", 7, 70),),
+        leaf_layers=(row("block.conv", 5, 50), row("block.norm", 2, 0)),
+        device="cpu",
+        precision="32",
+        steps_per_epoch=1,
+        steps_done=0,
+        samples=Samples(images=np.zeros((0, 8, 8, 3), np.uint8), labels=np.zeros(0, np.int64), classes=("a",)),
+        notes=(),
+    )
+    assert (plan.parameters, plan.multiply_adds) == (7, 50)
+
+
+def test_results_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        evaluation([0], [[0.0, 1.0]]).labels = np.zeros(1, np.int64)  # type: ignore[misc]

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from era_cli.errors import Interrupted
+from era_cli.signals import STOPPING, HeldSignals, raise_on_signals
+
+
+@pytest.fixture(autouse=True)
+def _handlers_come_back() -> Iterator[None]:
+    before = {signum: signal.getsignal(signum) for signum in STOPPING}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_raises_and_knows_its_exit_code(signum: int, code: int) -> None:
+    raise_on_signals()
+    with pytest.raises(Interrupted) as stopped:
+        os.kill(os.getpid(), signum)
+    assert stopped.value.exit_code == code
+
+
+def test_the_first_signal_is_held_and_the_second_raises() -> None:
+    held = HeldSignals()
+    held.hold()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert held.received == signal.SIGTERM
+    with pytest.raises(Interrupted):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert held.received == signal.SIGTERM
+
+
+def test_release_gives_the_handlers_back() -> None:
+    raise_on_signals()
+    before = [signal.getsignal(signum) for signum in STOPPING]
+    held = HeldSignals()
+    held.hold()
+    assert [signal.getsignal(signum) for signum in STOPPING] != before
+    held.release()
+    assert [signal.getsignal(signum) for signum in STOPPING] == before
+
+
+@pytest.mark.parametrize("install", ["raise_on_signals()", "HeldSignals().hold()"])
+def test_a_signal_that_the_shell_ignores_stays_ignored(install: str) -> None:
+    # nohup ignores SIGHUP, and a script's `&` ignores SIGINT, before Python starts.
+    program = f"import os, signal; from era_cli.signals import *; {install}; os.kill(os.getpid(), signal.SIGHUP)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    )
+    assert done.returncode == 0
