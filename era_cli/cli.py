@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,18 @@ from era_cli.signals import raise_on_signals
 class EraGroup(TyperGroup):
     """Runs a command inside the error boundary."""
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Runs the app; wrong usage that Typer itself finds ends it with one line on stderr, too."""
+        if not extra.pop("standalone_mode", True):
+            return super().main(*args, **extra, standalone_mode=False)  # type: ignore[misc]
+        try:
+            code = super().main(*args, **extra, standalone_mode=False)  # type: ignore[misc]
+        except typer.TyperException as error:
+            if sentence := " ".join(error.format_message().split()):  # empty where help was shown instead
+                print(f"Error: {sentence}", file=sys.stderr)
+            sys.exit(error.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
+
     def invoke(self, ctx: Any) -> Any:
         """Invokes the command; an EraError or a signal ends it with one line on stderr and its exit code."""
         raise_on_signals()
@@ -25,9 +38,9 @@ class EraGroup(TyperGroup):
             return super().invoke(ctx)
         except (EraError, Interrupted) as error:
             if options.debug_asked(ctx):
-                raise
-            message = f"Error: {error}" if isinstance(error, EraError) else _stopped(error)
-            print(message, file=sys.stderr)
+                traceback.print_exc()
+            else:
+                print(f"Error: {error}" if isinstance(error, EraError) else _stopped(error), file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
 
 

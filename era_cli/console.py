@@ -48,7 +48,7 @@ class SteadyConsole(Console):
             self.file.flush()
         except BrokenPipeError:
             self.on_broken_pipe()
-        except OSError:  # a full disk behind the log, a terminal that was closed
+        except (OSError, ValueError):  # a full disk behind the log, a terminal that was closed
             self.quiet = True
 
 
@@ -81,6 +81,8 @@ class FitProgress(Listener):
         self._plan, self._epochs, self._batch_size = plan, recipe.epochs, recipe.batch_size
         self._steps_before = self._steps_done = plan.steps_done
         self._started = time.monotonic()
+        for note in plan.notes:
+            self.note(note)
         if self._record is None:
             return
         self._record.print(_header(plan, recipe))
@@ -90,7 +92,7 @@ class FitProgress(Listener):
 
     def note(self, text: str) -> None:
         """Prints one sentence on stderr."""
-        self._live.print(Text(f"Note: {text}", style="yellow"), soft_wrap=True)
+        self._live.print(printable(f"Note: {text}", "yellow"), soft_wrap=True)
 
     @contextlib.contextmanager
     def work(self, what: str, total: int | None, unit: str = "images") -> Iterator[Advance]:
@@ -206,9 +208,9 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def printable(name: str) -> Text:
+def printable(name: str, style: str = "") -> Text:
     """A name from outside, its control characters made harmless."""
-    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name))
+    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name), style=style)
 
 
 def _header(plan: FitPlan, recipe: Recipe) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ def append(path: Path, rows: Sequence[EpochRow] | Sequence[StepRow]) -> None:
         EraError: the rows could not be written.
     """
     if rows:
-        header = "" if path.exists() else _header(type(rows[0]))
+        header = "" if path.exists() and path.stat().st_size else _header(type(rows[0]))
         append_text(path, header + _lines(rows))
 
 
@@ -37,7 +38,7 @@ def read(path: Path, row_type: type[Row]) -> list[Row]:
     """
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     text = text[: text.rfind("\n") + 1]
     reader = csv.DictReader(io.StringIO(text))
     try:
@@ -66,7 +67,11 @@ def best(rows: Iterable[EpochRow]) -> EpochRow:
         if not rows:
             raise ValueError("no epoch")
         return rows[-1]
-    return max(validated, key=lambda row: (row.val_acc, -(row.val_loss or 0.0), -row.epoch))
+    return max(validated, key=lambda row: (row.val_acc, -_or_infinity(row.val_loss), -row.epoch))
+
+
+def _or_infinity(loss: float | None) -> float:
+    return math.inf if loss is None or math.isnan(loss) else loss
 
 
 def _header(row_type: type[Any]) -> str:
@@ -74,13 +79,19 @@ def _header(row_type: type[Any]) -> str:
 
 
 def _lines(rows: Iterable[EpochRow] | Iterable[StepRow]) -> str:
+    return "".join(",".join(map(_cell, dataclasses.astuple(row))) + "\n" for row in rows)
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
     # repr keeps every digit, so that a figure read back is the figure computed.
-    return "".join(
-        ",".join("" if value is None else repr(value) for value in dataclasses.astuple(row)) + "\n" for row in rows
-    )
+    return repr(float(value)) if isinstance(value, float) else str(value)
 
 
 def _parse(cells: dict[str, str], row_type: type[Row]) -> Row:
+    if None in cells:  # csv puts there what is past the last column
+        raise ValueError("too many cells")
     values: dict[str, Any] = {}
     for spec in dataclasses.fields(row_type):
         cell = cells[spec.name]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from era_cli import recipe as recipes
+from era_cli.errors import UsageError
 
 TRAINING_PANEL = "Training"
 DATA_PANEL = "Data"
@@ -47,6 +48,14 @@ def debug_asked(context: typer.Context) -> bool:
     return bool(context.meta.get(_DEBUG_KEY, False))
 
 
+def _check_gpus(value: str) -> str:
+    if value in ("auto", "0", "1"):
+        return value
+    if value.isdecimal():
+        raise UsageError(f"--gpus {value} asks for several GPUs, and era trains on one at most as yet: use --gpus 1")
+    raise UsageError(f"--gpus is {value!r}, but must be auto, 0 or 1")
+
+
 DATA_OPTION = typer.Option(
     "--data",
     help="cifar10, digits (embedded, needs no network), or a folder of class folders." + default_text("cifar10"),
@@ -74,6 +83,7 @@ Gpus = Annotated[
         "--gpus",
         help="auto takes a GPU where there is one; 0 is the CPU.",
         metavar="auto|0|1",
+        callback=_check_gpus,
         rich_help_panel=TRAINING_PANEL,
     ),
 ]

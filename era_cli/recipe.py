@@ -26,7 +26,11 @@ class Range:
 
     def __str__(self) -> str:
         low, high = "[("[self.open_low], "])"[self.open_high]
-        return f"{low}{self.low:g}, {self.high:g}{high}"
+        return f"{low}{_plain(self.low)}, {_plain(self.high)}{high}"
+
+
+def _plain(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _number(default: Any, allowed: Range, text: str) -> Any:
@@ -123,8 +127,15 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> None:
     allowed = spec.metadata.get("range") or spec.metadata.get("choices")
     if fits and (allowed is None or value in allowed):
         return
-    what = f"one of {', '.join(allowed)}" if isinstance(allowed, tuple) else f"{wanted} in {allowed}"
-    raise UsageError(f"{spec.name} is {value!r}, but must be {wanted if allowed is None else what} ({flag(spec.name)})")
+    what = _KINDS[wanted]
+    if isinstance(allowed, tuple):
+        what = f"one of {', '.join(allowed)}"
+    elif allowed is not None:
+        what += f" in {allowed}"
+    raise UsageError(f"{spec.name} is {value!r}, but must be {what} ({flag(spec.name)})")
+
+
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 
 
 def flag(field_name: str) -> str:

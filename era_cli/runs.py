@@ -181,7 +181,7 @@ def find(runs_dir: Path, which: str) -> Run:
         return _latest(runs_dir)
     for path in (runs_dir / which, Path(which)):
         if (path / "run.json").is_file():
-            return Run(path)
+            return Run(path if path.name not in ("", "..") else path.resolve())
     known = ", ".join(sorted(path.parent.name for path in runs_dir.glob("*/run.json"))) or "none"
     raise EraError(f"there is no run {which!r} under {runs_dir} (runs there: {known}): check the name or --runs-dir")
 

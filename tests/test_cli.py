@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from era_cli import __version__
 from era_cli.cli import EraGroup, app
 from era_cli.errors import EraError, Interrupted, UsageError
+from era_cli.signals import STOPPING
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -29,7 +30,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _signals() -> Iterator[None]:
     """Gives pytest its signal handlers back after a command ran in this process."""
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {signum: signal.getsignal(signum) for signum in STOPPING}
     yield
     for signum, handler in handlers.items():
         signal.signal(signum, handler)
@@ -59,6 +60,13 @@ def test_help_and_version_end_with_0_and_write_to_stdout(arguments: str, says: s
     assert done.returncode == 0
     assert says in done.stdout
     assert done.stderr == ""
+
+
+def test_era_alone_shows_its_help() -> None:
+    done = era()
+    assert done.returncode in (0, 2)
+    assert "fit" in done.stdout
+    assert "Error" not in done.stdout + done.stderr
 
 
 def test_the_console_script_is_the_module() -> None:
@@ -219,9 +227,9 @@ def signalled(signum: signal.Signals, *options: str) -> tuple[int, str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals")
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_command_with_its_code_and_one_line(signum: signal.Signals, code: int) -> None:
-    assert signalled(signum) == (code, f"Stopped by {signum.name}.\n")
+@pytest.mark.parametrize(("signum", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_a_command_with_its_code_and_one_line(signum: str, code: int) -> None:
+    assert signalled(signal.Signals[signum]) == (code, f"Stopped by {signum}.\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals")

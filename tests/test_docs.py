@@ -60,12 +60,12 @@ def test_the_app_and_every_command_say_what_they_are_for() -> None:
     assert GROUP.help
     assert COMMANDS
     for name, command in COMMANDS.items():
-        assert command.help and command.help.strip(), name
+        assert (command.help or "").strip(), name
 
 
 @pytest.mark.parametrize(("command", "parameter"), OPTIONS)
 def test_every_option_has_help(command: Any, parameter: Any) -> None:
-    assert parameter.help and parameter.help.strip()
+    assert re.sub(r"\[dim\].*", "", parameter.help or "").strip()  # more than its default
     assert not parameter.hidden
 
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from era_cli.errors import EraError
 from era_cli.files import (
     TEMPORARY_SUFFIX,
     atomic_link,
@@ -57,7 +58,7 @@ def write_half(path: Path, error: type[BaseException]) -> None:
         raise error
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, EraError])
 def test_an_exception_in_the_block_leaves_everything_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
     (tmp_path / "a").write_bytes(b"old")
     for name in ("a", "b"):
@@ -73,7 +74,7 @@ def test_a_failing_sync_leaves_everything_as_it_was(tmp_path: Path, monkeypatch:
 
     (tmp_path / "a").write_bytes(b"old")
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises(EraError, match="Input/output"):
         atomic_write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
@@ -107,7 +108,7 @@ def test_permissions_follow_the_umask(tmp_path: Path, mask: int) -> None:
 
 
 def test_an_absent_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(EraError, match="No such file"):
         atomic_write_text(tmp_path / "absent" / "a", "text")
     assert names(tmp_path) == []
 
@@ -212,7 +213,7 @@ def test_without_hard_links_the_content_is_copied(tmp_path: Path, monkeypatch: p
 
 def test_an_absent_source_leaves_the_target_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"old")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(EraError, match="No such file"):
         atomic_link(tmp_path / "absent", tmp_path / "target")
     assert (tmp_path / "target").read_bytes() == b"old"
     assert names(tmp_path) == ["target"]
@@ -250,7 +251,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_keeps_the_old_content(tiny_disk: Path) -> None:
     atomic_write_text(tiny_disk / "a", "old")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(EraError, match="No space left"):
         atomic_write_text(tiny_disk / "a", "x" * 300_000)
     assert (tiny_disk / "a").read_text() == "old"
     assert names(tiny_disk) == ["a"]
@@ -266,7 +267,7 @@ def test_a_link_to_another_disk_is_a_copy(tiny_disk: Path, tmp_path: Path) -> No
 def test_a_copy_to_a_full_disk_keeps_the_old_target(tiny_disk: Path, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(bytes(300_000))
     (tiny_disk / "target").write_text("old")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(EraError, match="No space left"):
         atomic_link(tmp_path / "source", tiny_disk / "target")
     assert (tiny_disk / "target").read_text() == "old"
     assert names(tiny_disk) == ["target"]

@@ -120,7 +120,7 @@ def test_appended_rows_are_on_the_disk_on_return(path: Path, monkeypatch: pytest
 
 
 def test_a_folder_that_is_gone_is_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(EraError, match="No such file"):
         history.append(tmp_path / "gone" / "metrics.csv", [row(1)])
 
 
@@ -206,7 +206,7 @@ def test_a_rewrite_that_fails_keeps_the_old_rows(path: Path, monkeypatch: pytest
 
     history.append(path, [row(1), row(2)])
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(EraError, match="disk full"):
         history.rewrite(path, [row(1)])
     assert history.read(path, EpochRow) == [row(1), row(2)]
     assert os.listdir(path.parent) == [path.name]  # noqa: PTH208

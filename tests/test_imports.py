@@ -13,7 +13,7 @@ import pytest
 
 import era_cli
 
-GROUND = frozenset({"recipe", "results", "errors", "files", "listener"})  # anybody may import these
+GROUND = frozenset({"recipe", "results", "errors", "files", "listener", "signals"})  # anybody may import these
 
 # layer: the layers that it may import besides itself and the ground floor
 MAY_IMPORT: dict[str, set[str]] = {
@@ -29,11 +29,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{layer: set() for layer in GROUND},
 }
 
-HEAVY = frozenset(
-    "torch torchvision torchmetrics lightning pytorch_lightning lightning_fabric matplotlib sklearn scipy pandas"
-    " pytorch_grad_cam cv2".split()
-)
 LIGHTNING = frozenset({"lightning", "pytorch_lightning", "lightning_fabric"})
+HEAVY = frozenset(
+    {"torch", "torchvision", "torchmetrics", "matplotlib", "sklearn", "scipy", "pandas", "pytorch_grad_cam", "cv2"}
+    | LIGHTNING
+)
 LIGHT_LAYERS = GROUND | {"runs", "history", "options", "cli", "console", "commands"}
 READING_MODULES = {"inference", "checkpoint", "model", "data"}  # of era_cli.core
 
@@ -56,12 +56,15 @@ def statements(node: ast.AST, *, at_import: bool) -> Iterator[ast.Import | ast.I
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child
-        elif at_import and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
-        elif at_import and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            continue
-        else:
+        elif not (at_import and runs_later(child)):
             yield from statements(child, at_import=at_import)
+
+
+def runs_later(node: ast.AST) -> bool:
+    """Whether loading the module leaves out what is in `node`."""
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.unparse(node.test)
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
 
 
 def imported(modules: Mapping[str, str], name: str, *, at_import: bool) -> set[str]:
@@ -142,7 +145,7 @@ def test_imports_point_one_way() -> None:
     ],
 )
 def test_the_checker_catches_a_planted_import(name: str, line: str) -> None:
-    (wrong,) = wrong_edges({**SOURCES, name: SOURCES[name] + "\n" + line})
+    (wrong,) = set(wrong_edges({**SOURCES, name: SOURCES[name] + "\n" + line})) - set(wrong_edges(SOURCES))
     assert wrong.startswith(f"{name} imports era_cli.")
 
 

@@ -43,10 +43,6 @@ def choose(gpus: str, precision: str) -> Device:
     Raises:
         UsageError: the GPU is not there, or the processor lacks the arithmetic.
     """
-    if gpus not in ("auto", "0", "1"):
-        if gpus.isdecimal():
-            raise UsageError(f"--gpus {gpus} asks for several GPUs, and era trains on one at most as yet: use --gpus 1")
-        raise UsageError(f"--gpus is {gpus!r}, but must be auto, 0 or 1")
     there = torch.cuda.is_available()
     if gpus == "1" and not there:
         raise UsageError("--gpus 1 asks for a GPU, and torch sees none here: use --gpus 0 for the CPU")
@@ -68,7 +64,7 @@ def cpu_has_bf16() -> bool:
 
 
 def _cpu_capabilities() -> dict[str, Any]:
-    ask = getattr(torch.cpu, "get_capabilities", None)  # absent before torch 2.12
+    ask = getattr(torch.cpu, "get_capabilities", None)  # the oldest torch allowed may lack it
     return ask() if ask is not None else {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from era_cli import history
 from era_cli.core import checkpoint
 from era_cli.core.module import Classifier
 from era_cli.core.step_record import StepRecord
+from era_cli.core.stopwatch import Stopwatch
 from era_cli.errors import EraError, Interrupted
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
@@ -68,25 +70,22 @@ class RunWriter(L.Callback):
         self._record: StepRecord | None = None
         self._restored: dict[str, Any] = {}
         self._written = 0  # steps of this epoch that stand in steps.csv
-        self._seconds = 0.0  # spent on this epoch before the run was resumed
-        self._train_seconds = 0.0
-        self._epoch_clock: float | None = None
-        self._train_clock = 0.0
-        self._step_clock = 0.0
+        self._epoch_watch = Stopwatch()
+        self._train_watch = Stopwatch()
+        self._step_began = 0.0
         self._saved_at = 0.0
         self._rate = 0.0
+        self._under_way = False  # whether a step of this epoch has begun
         self._told = False
 
     def state_dict(self) -> dict[str, Any]:
         """The part of the epoch in progress, for a checkpoint within it; empty between epochs."""
         if self._record is None or not len(self._record):
             return {}
-        now = time.monotonic()
-        assert self._epoch_clock is not None
         return {
             "steps": self._record.state_dict(),
-            "seconds": self._seconds + now - self._epoch_clock,
-            "train_seconds": self._train_seconds + now - self._train_clock,
+            "seconds": self._epoch_watch.seconds,
+            "train_seconds": self._train_watch.seconds,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -100,8 +99,8 @@ class RunWriter(L.Callback):
             assert self._record is not None
             self._record.load_state_dict(self._restored["steps"])
             self._written = len(self._record)
-            self._seconds = self._restored["seconds"]
-            self._train_seconds = self._restored["train_seconds"]
+            self._epoch_watch = Stopwatch(self._restored["seconds"])
+            self._train_watch = Stopwatch(self._restored["train_seconds"])
         self._saved_at = time.monotonic()
         self._signals.hold()
 
@@ -118,10 +117,12 @@ class RunWriter(L.Callback):
     ) -> None:
         """Notes the rate that this step will use."""
         assert self._record is not None
-        if self._epoch_clock is None:
-            self._epoch_clock = self._train_clock = time.monotonic()
+        if not self._under_way:
+            self._under_way = True
+            self._epoch_watch.start()
+            self._train_watch.start()
             self._listener.epoch_started(trainer.current_epoch + 1, len(self._record))
-        self._step_clock = time.monotonic()
+        self._step_began = time.monotonic()
         self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(
@@ -136,12 +137,12 @@ class RunWriter(L.Callback):
         if self._record.full:
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize(pl_module.device)  # once an epoch, for an honest clock
-            self._train_seconds += time.monotonic() - self._train_clock
+            self._train_watch.stop()
             self._listener.validating()
             return
         now = time.monotonic()
         # One more step like this one must not push the gap between two saves over the bound.
-        due = now + (now - self._step_clock) - self._saved_at >= self._save_every
+        due = now + (now - self._step_began) - self._saved_at >= self._save_every
         if due or self._signals.received is not None:
             self._write_steps(trainer, pl_module)
             self._save(trainer, best=False)
@@ -165,7 +166,6 @@ class RunWriter(L.Callback):
         """Writes the epoch's rows, then its checkpoint."""
         assert isinstance(pl_module, Classifier)
         assert self._record is not None
-        assert self._epoch_clock is not None
         self._write_steps(trainer, pl_module)
         row = EpochRow(
             epoch=trainer.current_epoch + 1,
@@ -174,9 +174,11 @@ class RunWriter(L.Callback):
             val_loss=float(pl_module.val_loss_sum) / pl_module.val_count if pl_module.val_count else None,
             val_acc=int(pl_module.val_correct) / pl_module.val_count if pl_module.val_count else None,
             lr=self._rate,
-            seconds=self._seconds + time.monotonic() - self._epoch_clock,
-            images_per_second=len(self._record) * self._batch_size / self._train_seconds,
+            seconds=self._epoch_watch.seconds,
+            images_per_second=len(self._record) * self._batch_size / self._train_watch.seconds,
         )
+        if row.val_loss is not None and not math.isfinite(row.val_loss):
+            self._diverged(trainer, "the validation loss was no number")
         self._begin_epoch(pl_module.device)
         history.append(self._run.metrics_file, [row])
         best = history.best(self._run.epochs()) == row
@@ -187,8 +189,8 @@ class RunWriter(L.Callback):
     def _begin_epoch(self, device: torch.device) -> None:
         self._record = StepRecord(self._steps_per_epoch, self._batch_size, device)
         self._written = 0
-        self._seconds = self._train_seconds = 0.0
-        self._epoch_clock = None
+        self._epoch_watch, self._train_watch = Stopwatch(), Stopwatch()
+        self._under_way = False
 
     def _write_steps(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Brings steps.csv up to now; what is no number gets neither there nor into a checkpoint."""

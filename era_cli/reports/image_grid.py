@@ -23,14 +23,19 @@ def image_grid(images: Images, titles: Sequence[str], header: str, *, columns: i
     width, height = columns * (CELL + GAP) + GAP, rows * (CELL + TITLE + GAP) + HEADER
     with style.look():
         figure = Figure(figsize=(width, height))
-        figure.suptitle(header, x=GAP / width, y=1 - 0.14 / height, ha="left", va="top", fontsize=11, fontweight="bold")
+        above = figure.suptitle(header, ha="left", va="top", fontsize=11, fontweight="bold")
+        width = max(width, above.get_window_extent().width / figure.dpi + 2 * GAP)
+        figure.set_figwidth(width)
+        above.set_position((GAP / width, 1 - 0.14 / height))
         for place, (image, title) in enumerate(zip(images, titles, strict=True)):
             row, column = divmod(place, columns)
             left = GAP + column * (CELL + GAP)
             bottom = height - HEADER - (row + 1) * (CELL + TITLE + GAP) + GAP
             axes = figure.add_axes((left / width, bottom / height, CELL / width, CELL / height))
             axes.imshow(image, interpolation="nearest")
-            axes.set_title(style.label(title), fontsize=9, pad=3)
+            shown = axes.set_title(style.label(title), fontsize=9, pad=3)
+            while shown.get_window_extent().width / figure.dpi > CELL + GAP / 2 and len(shown.get_text()) > 1:
+                shown.set_text(shown.get_text().removesuffix("…")[:-1] + "…")
             axes.set_axis_off()
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import unicodedata
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ _LOOK: Any = {  # matplotlib's stubs want literal keys
 @contextlib.contextmanager
 def look() -> Iterator[None]:
     """The look, for drawing and for writing alike; the rest of the process keeps its own."""
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(_LOOK), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph|Matplotlib currently does not support")
         yield
 
 

@@ -22,12 +22,6 @@ def test_a_gpu_that_is_not_there_is_wrong_usage() -> None:
         devices.choose("1", "auto")
 
 
-@pytest.mark.parametrize(("gpus", "says"), [("2", "one at most"), ("many", "must be auto, 0 or 1"), ("-1", "must be")])
-def test_any_other_number_of_gpus_is_wrong_usage(gpus: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        devices.choose(gpus, "auto")
-
-
 def test_fp16_on_the_cpu_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match="--precision 16 needs a GPU"):
         devices.choose("0", "16")

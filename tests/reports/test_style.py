@@ -59,7 +59,9 @@ def test_a_drawing_that_fails_leaves_what_was_there(before: bytes | None, tmp_pa
     figure.add_artist(_Broken())
     with pytest.raises(RuntimeError, match="no more ink"):
         style.save(figure, path)
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == ({} if before is None else {path.name: before})
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == (
+        {} if before is None else {path.name: before}
+    )
 
 
 def test_a_file_is_replaced_by_a_drawing_that_succeeds(tmp_path: Path) -> None:
@@ -71,14 +73,15 @@ def test_a_file_is_replaced_by_a_drawing_that_succeeds(tmp_path: Path) -> None:
 
 
 def test_drawing_and_saving_leave_matplotlibs_settings_alone(tmp_path: Path) -> None:
-    before = dict(mpl.rcParams)
-    style.save(image_grid(np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"], "two"), tmp_path / "figure.png")
-    assert dict(mpl.rcParams) == before
     broken = small_figure()
     broken.add_artist(_Broken())
-    with pytest.raises(RuntimeError):
-        style.save(broken, tmp_path / "figure.png")
-    assert dict(mpl.rcParams) == before
+    with mpl.rc_context({"text.color": "red", "text.parse_math": True, "font.size": 30.0}):
+        before = dict(mpl.rcParams)
+        style.save(image_grid(np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"], "two"), tmp_path / "figure.png")
+        assert dict(mpl.rcParams) == before
+        with pytest.raises(RuntimeError):
+            style.save(broken, tmp_path / "figure.png")
+        assert dict(mpl.rcParams) == before
 
 
 def test_the_look_does_not_depend_on_the_persons_own_settings() -> None:
@@ -126,9 +129,9 @@ def test_a_name_too_long_ends_in_an_ellipsis() -> None:
 
 @pytest.mark.parametrize("name", ["猫", "ไทย", "नमस्ते", "🐈"])
 def test_a_name_that_the_font_lacks_is_saved_without_a_warning(name: str, tmp_path: Path) -> None:
-    figure = image_grid(np.zeros((1, 8, 8, 3), np.uint8), [name], "one")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        figure = image_grid(np.zeros((1, 8, 8, 3), np.uint8), [name], "one")
         style.save(figure, tmp_path / "figure.png")
     assert [str(warning.message) for warning in caught] == []
 
@@ -140,9 +143,8 @@ def test_a_name_that_the_font_lacks_is_saved_without_a_warning(name: str, tmp_pa
 @example(names=["\\", "^_{}%#&~"])
 def test_no_class_name_stops_a_figure(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "hostile.png"
-    figure = image_grid(np.zeros((2, 8, 8, 3), np.uint8), names, names[0])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")  # another test's matter
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
-        style.save(figure, path)
+        style.save(image_grid(np.zeros((2, 8, 8, 3), np.uint8), names, names[0]), path)
     assert path.read_bytes().startswith(PNG)

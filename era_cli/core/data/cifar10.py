@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import pickle
 import tarfile
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,18 +120,19 @@ def _batch(content: bytes) -> tuple[Images, Labels]:
     return np.asarray(batch[b"data"]).reshape(-1, 3, SIDE, SIDE), np.asarray(batch[b"labels"], np.int64)
 
 
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Makes NumPy arrays and plain values, nothing else: MD5 alone keeps no attacker out."""
 
-    _allowed = {
-        ("numpy.core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return self._allowed[module, name]
+            return _ALLOWED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of images") from None
 
@@ -141,9 +144,7 @@ def _unpickle(content: bytes) -> Any:
         raise EraError(f"a CIFAR-10 file is no file of images ({error}): delete it, and era fetches it anew") from error
 
 
-def _download(
-    folder: Path, missing: list[str], archive: Archive, timeout: float, listener: Listener
-) -> None:
+def _download(folder: Path, missing: list[str], archive: Archive, timeout: float, listener: Listener) -> None:
     """Fetches the archive and takes the missing files out of it; a second era waits for the first."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,8 +158,10 @@ def _download(
                     assert member is not None
                     with atomic_write(folder / name) as file:
                         file.write(member.read())
-    except (OSError, KeyError, tarfile.TarError) as error:
-        reason = getattr(error, "reason", None) or error
+    except (OSError, KeyError, tarfile.TarError, http.client.HTTPException) as error:
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise EraError(
             f"CIFAR-10 is not in {folder} and could not be downloaded ({reason}): unpack {archive.url} there"
             " so that it holds data_batch_1, or try --data digits, which needs no network"

@@ -65,9 +65,7 @@ def resize(images: Images, size: int) -> Images:
     return resized
 
 
-def mean_and_std(
-    images: Images, indices: Labels
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def mean_and_std(images: Images, indices: Labels) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of each channel over the images at `indices`, in 0..1.
 
     Exact: pixels are counted by value. A channel of one value gets the deviation 1/255, so that

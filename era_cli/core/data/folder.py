@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +64,7 @@ def default_cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("era")) / "folders"
 
 
-def load(
-    root: Path, image_size: int, strict: bool, listener: Listener, *, cache_dir: Path | None = None
-) -> Dataset:
+def load(root: Path, image_size: int, strict: bool, listener: Listener, *, cache_dir: Path | None = None) -> Dataset:
     """The images under `root`, each cropped to the middle square and resized to `image_size`.
 
     `root` holds one folder per class, a fifth of each class then being held out for testing; or it
@@ -84,14 +83,21 @@ def load(
             " mend or remove them, or leave out --strict"
         )
     labels = np.array([files[index].label for index in kept], np.int64)
+    border = int(np.searchsorted(kept, len(layout.train)))
+    _require_every_class(root, layout, labels[:border], skipped)
     if layout.test is None:
         train, test = held_out_test(labels)
     else:
-        border = int(np.searchsorted(kept, len(layout.train)))
         train, test = np.arange(border), np.arange(border, len(kept))
+        if not len(test):
+            raise EraError(
+                f"no image in {root / _TEST} can be read, first {skipped[-1]}: mend them or remove that folder"
+            )
     for label, name in enumerate(layout.classes):
         if label not in labels[train]:
-            raise EraError(f"no training image of class {name!r} in {root} can be read: mend or remove that folder")
+            raise EraError(
+                f"class {name!r} in {root} has too few images to train on and to test on: add some, or remove it"
+            )
     return Dataset(
         name=root.name or "images",
         source=str(root),
@@ -106,12 +112,23 @@ def load(
     )
 
 
+def _require_every_class(root: Path, layout: _Layout, labels: Labels, skipped: tuple[str, ...]) -> None:
+    for label, name in enumerate(layout.classes):
+        if label not in labels:
+            raise EraError(
+                f"no training image of class {name!r} in {root} can be read (unreadable: {skipped[0]}):"
+                " mend or remove that folder"
+            )
+
+
 def _explore(root: Path) -> _Layout:
     inside = {path.name: path for path in _folders(root)}
     if _TRAIN in inside and _folders(inside[_TRAIN]):
         if _TEST not in inside:
-            hint = "rename val to test (era makes its validation split from train)" if "val" in inside else (
-                "add it, or give the folder that holds the class folders"
+            hint = (
+                "rename val to test (era makes its validation split from train)"
+                if "val" in inside
+                else ("add it, or give the folder that holds the class folders")
             )
             raise EraError(f"{root} has a folder train but none called test: {hint}")
         classes = _classes(inside[_TRAIN])
@@ -148,8 +165,12 @@ def _files(root: Path, folder: Path, classes: list[str]) -> list[_File]:
     for label, name in enumerate(classes):
         if not (folder / name).is_dir():
             continue
-        paths = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in suffixes)
-        found += [_File(path, path.relative_to(root).as_posix(), label) for path in paths if path.is_file()]
+        for path in sorted((folder / name).rglob("*")):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder / name).parts)
+            if path.suffix.lower() in suffixes and not hidden and path.is_file():
+                # A name that is no UTF-8 must still be printable.
+                shown = os.fsencode(path.relative_to(root).as_posix()).decode(errors="replace")
+                found.append(_File(path, shown, label))
     return found
 
 
@@ -157,31 +178,28 @@ def _image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
-def _decoded(
-    files: list[_File], layout: _Layout, size: int, cache_dir: Path, listener: Listener
-) -> _Decoded:
+def _decoded(files: list[_File], layout: _Layout, size: int, cache_dir: Path, listener: Listener) -> _Decoded:
     entry = cache_dir / _fingerprint(files, layout, size)
-    if (cached := _read_cache(entry)) is not None:
+    if (cached := _read_cache(entry, size)) is not None:
         return cached
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=cache_dir))
     except OSError as error:
         listener.note(f"The decoded images are not kept: {cache_dir} cannot be written ({error.strerror}).")
-        images = np.empty((len(files), 3, size, size), np.uint8)
-        kept, skipped = _decode_into(images, files, size, listener)
-        return _Decoded(images[: len(kept)], kept, skipped)
+        pixels: list[Images] = []
+        kept, skipped = _decode_each(files, size, pixels.append, listener)
+        return _Decoded(np.stack(pixels), kept, skipped)
     try:
-        images = np.lib.format.open_memmap(
-            building / "images.npy", mode="w+", dtype=np.uint8, shape=(len(files), 3, size, size)
-        )
-        kept, skipped = _decode_into(images, files, size, listener)
-        images.flush()
+        # Written as a stream, not through a memory map: a full disk under a map kills the process.
+        with (building / "images.bin").open("wb") as file:
+            kept, skipped = _decode_each(files, size, lambda image: file.write(image.tobytes()), listener)
         np.save(building / "kept.npy", kept)
-        atomic_write_json(building / "meta.json", {"skipped": skipped})
+        checksum = zlib.crc32(_map(building, len(kept), size))
+        atomic_write_json(building / "meta.json", {"skipped": skipped, "crc32": checksum})
         with contextlib.suppress(OSError):  # another era was faster: its entry is as good
             building.rename(entry)
-        cached = _read_cache(entry)
+        cached = _read_cache(entry, size)
         assert cached is not None
         return cached
     except OSError as error:
@@ -205,24 +223,32 @@ def _fingerprint(files: list[_File], layout: _Layout, size: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def _read_cache(entry: Path) -> _Decoded | None:
+def _read_cache(entry: Path, size: int) -> _Decoded | None:
     try:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
         kept = np.load(entry / "kept.npy")
-        # Copy on write: torch wants writable memory, and the pages stay the system's to drop.
-        images = np.load(entry / "images.npy", mmap_mode="c")
-        return _Decoded(images[: len(kept)], kept, tuple(meta["skipped"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError):  # damaged: build it again
+        images = _map(entry, len(kept), size)
+        if zlib.crc32(images) != meta["crc32"]:
+            raise ValueError("damaged")
+        return _Decoded(images, kept, tuple(meta["skipped"]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError):  # absent or damaged: build it again
         shutil.rmtree(entry, ignore_errors=True)
         return None
 
 
-def _decode_into(
-    images: Images, files: list[_File], size: int, listener: Listener
+def _map(entry: Path, count: int, size: int) -> Images:
+    # Copy on write: torch wants writable memory, and the pages stay the system's to drop.
+    return np.memmap(entry / "images.bin", np.uint8, "c", shape=(count, 3, size, size))
+
+
+def _decode_each(
+    files: list[_File], size: int, take: Callable[[Images], object], listener: Listener
 ) -> tuple[Labels, tuple[str, ...]]:
-    """Fills `images` from the front with every readable file; returns which those were, and the rest by name."""
+    """Hands every readable image (3, size, size) to `take`; returns which those were, and the rest by name.
+
+    Raises:
+        EraError: there is none.
+    """
     kept: list[int] = []
     skipped: list[str] = []
     with warnings.catch_warnings(), listener.work("decoding", len(files)) as advance:
@@ -231,9 +257,11 @@ def _decode_into(
             if isinstance(outcome, str):
                 skipped.append(f"{file.shown} ({outcome})")
             else:
-                images[len(kept)] = outcome.transpose(2, 0, 1)
+                take(outcome.transpose(2, 0, 1))
                 kept.append(index)
             advance(1)
+    if not kept:
+        raise EraError(f"none of the {len(files)} images can be read, first {skipped[0]}: mend or replace them")
     return np.array(kept, np.int64), tuple(skipped)
 
 

@@ -28,8 +28,7 @@ def stratified_sample(labels: Labels, size: int, seed: int, stream: Stream) -> L
     takes[remainders[: size - takes.sum()]] += 1
     random = np.random.RandomState(derived_seed(seed, stream) % 2**32)
     picked = [
-        random.permutation(np.flatnonzero(labels == label))[:take]
-        for label, take in zip(classes, takes, strict=True)
+        random.permutation(np.flatnonzero(labels == label))[:take] for label, take in zip(classes, takes, strict=True)
     ]
     return np.sort(np.concatenate(picked)).astype(np.int64)
 

@@ -146,6 +146,12 @@ def test_it_resizes_as_pillow_does(size: int) -> None:
         np.testing.assert_allclose(resized.transpose(1, 2, 0).astype(int), np.asarray(other).astype(int), atol=1)
 
 
+def test_values_are_rounded_to_the_nearest() -> None:
+    images = np.zeros((1, 3, 2, 2), np.uint8)
+    images[..., 0, 0] = 3  # the mean of the four is 0.75
+    assert np.unique(resize(images, 1)).tolist() == [1]
+
+
 def test_memory_mapped_images_are_resized_without_a_warning(tmp_path: Path) -> None:
     images = noise(12, side=8)
     np.save(tmp_path / "images.npy", images)

@@ -548,7 +548,7 @@ def cache_entry(tmp_path: Path) -> Path:
     return entry
 
 
-@pytest.mark.parametrize("name", ["images.npy", "kept.npy", "meta.json"])
+@pytest.mark.parametrize("name", ["images.bin", "kept.npy", "meta.json"])
 @pytest.mark.parametrize("damage", ["emptied", "cut short", "overwritten", "removed"])
 def test_a_damaged_cache_entry_is_built_again(
     images: Path, load: Load, tmp_path: Path, name: str, damage: str, no_decoding: Callable[[], None]
