@@ -89,6 +89,8 @@ class FitProgress(Listener):
         self._record.print(_class_table(plan))
         self._record.print(_layer_table(plan, plan.leaf_layers if every_layer else plan.layers))
         self._record.print(_epoch_heading(self._record.width))
+        for row in plan.rows_done:
+            self._print_row(row, best=False)
 
     def note(self, text: str) -> None:
         """Prints one sentence on stderr."""
@@ -133,6 +135,9 @@ class FitProgress(Listener):
     def epoch_ended(self, row: EpochRow, best: bool) -> None:
         """Replaces the bar by the epoch's row."""
         self.stop()
+        self._print_row(row, best=best)
+
+    def _print_row(self, row: EpochRow, *, best: bool) -> None:
         if self._record is not None:
             self._record.print(_epoch_line(row, self._epochs, best, self._record.width), soft_wrap=True)
 
@@ -230,8 +235,12 @@ def _header(plan: FitPlan, recipe: Recipe) -> Table:
     )
     if plan.steps_done:
         epoch, step = divmod(plan.steps_done, plan.steps_per_epoch)
-        table.add_row("resumed", f"after {epoch} epochs" + (f" and {step} steps" if step else ""))
+        table.add_row("resumed", f"after {_count(epoch, 'epoch')}" + (f" and {_count(step, 'step')}" if step else ""))
     return table
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _arithmetic(precision: str) -> str:

@@ -101,7 +101,7 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
-    """What `era fit` is about to do, for the header."""
+    """What `era fit` is about to do, for the header; `rows_done` are the epochs that a resumed run has behind it."""
 
     run: Path
     source: str
@@ -114,6 +114,7 @@ class FitPlan:
     precision: str
     steps_per_epoch: int
     steps_done: int
+    rows_done: tuple[EpochRow, ...]
     samples: Samples
     notes: tuple[str, ...]
 

@@ -152,7 +152,11 @@ def create(runs_dir: Path, name: str | None, source: str, document: Mapping[str,
 
 def _make_named(runs_dir: Path, name: str) -> Path:
     check_name(runs_dir, name)
-    (runs_dir / name).mkdir()
+    try:
+        (runs_dir / name).mkdir()
+    except FileExistsError:  # another era was faster
+        check_name(runs_dir, name)
+        raise
     return runs_dir / name
 
 

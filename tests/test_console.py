@@ -91,6 +91,7 @@ def plan(classes: tuple[str, ...] = ("cat", "dog"), **changes: object) -> FitPla
         precision="32",
         steps_per_epoch=5,
         steps_done=0,
+        rows_done=(),
         samples=Samples(images=np.zeros((1, 8, 8, 3), np.uint8), labels=np.zeros(1, np.int64), classes=classes),
         notes=(),
     )
@@ -439,3 +440,10 @@ def test_time_left_follows_the_pace_of_this_call(monkeypatch: pytest.MonkeyPatch
         progress.step_done()
     clock[0] += 10
     assert progress.seconds_left == pytest.approx(10.0)  # 5 steps took 10 s, 5 are left
+
+
+def test_a_resumed_run_shows_the_epochs_that_it_has_behind_it() -> None:
+    done = dataclasses.replace(ROW, epoch=2, train_loss=1.2345)
+    lines = [line for line in shown(plan(steps_done=10, rows_done=(done,))).splitlines() if "/24" in line]
+    assert [line.split()[0] for line in lines] == ["2/24", f"{ROW.epoch}/24"]
+    assert "1.2345" in lines[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from era_cli import history
@@ -53,7 +53,7 @@ def path(tmp_path: Path) -> Path:
 # Round trip
 
 
-@settings(max_examples=50, deadline=None, database=None)
+@settings(max_examples=50, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(EPOCH_ROWS, max_size=5))
 def test_epochs_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[EpochRow]) -> None:
     path = tmp_path_factory.mktemp("history") / "metrics.csv"
@@ -63,7 +63,7 @@ def test_epochs_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows
     assert history.read(path, EpochRow) == rows[1:]
 
 
-@settings(max_examples=50, deadline=None, database=None)
+@settings(max_examples=50, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(STEP_ROWS, max_size=5))
 def test_steps_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[StepRow]) -> None:
     path = tmp_path_factory.mktemp("history") / "steps.csv"

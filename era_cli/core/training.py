@@ -30,7 +30,7 @@ from era_cli.errors import Interrupted
 from era_cli.files import sweep_temporaries
 from era_cli.listener import Listener
 from era_cli.recipe import Recipe
-from era_cli.results import FitPlan, FitResult, Labels, Samples
+from era_cli.results import EpochRow, FitPlan, FitResult, Labels, Samples
 from era_cli.runs import Run
 
 SAMPLES = 40  # images in the picture of what the network sees
@@ -79,7 +79,8 @@ class Fit:
             device=self.device.name,
             precision=self.device.precision,
             steps_per_epoch=self.steps_per_epoch,
-            steps_done=0 if self.resume_from is None else self.resume_from.step,
+            steps_done=self._steps_done,
+            rows_done=tuple(self._rows_done()),
             samples=self._samples(),
             notes=self.notes,
         )
@@ -116,7 +117,7 @@ class Fit:
 
     def _train_network(self, listener: Listener) -> None:
         if self.resume_from is not None:
-            self._cut_back(self.resume_from.step)
+            self._cut_back()
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
         module = Classifier(
             checkpoint.new_network(self.recipe, len(self.dataset.classes)),
@@ -155,11 +156,18 @@ class Fit:
                 weights_only=True,
             )
 
-    def _cut_back(self, step: int) -> None:
-        """Drops the rows that lie past the checkpoint of `step`: they will be written again."""
-        history.rewrite(self.run.steps_file, [row for row in self.run.steps() if row.step <= step])
-        epochs = step // self.steps_per_epoch
-        history.rewrite(self.run.metrics_file, [row for row in self.run.epochs() if row.epoch <= epochs])
+    @property
+    def _steps_done(self) -> int:
+        return 0 if self.resume_from is None else self.resume_from.step
+
+    def _rows_done(self) -> list[EpochRow]:
+        epochs = self._steps_done // self.steps_per_epoch
+        return [row for row in self.run.epochs() if row.epoch <= epochs]
+
+    def _cut_back(self) -> None:
+        """Drops the rows that lie past the checkpoint: they will be written again."""
+        history.rewrite(self.run.steps_file, [row for row in self.run.steps() if row.step <= self._steps_done])
+        history.rewrite(self.run.metrics_file, self._rows_done())
 
     def _judge(self, listener: Listener, before: float, started: float) -> FitResult:
         network = checkpoint.load_network(self.run.read(), self.run.checkpoints / checkpoint.BEST)

@@ -12,7 +12,7 @@ from era_cli.results import Images, Samples
 
 CELL = 1.15  # inches a side
 TITLE = 0.26  # inches above each image
-HEADER = 0.5  # inches above the grid
+HEADER = 0.42  # inches above the grid
 GAP = 0.08  # inches between images
 
 

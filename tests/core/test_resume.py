@@ -151,6 +151,8 @@ def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     assert again.notes
     assert "damaged" in again.notes[0]
     assert checkpoint.PREVIOUS in again.notes[0]
+    plan = again.plan()
+    assert (plan.steps_done, [row.epoch for row in plan.rows_done]) == (10, [1, 2])
     again.train(Listener())
     assert_equal_runs(fit.run.path, finished_run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import io
@@ -9,14 +10,14 @@ import pickle
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from era_cli.core.data.dataset import Dataset, content_hash, resize
 from era_cli.errors import EraError
@@ -148,7 +149,7 @@ def _download(folder: Path, missing: list[str], archive: Archive, timeout: float
     """Fetches the archive and takes the missing files out of it; a second era waits for the first."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".download.lock"):
+        with _one_at_a_time(folder, listener):
             if not (missing := _missing(folder, archive)):
                 return
             packed = _fetch(archive, timeout, listener)
@@ -166,6 +167,20 @@ def _download(folder: Path, missing: list[str], archive: Archive, timeout: float
             f"CIFAR-10 is not in {folder} and could not be downloaded ({reason}): unpack {archive.url} there"
             " so that it holds data_batch_1, or try --data digits, which needs no network"
         ) from error
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path, listener: Listener) -> Iterator[None]:
+    lock = FileLock(folder / ".download.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        listener.note("Another era is downloading CIFAR-10; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fetch(archive: Archive, timeout: float, listener: Listener) -> bytes:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ MOST_PIXELS = 89_478_485  # Pillow's own bound, past which it only warns
 CACHE_FORMAT = 1
 _CHUNK = 256  # files decoded before the next are begun: bounds what waits in memory
 _TRAIN, _TEST = "train", "test"
+_BUILDING = ".building-"
+_ORPHANED_AFTER = 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,8 @@ def _decoded(files: list[_File], layout: _Layout, size: int, cache_dir: Path, li
         return cached
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=".building-", dir=cache_dir))
+        _sweep(cache_dir)
+        building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=cache_dir))
     except OSError as error:
         listener.note(f"The decoded images are not kept: {cache_dir} cannot be written ({error.strerror}).")
         pixels: list[Images] = []
@@ -195,7 +199,7 @@ def _decoded(files: list[_File], layout: _Layout, size: int, cache_dir: Path, li
         with (building / "images.bin").open("wb") as file:
             kept, skipped = _decode_each(files, size, lambda image: file.write(image.tobytes()), listener)
         np.save(building / "kept.npy", kept)
-        checksum = zlib.crc32(_map(building, len(kept), size))
+        checksum = zlib.crc32(_map(building, len(kept), size).data)
         atomic_write_json(building / "meta.json", {"skipped": skipped, "crc32": checksum})
         with contextlib.suppress(OSError):  # another era was faster: its entry is as good
             building.rename(entry)
@@ -208,6 +212,14 @@ def _decoded(files: list[_File], layout: _Layout, size: int, cache_dir: Path, li
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _sweep(cache_dir: Path) -> None:
+    """Removes what a killed era left half built; a day is longer than any decoding."""
+    for orphan in cache_dir.glob(f"{_BUILDING}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - orphan.stat().st_mtime > _ORPHANED_AFTER:
+                shutil.rmtree(orphan)
 
 
 def _fingerprint(files: list[_File], layout: _Layout, size: int) -> str:
@@ -224,14 +236,16 @@ def _fingerprint(files: list[_File], layout: _Layout, size: int) -> str:
 
 
 def _read_cache(entry: Path, size: int) -> _Decoded | None:
+    if not entry.is_dir():
+        return None
     try:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
         kept = np.load(entry / "kept.npy")
         images = _map(entry, len(kept), size)
-        if zlib.crc32(images) != meta["crc32"]:
+        if zlib.crc32(images.data) != meta["crc32"]:
             raise ValueError("damaged")
         return _Decoded(images, kept, tuple(meta["skipped"]))
-    except (OSError, ValueError, KeyError, TypeError, EOFError):  # absent or damaged: build it again
+    except (OSError, ValueError, KeyError, TypeError, EOFError):  # damaged: build it again
         shutil.rmtree(entry, ignore_errors=True)
         return None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -27,7 +27,7 @@ def noise(count: int, side: int = 4, seed: int = 0) -> Images:
 # Mean and standard deviation
 
 
-@settings(max_examples=30, deadline=None, database=None)
+@settings(max_examples=30, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     count=st.integers(1, 17),
     side=st.integers(2, 5),

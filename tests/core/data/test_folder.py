@@ -6,6 +6,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -663,7 +664,7 @@ FILE_NAMES = st.text(
 ).filter(lambda name: not name.startswith((".", "__")) and len(name.encode()) < 100)
 
 
-@settings(max_examples=25, deadline=None, database=None)
+@settings(max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(names=st.sets(FILE_NAMES, min_size=2, max_size=3), file=FILE_NAMES)
 def test_odd_names_come_back_as_they_are(tmp_path_factory: pytest.TempPathFactory, names: set[str], file: str) -> None:
     base = tmp_path_factory.mktemp("odd")
@@ -678,3 +679,14 @@ def test_odd_names_come_back_as_they_are(tmp_path_factory: pytest.TempPathFactor
         assert dataset.files == tuple(f"{name}/{file}{index}.png" for name in sorted(names) for index in range(2))
         assert [entry.split(" (cannot")[0] for entry in dataset.skipped] == [f"{n}/{file}.jpg" for n in sorted(names)]
     shutil.rmtree(base)
+
+
+def test_what_a_killed_era_left_half_built_goes_after_a_day(images: Path, load: Load, tmp_path: Path) -> None:
+    fresh, old = (tmp_path / "cache" / name for name in (".building-fresh", ".building-old"))
+    for orphan in (fresh, old):
+        orphan.mkdir(parents=True)
+    yesterday = time.time() - 2 * 86_400
+    os.utime(old, (yesterday, yesterday))
+    load(fill(images, {"cat": 5, "dog": 5}))
+    assert fresh.is_dir()
+    assert not old.exists()
