@@ -36,16 +36,22 @@ class EraGroup(TyperGroup):
         raise_on_signals()
         try:
             return super().invoke(ctx)
-        except (EraError, Interrupted) as error:
+        except (EraError, Interrupted, OSError) as error:
+            if isinstance(error, OSError) and error.strerror is None:  # not the system's word, so a fault of ours
+                raise
             if options.debug_asked(ctx):
                 traceback.print_exc()
             else:
-                print(f"Error: {error}" if isinstance(error, EraError) else _stopped(error), file=sys.stderr)
-            raise typer.Exit(error.exit_code) from None
+                print(_sentence(error), file=sys.stderr)
+            raise typer.Exit(1 if isinstance(error, OSError) else error.exit_code) from None
 
 
-def _stopped(error: Interrupted) -> str:
-    return f"Stopped by {signal.Signals(error.signum).name}."
+def _sentence(error: EraError | Interrupted | OSError) -> str:
+    if isinstance(error, Interrupted):
+        return f"Stopped by {signal.Signals(error.signum).name}."
+    if isinstance(error, OSError):
+        return f"Error: {error.filename}: {error.strerror}; check the path and its permissions (--debug shows where)"
+    return f"Error: {error}"
 
 
 app = typer.Typer(

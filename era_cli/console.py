@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -62,10 +62,20 @@ class FitProgress(Listener):
 
     Args:
         record: where lasting lines go; None for nowhere (`--quiet`).
+        every_layer: list every layer of the network, not its blocks alone.
+        also: what else to do with the plan.
     """
 
-    def __init__(self, record: SteadyConsole | None) -> None:
+    def __init__(
+        self,
+        record: SteadyConsole | None,
+        *,
+        every_layer: bool = False,
+        also: Callable[[FitPlan], None] = lambda plan: None,
+    ) -> None:
         self._record = record
+        self._every_layer = every_layer
+        self._also = also
         self._live = SteadyConsole(sys.stderr)
         self._progress: Progress | None = None
         self._task: Any = None
@@ -76,8 +86,12 @@ class FitProgress(Listener):
         self._steps_before = 0
         self._steps_done = 0
 
-    def show_plan(self, plan: FitPlan, recipe: Recipe, *, every_layer: bool) -> None:
+    def planned(self, plan: FitPlan, recipe: Recipe) -> None:
         """Prints the header, the class counts and the network."""
+        self._show_plan(plan, recipe)
+        self._also(plan)
+
+    def _show_plan(self, plan: FitPlan, recipe: Recipe) -> None:
         self._plan, self._epochs, self._batch_size = plan, recipe.epochs, recipe.batch_size
         self._steps_before = self._steps_done = plan.steps_done
         self._started = time.monotonic()
@@ -87,7 +101,7 @@ class FitProgress(Listener):
             return
         self._record.print(_header(plan, recipe))
         self._record.print(_class_table(plan))
-        self._record.print(_layer_table(plan, plan.leaf_layers if every_layer else plan.layers))
+        self._record.print(_layer_table(plan, plan.leaf_layers if self._every_layer else plan.layers))
         self._record.print(_epoch_heading(self._record.width))
         for row in plan.rows_done:
             self._print_row(row, best=False)
@@ -97,19 +111,24 @@ class FitProgress(Listener):
         self._live.print(printable(f"Note: {text}", "yellow"), soft_wrap=True)
 
     @contextlib.contextmanager
-    def work(self, what: str, total: int | None, unit: str = "images") -> Iterator[Advance]:
+    def work(self, what: str, total: int, unit: str = "images") -> Iterator[Advance]:
         """Shows a bar on a terminal, two lines elsewhere."""
         if self._record is None:
             yield lambda done: None
             return
         if not self._live.is_terminal:
-            amount = "" if total is None else f" {total:,} {unit}"
-            self._live.print(Text(f"{what}{amount}"), soft_wrap=True)
+            self._live.print(Text(f"{what}: {total:,} {unit}"), soft_wrap=True)
             yield lambda done: None
             return
-        with _bar(self._live, _Rate(unit)) as progress:
-            task = progress.add_task(what, total=total)
+        progress = _bar(self._live, _Rate(unit))
+        task = progress.add_task(what, total=total)
+        with _harmless():
+            progress.start()
+        try:
             yield lambda done: progress.update(task, advance=done)
+        finally:
+            with _harmless():
+                progress.stop()
 
     def epoch_started(self, epoch: int, steps_done: int) -> None:
         """Begins a bar on a terminal."""
@@ -119,7 +138,8 @@ class FitProgress(Listener):
         self._task = self._progress.add_task(
             f"epoch {epoch}/{self._epochs}", total=self._plan.steps_per_epoch, completed=steps_done
         )
-        self._progress.start()
+        with _harmless():
+            self._progress.start()
 
     def step_done(self) -> None:
         """Moves the bar."""
@@ -144,7 +164,8 @@ class FitProgress(Listener):
     def stop(self) -> None:
         """Takes the bar away."""
         if self._progress is not None:
-            self._progress.stop()
+            with _harmless():
+                self._progress.stop()
             self._progress = None
 
     @property
@@ -162,6 +183,13 @@ class FitProgress(Listener):
         console.print(_result_panel(result, console))
         for file in files:
             console.print(Text(str(file)), soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _harmless() -> Iterator[None]:
+    """A bar that cannot be drawn, since the terminal has gone, must not end the work."""
+    with contextlib.suppress(OSError, ValueError):
+        yield
 
 
 class _Rate(ProgressColumn):
@@ -257,7 +285,7 @@ def _class_table(plan: FitPlan) -> Table:
         for place, name in enumerate(plan.classes):
             table.add_row(printable(name), *(f"{int(count[place]):,}" for count in counts))
     else:
-        table.add_row("fewest", *(f"{int(count.min()):,}" for count in counts))
+        table.add_row(f"fewest of {len(plan.classes)}", *(f"{int(count.min()):,}" for count in counts))
         table.add_row("most", *(f"{int(count.max()):,}" for count in counts))
     table.add_section()
     table.add_row("all", *(f"{int(count.sum()):,}" for count in counts), style="bold")

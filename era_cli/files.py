@@ -51,7 +51,12 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 def atomic_write_json(path: Path, document: dict[str, Any]) -> None:
     """Writes `document` as indented JSON; NaN and infinity are refused, since JSON has neither."""
-    atomic_write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file name that is no UTF-8: escapes carry it
+        text = json.dumps(document, indent=2, allow_nan=False)
+    atomic_write_text(path, text + "\n")
 
 
 def append_text(path: Path, text: str) -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from era_cli.results import EpochRow
+from era_cli.recipe import Recipe
+from era_cli.results import EpochRow, FitPlan
 
 Advance = Callable[[int], None]
 
 
 class Listener:
-    """Hears nothing: every method may be overridden, and none may raise into the work."""
+    """Hears nothing: every method may be overridden, and none but `planned` may raise into the work."""
+
+    def planned(self, plan: FitPlan, recipe: Recipe) -> None:
+        """Training is about to begin; what is raised here fails the run."""
 
     def note(self, text: str) -> None:
         """One sentence that the person should read."""
 
     @contextlib.contextmanager
-    def work(self, what: str, total: int | None, unit: str = "images") -> Iterator[Advance]:
+    def work(self, what: str, total: int, unit: str = "images") -> Iterator[Advance]:
         """A piece of work of `total` units (bytes where `unit` is "bytes"); call the yielded function per part."""
         yield lambda done: None
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,8 +85,8 @@ def test_the_console_script_is_the_module() -> None:
         ("fit --epochs", "--epochs"),
         ("fit one-word-too-many", "one-word-too-many"),
         ("no-such-command", "no-such-command"),
-        ("fit --epochs 0", "epochs is 0, but must be int in [1, 10000] (--epochs)"),
-        ("fit --max-lr -1", "max_lr is -1.0, but must be float in (0, 100] (--max-lr)"),
+        ("fit --epochs 0", "epochs is 0, but must be a whole number in [1, 10000] (--epochs)"),
+        ("fit --max-lr -1", "max_lr is -1.0, but must be a number in (0, 100] (--max-lr)"),
         ("fit --recipe session11", "--recipe takes default, session12, session10"),
     ],
 )
@@ -165,6 +165,11 @@ def raising(error: BaseException) -> Result:
     [
         (EraError("the disk is full: make room"), 1, "Error: the disk is full: make room\n"),
         (UsageError("[/] is no name"), 2, "Error: [/] is no name\n"),
+        (
+            PermissionError(13, "Permission denied", "/a/path"),
+            1,
+            "Error: /a/path: Permission denied; check the path and its permissions (--debug shows where)\n",
+        ),
         (Interrupted(signal.SIGINT), 130, "Stopped by SIGINT.\n"),
         (Interrupted(signal.SIGTERM), 143, "Stopped by SIGTERM.\n"),
     ],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import io
 import os
 import re
@@ -101,8 +102,8 @@ def plan(classes: tuple[str, ...] = ("cat", "dog"), **changes: object) -> FitPla
 def shown(made: FitPlan, *, width: int = 100, every_layer: bool = False) -> str:
     """The record of a whole run: header, one epoch, result."""
     stream = io.StringIO()
-    progress = FitProgress(SteadyConsole(stream, width=width))
-    progress.show_plan(made, Recipe(epochs=24), every_layer=every_layer)
+    progress = FitProgress(SteadyConsole(stream, width=width), every_layer=every_layer)
+    progress.planned(made, Recipe(epochs=24))
     progress.epoch_started(3, 0)
     progress.step_done()
     progress.validating()
@@ -176,8 +177,8 @@ def test_a_console_whose_reader_has_gone_falls_silent(length: int) -> None:
 
 def test_training_goes_on_when_the_reader_has_gone() -> None:
     with closed_pipe() as stream:
-        progress = FitProgress(SteadyConsole(stream))
-        progress.show_plan(plan(), Recipe(), every_layer=True)
+        progress = FitProgress(SteadyConsole(stream), every_layer=True)
+        progress.planned(plan(), Recipe())
         progress.epoch_ended(ROW, best=True)
         progress.show_result(RESULT, [Path("run.json")])
 
@@ -213,7 +214,7 @@ def test_an_ascii_stream_shows_what_it_can() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     progress = FitProgress(SteadyConsole(stream, width=80))
-    progress.show_plan(plan(("猫", "собака", "dog")), Recipe(), every_layer=False)
+    progress.planned(plan(("猫", "собака", "dog")), Recipe())
     progress.epoch_ended(ROW, best=True)
     progress.show_result(RESULT, [])
     text = raw.getvalue().decode("ascii")
@@ -258,7 +259,7 @@ def test_a_resumed_run_says_where_it_goes_on() -> None:
 def test_without_validation_the_cells_are_dashes_and_the_result_says_so() -> None:
     stream = io.StringIO()
     progress = FitProgress(SteadyConsole(stream, width=80))
-    progress.show_plan(plan(), Recipe(), every_layer=False)
+    progress.planned(plan(), Recipe())
     progress.epoch_ended(dataclasses.replace(ROW, val_loss=None, val_acc=None), best=True)
     progress.show_result(dataclasses.replace(RESULT, best_val_acc=None, best_val_loss=None), [])
     text = stream.getvalue()
@@ -271,13 +272,13 @@ def test_more_than_twenty_classes_are_shown_as_a_range() -> None:
     assert "class-19" in shown(plan(twenty))
     text = shown(plan(more))
     assert "class-" not in text
-    assert re.search(r"^ *fewest +1,000 +100 +200 *$", text, re.MULTILINE)
+    assert re.search(r"^ *fewest of 21 +1,000 +100 +200 *$", text, re.MULTILINE)
     assert re.search(r"^ *most +21,000 +2,100 +4,200 *$", text, re.MULTILINE)
 
 
 def test_quiet_shows_the_result_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = FitProgress(None)
-    progress.show_plan(plan(), Recipe(), every_layer=True)
+    progress = FitProgress(None, every_layer=True)
+    progress.planned(plan(), Recipe())
     with progress.work("decoding", 10) as advance:
         advance(10)
     progress.epoch_started(1, 0)
@@ -297,7 +298,7 @@ def test_results_go_to_stdout_and_messages_to_stderr(capsys: pytest.CaptureFixtu
     progress.note("the disk is slow")
     with progress.work("decoding", 1_234):
         pass
-    assert capsys.readouterr() == ("", "Note: the disk is slow\ndecoding 1,234 images\n")
+    assert capsys.readouterr() == ("", "Note: the disk is slow\ndecoding: 1,234 images\n")
     progress.epoch_ended(ROW, best=False)
     out, err = capsys.readouterr()
     assert "70.00%" in out
@@ -306,7 +307,7 @@ def test_results_go_to_stdout_and_messages_to_stderr(capsys: pytest.CaptureFixtu
 
 def test_the_record_moves_to_stderr_where_stdout_holds_a_json_document(capsys: pytest.CaptureFixture[str]) -> None:
     progress = FitProgress(console.record_console(to_stderr=True))
-    progress.show_plan(plan(), Recipe(), every_layer=False)
+    progress.planned(plan(), Recipe())
     progress.epoch_ended(ROW, best=True)
     progress.show_result(RESULT, [Path("run.json")])
     out, err = capsys.readouterr()
@@ -318,7 +319,7 @@ def test_the_record_moves_to_stderr_where_stdout_holds_a_json_document(capsys: p
 def test_the_notes_of_a_plan_reach_the_person(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
     record = None if quiet else SteadyConsole(io.StringIO())
     note = "2 images cannot be read and are left out: cat/1.png, dog/7.png"
-    FitProgress(record).show_plan(plan(notes=(note,)), Recipe(), every_layer=False)
+    FitProgress(record).planned(plan(notes=(note,)), Recipe())
     out, err = capsys.readouterr()
     assert note in err
     assert out == ""
@@ -363,7 +364,7 @@ def test_every_line_fits_in_60_columns(classes: tuple[str, ...]) -> None:
 def test_the_longest_epoch_row_fits_in_60_columns() -> None:
     stream = io.StringIO()
     progress = FitProgress(SteadyConsole(stream, width=60))
-    progress.show_plan(plan(), Recipe(epochs=9_999), every_layer=False)
+    progress.planned(plan(), Recipe(epochs=9_999))
     longest = dataclasses.replace(ROW, epoch=9_999, train_acc=1.0, val_acc=1.0, val_loss=123.4, seconds=35_999)
     progress.epoch_ended(longest, best=True)
     last = stream.getvalue().splitlines()[-1]
@@ -400,7 +401,7 @@ def test_a_terminal_gets_a_bar_that_the_row_replaces() -> None:
     stream = io.StringIO()
     with terminal() as person:
         progress = FitProgress(SteadyConsole(stream, width=80))
-        progress.show_plan(plan(), Recipe(epochs=24), every_layer=False)
+        progress.planned(plan(), Recipe(epochs=24))
         before = len(stream.getvalue())
         progress.epoch_started(3, 2)
         progress.step_done()
@@ -418,7 +419,7 @@ def test_a_terminal_that_was_closed_does_not_stop_training() -> None:
     stream = io.StringIO()
     with terminal() as person:
         progress = FitProgress(SteadyConsole(stream, width=80))
-        progress.show_plan(plan(), Recipe(), every_layer=False)
+        progress.planned(plan(), Recipe())
         progress.epoch_started(1, 0)
         os.close(person)
         progress.step_done()
@@ -434,7 +435,7 @@ def test_time_left_follows_the_pace_of_this_call(monkeypatch: pytest.MonkeyPatch
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     progress = FitProgress(SteadyConsole(io.StringIO()))
-    progress.show_plan(plan(steps_done=10), Recipe(epochs=4), every_layer=False)  # 20 steps in all, 10 done before
+    progress.planned(plan(steps_done=10), Recipe(epochs=4))  # 20 steps in all, 10 done before
     assert progress.seconds_left is None
     for _ in range(5):
         progress.step_done()
@@ -447,3 +448,27 @@ def test_a_resumed_run_shows_the_epochs_that_it_has_behind_it() -> None:
     lines = [line for line in shown(plan(steps_done=10, rows_done=(done,))).splitlines() if "/24" in line]
     assert [line.split()[0] for line in lines] == ["2/24", f"{ROW.epoch}/24"]
     assert "1.2345" in lines[0]
+
+
+class Gone(io.StringIO):
+    """A terminal that was closed: every write fails as a pty's does then."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def flush(self) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_terminal_that_goes_away_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Gone())
+    progress = FitProgress(SteadyConsole(io.StringIO()))
+    progress._live = SteadyConsole(Gone(), force_terminal=True)
+    progress.planned(plan(), Recipe())
+    with progress.work("testing", 10) as advance:
+        advance(5)
+    progress.epoch_started(1, 0)
+    progress.step_done()
+    progress.validating()
+    progress.epoch_ended(ROW, best=False)
+    progress.stop()

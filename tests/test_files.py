@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -152,6 +153,12 @@ def test_text_is_utf_8_with_its_newlines_as_they_are(tmp_path: Path) -> None:
 def test_json_is_readable_by_people_and_ends_with_a_newline(tmp_path: Path) -> None:
     atomic_write_json(tmp_path / "a", {"name": "猫", "rate": 0.1})
     assert (tmp_path / "a").read_text(encoding="utf-8") == '{\n  "name": "猫",\n  "rate": 0.1\n}\n'
+
+
+def test_json_carries_a_file_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    name = b"\xff.png".decode(errors="surrogateescape")
+    atomic_write_json(tmp_path / "a", {"name": name})
+    assert json.loads((tmp_path / "a").read_text(encoding="utf-8")) == {"name": name}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), object()])

@@ -143,7 +143,7 @@ def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
         ("seed", None, "a whole number in [0, "),
         ("precision", "64", "one of auto, 32, bf16, 16"),
         ("precision", 32, "one of auto, 32, bf16, 16"),
-        ("name", 3, "str"),
+        ("name", 3, "a text"),
     ],
 )
 def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(field: str, value: Any, allowed: str) -> None:

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,9 @@ from era_cli import options
 from era_cli import recipe as recipes
 from era_cli.errors import Interrupted
 from era_cli.options import recipe_option
-from era_cli.runs import Run
+
+if TYPE_CHECKING:  # run folders load numpy, which help does not need
+    from era_cli.runs import Run
 
 FIELDS = (
     "epochs",
@@ -117,13 +119,17 @@ def fit(
 
     if resume is not None and recipe is not None:
         given["name"] = recipe
-    record = None if quiet else console.record_console(to_stderr=as_json)
-    progress = console.FitProgress(record)
+    runs_dir = runs_dir.expanduser()
+    progress = console.FitProgress(
+        None if quiet else console.record_console(to_stderr=as_json),
+        every_layer=summary,
+        also=lambda plan: style.save(image_grid.training_samples(plan.samples), runs.Run(plan.run).samples_file),
+    )
     job = preparation.Request(
         recipe=settings,
         given=given,
         source=data,
-        data_dir=data_dir,
+        data_dir=data_dir and data_dir.expanduser(),
         strict=strict,
         gpus=gpus,
         runs_dir=runs_dir,
@@ -134,9 +140,6 @@ def fit(
         prepared = preparation.prepare(job, progress)
     else:
         prepared = preparation.resume(runs.find(runs_dir, resume), job, progress)
-    plan = prepared.plan()
-    progress.show_plan(plan, prepared.recipe, every_layer=summary)
-    style.save(image_grid.training_samples(plan.samples), prepared.run.samples_file)
     try:
         result = prepared.train(progress)
     except Interrupted:
@@ -148,7 +151,9 @@ def fit(
     if as_json:
         document = prepared.run.read()
         files = [str(file) for file in prepared.run.files()]
-        print(json.dumps({**document, "run": str(prepared.run.path), "files": files}, indent=2, ensure_ascii=False))
+        print(
+            json.dumps({**document, "run": str(prepared.run.path), "files": files}, indent=2)
+        )  # ASCII, so that no pipe's encoding refuses it
     else:
         progress.show_result(result, prepared.run.files())
 

@@ -61,19 +61,22 @@ class Augmentation:
         device = images.device
         picked = images.permute(0, 2, 3, 1)[
             torch.arange(count, device=device)[:, None, None],
-            _reflect(rows, height).to(device)[:, :, None],
-            _reflect(columns, width).to(device)[:, None, :],
+            _send(_reflect(rows, height), device)[:, :, None],
+            _send(_reflect(columns, width), device)[:, None, :],
         ]
         if self.mode == "zero" and self.padding:
-            inside = in_rows.to(device)[:, :, None] & in_columns.to(device)[:, None, :]
+            inside = _send(in_rows, device)[:, :, None] & _send(in_columns, device)[:, None, :]
             picked *= inside[..., None]
         if self.cutout:
-            square = (
-                _span(cut_y, self.cutout, height).to(device)[:, :, None]
-                & (_span(cut_x, self.cutout, width).to(device)[:, None, :])
-            )
-            picked = torch.where(square[..., None], self.fill.to(device), picked)
+            square_rows, square_columns = _span(cut_y, self.cutout, height), _span(cut_x, self.cutout, width)
+            square = _send(square_rows, device)[:, :, None] & _send(square_columns, device)[:, None, :]
+            picked = torch.where(square[..., None], _send(self.fill, device), picked)
         return picked.permute(0, 3, 1, 2)
+
+
+def _send(draws: Tensor, device: torch.device) -> Tensor:
+    # Not blocking: a step on a GPU must not wait for the one before it.
+    return draws.to(device, non_blocking=True)
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:

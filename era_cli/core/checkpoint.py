@@ -58,9 +58,9 @@ def keep_previous(folder: Path) -> None:
         atomic_link(folder / LAST, folder / PREVIOUS)
 
 
-def link(folder: Path, source: str, target: str) -> None:
-    """Gives `source` the second name `target`, whole or not at all."""
-    atomic_link(folder / source, folder / target)
+def mark_best(folder: Path) -> None:
+    """Keeps the newest state as the best one, too."""
+    atomic_link(folder / LAST, folder / BEST)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -85,6 +85,14 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "state_dict" not in state:
         raise EraError(f"the checkpoint {path} is not era's: it has no state_dict")
     return state
+
+
+def step_of(path: Path) -> int | None:
+    """After how many steps the state at `path` was taken, or None where it is absent or damaged."""
+    try:
+        return int(read(path)["global_step"])
+    except EraError:
+        return None
 
 
 def newest(folder: Path) -> Resumable:

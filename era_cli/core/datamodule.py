@@ -59,19 +59,17 @@ class EraDataModule(L.LightningDataModule):
         val: indices of the validation images, (V,).
     """
 
-    def __init__(self, dataset: Dataset, train: Labels, val: Labels, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, dataset: Dataset, train: Labels, val: Labels, batch_size: int, steps_per_epoch: int, seed: int
+    ) -> None:
         super().__init__()
         self._images = torch.from_numpy(dataset.images)
         self._labels = torch.from_numpy(dataset.labels)
         self._train = torch.from_numpy(train)
         self._val = torch.from_numpy(val)
         self._batch_size = batch_size
+        self._steps_per_epoch = steps_per_epoch
         self._seed = seed
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Full batches in an epoch; a smaller last one is dropped, since batch-norm cannot judge it."""
-        return len(self._train) // self._batch_size
 
     def setup(self, stage: str) -> None:
         """Moves the data to the GPU if there is one and they fit."""
@@ -88,7 +86,7 @@ class EraDataModule(L.LightningDataModule):
         assert self.trainer is not None
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
         done = progress.processed  # type: ignore[attr-defined] # Lightning types it as its base class
-        epoch, skip = divmod(done, self.steps_per_epoch)
+        epoch, skip = divmod(done, self._steps_per_epoch)
         return self._batches(epoch_order(self._train, self._seed, epoch), self._batch_size, skip, drop_last=True)
 
     def val_dataloader(self) -> Batches:

@@ -15,11 +15,12 @@ LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The chosen processor; `precision` is one of `32`, `bf16` and `16`."""
+    """The chosen processor; `precision` is one of `32`, `bf16` and `16`, `emulated` if slowly, in software."""
 
     accelerator: str
     name: str
     precision: str
+    emulated: bool = False
 
     @property
     def torch_device(self) -> torch.device:
@@ -41,7 +42,7 @@ def choose(gpus: str, precision: str) -> Device:
     """The device for `--gpus` (auto, 0, 1) and `--precision` (auto, 32, bf16, 16).
 
     Raises:
-        UsageError: the GPU is not there, or the processor lacks the arithmetic.
+        UsageError: the GPU is not there, or fp16 is asked of a CPU.
     """
     there = torch.cuda.is_available()
     if gpus == "1" and not there:
@@ -52,9 +53,12 @@ def choose(gpus: str, precision: str) -> Device:
         precision = "bf16" if bf16 else "32"
     if precision == "16" and not on_gpu:
         raise UsageError("--precision 16 needs a GPU: use bf16 or 32 on the CPU")
-    if on_gpu:
-        return Device(accelerator="cuda", name=torch.cuda.get_device_name(0), precision=precision)
-    return Device(accelerator="cpu", name=_cpu_name(), precision=precision)
+    return Device(
+        accelerator="cuda" if on_gpu else "cpu",
+        name=torch.cuda.get_device_name(0) if on_gpu else _cpu_name(),
+        precision=precision,
+        emulated=precision == "bf16" and not bf16,
+    )
 
 
 def cpu_has_bf16() -> bool:
@@ -64,8 +68,11 @@ def cpu_has_bf16() -> bool:
 
 
 def _cpu_capabilities() -> dict[str, Any]:
-    ask = getattr(torch.cpu, "get_capabilities", None)  # the oldest torch allowed may lack it
-    return ask() if ask is not None else {}
+    if hasattr(torch.cpu, "get_capabilities"):
+        return dict(torch.cpu.get_capabilities())
+    # The oldest torch allowed may lack it.
+    older = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return {"avx512_bf16": older()}
 
 
 def _cpu_name() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import torch
 from torch import nn
@@ -12,6 +14,11 @@ from era_cli.listener import Listener
 from era_cli.results import Evaluation, Labels
 
 EVAL_BATCH = 256
+
+
+def _full_precision() -> contextlib.AbstractContextManager[None]:
+    """Keeps a GPU's convolutions from TF32, torch's default for them."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def evaluate(
@@ -34,7 +41,7 @@ def evaluate(
     training = network.training
     network.eval()
     try:
-        with torch.inference_mode(), listener.work(what, len(indices)) as advance:
+        with torch.inference_mode(), _full_precision(), listener.work(what, len(indices)) as advance:
             for start in range(0, len(indices), EVAL_BATCH):
                 part = indices[start : start + EVAL_BATCH]
                 images = torch.from_numpy(dataset.images[part]).to(device)

@@ -19,6 +19,6 @@ class Normalization:
         """uint8 (N, 3, H, W) -> float32 (N, 3, H, W), channels_last, zero mean, unit deviation."""
         scale = 1 / (255 * torch.tensor(self.std))
         shift = -torch.tensor(self.mean) / torch.tensor(self.std)
-        scale, shift = (value.view(1, 3, 1, 1).to(images.device) for value in (scale, shift))
+        scale, shift = (value.view(1, 3, 1, 1).to(images.device, non_blocking=True) for value in (scale, shift))
         pixels = images.to(torch.float32, memory_format=torch.channels_last)
         return pixels * scale + shift

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import era_cli
@@ -17,7 +18,7 @@ from era_cli import runs
 from era_cli.core import checkpoint, devices
 from era_cli.core.data import sources
 from era_cli.core.data.dataset import Dataset, mean_and_std
-from era_cli.core.data.splits import train_and_val
+from era_cli.core.data.splits import steps_per_epoch, train_and_val
 from era_cli.core.module import FEWEST_STEPS
 from era_cli.core.normalize import Normalization
 from era_cli.core.training import Fit
@@ -62,7 +63,10 @@ def prepare(request: Request, listener: Listener) -> Fit:
     if not dataset.mirrors and "flip" not in request.given:
         recipe = dataclasses.replace(recipe, flip=0.0)
     train, val = _split(dataset, recipe)
+    # What was left to the data is settled now, so that a resumed run finds it said.
+    recipe = dataclasses.replace(recipe, val_size=len(val), image_size=dataset.image_size)
     normalization = Normalization(*mean_and_std(dataset.images, train))
+    session = _session(device, request)
     document = {
         "status": "running",
         "started": runs.now(),
@@ -76,14 +80,16 @@ def prepare(request: Request, listener: Listener) -> Fit:
             "image_size": dataset.image_size,
             "classes": list(dataset.classes),
             "counts": {"train": len(train), "val": len(val), "test": len(dataset.test)},
+            "class_counts": {
+                name: np.bincount(dataset.labels[part], minlength=len(dataset.classes)).tolist()
+                for name, part in (("train", train), ("val", val), ("test", dataset.test))
+            },
             "mean": list(normalization.mean),
             "std": list(normalization.std),
             "skipped": list(dataset.skipped),
         },
-        "device": device.as_dict(),
-        "versions": {"era": era_cli.__version__, "torch": torch.__version__, "lightning": version("lightning")},
-        "git_commit": _git_commit(),
-        "command": request.command,
+        **session,
+        "sessions": [],
         "result": None,
         "error": None,
     }
@@ -95,7 +101,8 @@ def prepare(request: Request, listener: Listener) -> Fit:
         val_indices=val,
         normalization=normalization,
         device=device,
-        notes=_notes(dataset),
+        session=session,
+        notes=_notes(dataset, device),
     )
 
 
@@ -112,7 +119,8 @@ def resume(run: Run, request: Request, listener: Listener) -> Fit:
     document = run.read()
     recipe = Recipe.from_dict(document["recipe"])
     source = str(document["data"]["source"])
-    _refuse_changes(run, recipe, source, request)
+    precision = str(document["device"]["precision"])
+    _refuse_changes(run, recipe, precision, source, request)
     if document["status"] == "finished":
         raise EraError(
             f"{run.path} is finished ({recipe.epochs} epochs): start a new run to train longer,"
@@ -120,7 +128,10 @@ def resume(run: Run, request: Request, listener: Listener) -> Fit:
         )
     with run.lock():  # finds a live trainer before the data are loaded
         found = checkpoint.newest(run.checkpoints)
-    device = devices.choose(request.gpus, document["device"]["precision"])
+    try:
+        device = devices.choose(request.gpus, precision)
+    except UsageError as error:
+        raise UsageError(f"{run.path} was begun in precision {precision}, and cannot go on here: {error}") from error
     dataset = _load(request, source, recipe, listener)
     if dataset.content_hash != document["data"]["content_hash"]:
         raise EraError(
@@ -136,16 +147,26 @@ def resume(run: Run, request: Request, listener: Listener) -> Fit:
         val_indices=val,
         normalization=Normalization(tuple(document["data"]["mean"]), tuple(document["data"]["std"])),
         device=device,
+        session=_session(device, request),
         resume_from=found,
-        notes=(*_notes(dataset), *((found.note,) if found.note else ())),
+        notes=(*_notes(dataset, device), *((found.note,) if found.note else ())),
     )
 
 
-def _refuse_changes(run: Run, recipe: Recipe, source: str, request: Request) -> None:
+def _session(device: devices.Device, request: Request) -> dict[str, Any]:
+    return {
+        "device": device.as_dict(),
+        "versions": {"era": era_cli.__version__, "torch": torch.__version__, "lightning": version("lightning")},
+        "git_commit": _git_commit(),
+        "command": request.command,
+    }
+
+
+def _refuse_changes(run: Run, recipe: Recipe, precision: str, source: str, request: Request) -> None:
     changes = [
         ("--recipe" if field == "name" else flag(field), value, getattr(recipe, field))
         for field, value in request.given.items()
-        if value != getattr(recipe, field)
+        if value != getattr(recipe, field) and (field, value) != ("precision", precision)
     ]
     if request.source is not None and _resolved(request.source) != source:
         changes.append(("--data", request.source, source))
@@ -172,7 +193,13 @@ def _load(request: Request, source: str, recipe: Recipe, listener: Listener) -> 
 
 def _split(dataset: Dataset, recipe: Recipe) -> tuple[Labels, Labels]:
     train, val = train_and_val(dataset.labels[dataset.train], recipe)
-    steps = len(train) // recipe.batch_size * recipe.epochs
+    for label, name in enumerate(dataset.classes):
+        if label not in dataset.labels[dataset.train][train]:
+            raise UsageError(
+                f"class {name!r} has no training image left after the splits: give it more images,"
+                " a smaller --val-size or a larger --limit-train"
+            )
+    steps = steps_per_epoch(train, recipe) * recipe.epochs
     if steps < FEWEST_STEPS:
         raise UsageError(
             f"{steps} steps in all are too few for a one-cycle rate, which takes {FEWEST_STEPS}:"
@@ -181,12 +208,16 @@ def _split(dataset: Dataset, recipe: Recipe) -> tuple[Labels, Labels]:
     return dataset.train[train], dataset.train[val]
 
 
-def _notes(dataset: Dataset) -> tuple[str, ...]:
+def _notes(dataset: Dataset, device: devices.Device) -> tuple[str, ...]:
+    slow = (f"{device.name} does bf16 in software, slowly: 32 is faster on it.",) if device.emulated else ()
     if not dataset.skipped:
-        return ()
+        return slow
     count = len(dataset.skipped)
     shown = ", ".join(dataset.skipped[:3]) + (f" and {count - 3} more (all in run.json)" if count > 3 else "")
-    return (f"{count} image{'s' * (count > 1)} cannot be read and {'are' if count > 1 else 'is'} left out: {shown}",)
+    return (
+        f"{count} image{'s' * (count > 1)} cannot be read and {'are' if count > 1 else 'is'} left out: {shown}",
+        *slow,
+    )
 
 
 def _git_commit() -> str | None:

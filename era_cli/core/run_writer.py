@@ -74,6 +74,7 @@ class RunWriter(L.Callback):
         self._train_watch = Stopwatch()
         self._step_began = 0.0
         self._saved_at = 0.0
+        self._val_seconds = 0.0  # of the epoch before
         self._rate = 0.0
         self._under_way = False  # whether a step of this epoch has begun
         self._told = False
@@ -141,8 +142,10 @@ class RunWriter(L.Callback):
             self._listener.validating()
             return
         now = time.monotonic()
-        # One more step like this one must not push the gap between two saves over the bound.
-        due = now + (now - self._step_began) - self._saved_at >= self._save_every
+        # One more step like this one, and the validation if that step is the last, must not push the
+        # gap between two saves over the bound.
+        ahead = now - self._step_began + (self._val_seconds if self._record.remaining == 1 else 0.0)
+        due = now + ahead - self._saved_at >= self._save_every
         if due or self._signals.received is not None:
             self._write_steps(trainer, pl_module)
             self._save(trainer, best=False)
@@ -179,6 +182,7 @@ class RunWriter(L.Callback):
         )
         if row.val_loss is not None and not math.isfinite(row.val_loss):
             self._diverged(trainer, "the validation loss was no number")
+        self._val_seconds = self._epoch_watch.seconds - self._train_watch.seconds
         self._begin_epoch(pl_module.device)
         history.append(self._run.metrics_file, [row])
         best = history.best(self._run.epochs()) == row
@@ -203,12 +207,11 @@ class RunWriter(L.Callback):
         self._written = len(self._record)
 
     def _save(self, trainer: L.Trainer, *, best: bool) -> None:
-        """`best` goes first: a crash in between leaves it ahead of `last`, which then catches up to it."""
         folder = self._run.checkpoints
         checkpoint.keep_previous(folder)
-        trainer.save_checkpoint(folder / (checkpoint.BEST if best else checkpoint.LAST), weights_only=False)
+        trainer.save_checkpoint(folder / checkpoint.LAST, weights_only=False)
         if best:
-            checkpoint.link(folder, checkpoint.BEST, checkpoint.LAST)
+            checkpoint.mark_best(folder)
         self._saved_at = time.monotonic()
 
     def _refuse_nan_loss(self, trainer: L.Trainer) -> None:

@@ -25,7 +25,12 @@ class StepRecord:
     @property
     def full(self) -> bool:
         """Whether every step of the epoch is in."""
-        return len(self) == len(self._losses)
+        return self.remaining == 0
+
+    @property
+    def remaining(self) -> int:
+        """How many steps of the epoch are still to come."""
+        return len(self._losses) - len(self)
 
     def add(self, loss: Tensor, correct: Tensor, rate: float) -> None:
         """Adds one step; the tensors hold one number each and may still be being computed."""

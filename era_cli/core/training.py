@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +20,15 @@ from era_cli import history, runs
 from era_cli.core import checkpoint, devices, inference
 from era_cli.core.augment import Augmentation
 from era_cli.core.data.dataset import Dataset
+from era_cli.core.data.splits import steps_per_epoch
 from era_cli.core.datamodule import EraDataModule, epoch_order
 from era_cli.core.module import Classifier
 from era_cli.core.normalize import Normalization
 from era_cli.core.run_writer import AtomicCheckpointIO, RunWriter
 from era_cli.core.seeds import Stream, derived_seed, generator
 from era_cli.core.summary import layer_rows
-from era_cli.errors import Interrupted
-from era_cli.files import sweep_temporaries
+from era_cli.errors import EraError, Interrupted
+from era_cli.files import atomic_link, sweep_temporaries
 from era_cli.listener import Listener
 from era_cli.recipe import Recipe
 from era_cli.results import EpochRow, FitPlan, FitResult, Labels, Samples
@@ -38,7 +39,10 @@ SAMPLES = 40  # images in the picture of what the network sees
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A run ready to train: `prepare` and `resume` make it, `train` does it."""
+    """A run ready to train: `prepare` and `resume` make it, `train` does it.
+
+    `session` is what run.json says of this sitting: device, versions, git commit and command.
+    """
 
     run: Run
     recipe: Recipe
@@ -47,13 +51,14 @@ class Fit:
     val_indices: Labels
     normalization: Normalization
     device: devices.Device
+    session: Mapping[str, Any]
     resume_from: checkpoint.Resumable | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in an epoch."""
-        return len(self.train_indices) // self.recipe.batch_size
+        return steps_per_epoch(self.train_indices, self.recipe)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -89,19 +94,24 @@ class Fit:
         """Trains to the last epoch, judges the best one on the test split, and writes all of it to the run.
 
         Raises:
-            EraError: training diverged, the disk refused, or another process trains this run.
+            EraError: training diverged, memory or disk ran out, or another process trains or trained this run.
             Interrupted: a signal came; the run is saved and can be resumed.
         """
         with self.run.lock():
+            self._refuse_if_moved_on()
             sweep_temporaries(self.run.checkpoints)
             sweep_temporaries(self.run.path)
-            before = float(self.run.read().get("seconds", 0.0))
+            document = self.run.read()
+            before = float(document["seconds"])
             started = time.monotonic()
-            self.run.update(status="running", ended=None, error=None)
+            sessions = [*document["sessions"], {"started": runs.now(), **self.session}]
+            self.run.update(status="running", ended=None, error=None, sessions=sessions, **self.session)
             status: runs.Status = "failed"
             outcome: dict[str, Any] = {}
             try:
-                self._train_network(listener)
+                listener.planned(self.plan(), self.recipe)
+                with _memory_explained(self.recipe):
+                    self._train_network(listener)
                 result = self._judge(listener, before, started)
                 status, outcome = "finished", {"result": dataclasses.asdict(result)}
                 return result
@@ -118,6 +128,7 @@ class Fit:
     def _train_network(self, listener: Listener) -> None:
         if self.resume_from is not None:
             self._cut_back()
+            self._mend_best()
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
         module = Classifier(
             checkpoint.new_network(self.recipe, len(self.dataset.classes)),
@@ -127,7 +138,12 @@ class Fit:
             total_steps=self.steps_per_epoch * self.recipe.epochs,
         )
         data = EraDataModule(
-            self.dataset, self.train_indices, self.val_indices, self.recipe.batch_size, self.recipe.seed
+            self.dataset,
+            self.train_indices,
+            self.val_indices,
+            self.recipe.batch_size,
+            self.steps_per_epoch,
+            self.recipe.seed,
         )
         with _quiet_lightning():
             trainer = L.Trainer(
@@ -169,8 +185,31 @@ class Fit:
         history.rewrite(self.run.steps_file, [row for row in self.run.steps() if row.step <= self._steps_done])
         history.rewrite(self.run.metrics_file, self._rows_done())
 
+    def _mend_best(self) -> None:
+        """A crash between two files, or a damaged newest state, may leave `best` behind the rows."""
+        assert self.resume_from is not None
+        rows = self._rows_done()
+        if not rows:
+            return
+        wanted = history.best(rows).epoch * self.steps_per_epoch
+        best = self.run.checkpoints / checkpoint.BEST
+        if checkpoint.step_of(best) != wanted and self.resume_from.step == wanted:
+            atomic_link(self.resume_from.path, best)
+
+    def _refuse_if_moved_on(self) -> None:
+        """Another era may have trained this run while this one loaded its data."""
+        if self.resume_from is None:
+            return
+        if self.run.read()["status"] == "finished" or checkpoint.newest(self.run.checkpoints) != self.resume_from:
+            raise EraError(f"{self.run.path} was trained on by another era in the meantime: ask again")
+
     def _judge(self, listener: Listener, before: float, started: float) -> FitResult:
-        network = checkpoint.load_network(self.run.read(), self.run.checkpoints / checkpoint.BEST)
+        path = self.run.checkpoints / checkpoint.BEST
+        if (step := checkpoint.step_of(path)) is None:  # damaged, and its epoch cannot be had back
+            checkpoint.mark_best(self.run.checkpoints)
+            step = self.steps_per_epoch * self.recipe.epochs
+        best = self.run.epochs()[step // self.steps_per_epoch - 1]
+        network = checkpoint.load_network(self.run.read(), path)
         evaluation = inference.evaluate(
             network.to(self.device.torch_device),
             self.dataset,
@@ -179,7 +218,6 @@ class Fit:
             listener,
             what="testing the best epoch",
         )
-        best = history.best(self.run.epochs())
         return FitResult(
             best_epoch=best.epoch,
             best_val_acc=best.val_acc,
@@ -201,6 +239,18 @@ class Fit:
             labels=self.dataset.labels[order.numpy()][:SAMPLES],
             classes=self.dataset.classes,
         )
+
+
+@contextlib.contextmanager
+def _memory_explained(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise EraError(
+            f"memory ran out with batches of {recipe.batch_size}: use a smaller --batch-size or --image-size"
+        ) from error
 
 
 @contextlib.contextmanager

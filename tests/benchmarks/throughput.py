@@ -52,6 +52,8 @@ def era(device: devices.Device, batch: int, steps: int) -> float:
         recipe = with_options(default(), {"batch_size": batch, "epochs": 2, "val_size": 0, "max_lr": 0.01})
         document = {
             "started": now(),
+            "seconds": 0.0,
+            "sessions": [],
             "recipe": recipe.as_dict(),
             "data": {"classes": list(dataset.classes)},
         }
@@ -63,6 +65,7 @@ def era(device: devices.Device, batch: int, steps: int) -> float:
             val_indices=np.empty(0, np.int64),
             normalization=Normalization(HALF, HALF),
             device=device,
+            session={},
         )
         fit.train(Listener())
         return fit.run.epochs()[-1].images_per_second

@@ -38,6 +38,14 @@ def test_auto_takes_bf16_where_the_cpu_multiplies_it(
     assert devices.choose("0", "auto").precision == precision
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_bf16_that_the_cpu_lacks_is_emulated(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native}, raising=False)
+    assert devices.choose("0", "bf16").emulated is not native
+    assert not devices.choose("0", "32").emulated
+
+
 def test_a_torch_that_cannot_tell_gets_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
     assert devices.choose("0", "auto").precision == "32"

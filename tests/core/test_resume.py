@@ -246,3 +246,76 @@ def test_a_run_in_training_is_not_resumed(fit_digits: Callable[..., Any]) -> Non
     fit = fit_digits()
     with fit.run.lock(), pytest.raises(EraError, match="in use"):
         resume(fit.run)
+
+
+def test_a_crash_between_the_newest_and_the_best_checkpoint_is_mended(
+    fit_digits: Callable[..., Any], finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = Run(finished_run).read()["result"]["best_epoch"]
+    real = checkpoint.mark_best
+
+    def crash(folder: Path) -> None:
+        if checkpoint.step_of(folder / checkpoint.LAST) == best * STEPS_PER_EPOCH:
+            raise RuntimeError("the machine went down")
+        real(folder)
+
+    fit = fit_digits()
+    monkeypatch.setattr(checkpoint, "mark_best", crash)
+    with pytest.raises(RuntimeError):
+        fit.train(Listener())
+    monkeypatch.setattr(checkpoint, "mark_best", real)
+    resume(fit.run)
+    assert_equal_runs(fit.run.path, finished_run)
+
+
+def test_a_damaged_best_checkpoint_costs_its_epoch_but_not_the_run(fit_digits: Callable[..., Any]) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(12))
+    (fit.run.checkpoints / checkpoint.BEST).write_bytes(b"torn")
+    for row in fit.run.epochs():  # no later epoch can be better than these
+        fit.run.metrics_file.write_text(fit.run.metrics_file.read_text().replace(repr(row.val_acc), "2.0"))
+    resume(fit.run)
+    result = fit.run.read()["result"]
+    assert result["best_epoch"] == 3
+    assert result["best_val_acc"] == fit.run.epochs()[2].val_acc
+
+
+def test_a_run_that_another_era_took_on_meanwhile_is_left_alone(fit_digits: Callable[..., Any]) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(2))
+    blank = replace(request(fit.run.path.parent, source=None), given={})
+    mine, other = (preparation.resume(fit.run, blank, Listener()) for _ in range(2))
+    with pytest.raises(Interrupted):
+        other.train(SignalAt(5))
+    steps = fit.run.steps()
+    with pytest.raises(EraError, match="in the meantime"):
+        mine.train(Listener())
+    assert fit.run.steps() == steps
+    resume(fit.run)
+    with pytest.raises(EraError, match="in the meantime"):
+        mine.train(Listener())
+    assert fit.run.read()["status"] == "finished"
+
+
+def test_every_sitting_stands_in_run_json(fit_digits: Callable[..., Any]) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(2))
+    resume(fit.run, command=["era", "fit", "--resume", "latest"])
+    document = fit.run.read()
+    assert [session["command"] for session in document["sessions"]] == [["era", "fit"], document["command"]]
+    assert document["command"] == ["era", "fit", "--resume", "latest"]
+    assert document["sessions"][0]["started"] < document["sessions"][1]["started"]
+
+
+@pytest.mark.parametrize("given", [{"val_size": 144}, {"image_size": 8}, {"precision": "32"}])
+def test_an_option_that_names_what_the_run_settled_on_is_no_change(
+    given: dict[str, Any], fit_digits: Callable[..., Any]
+) -> None:
+    fit = fit_digits()
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(2))
+    same = replace(request(fit.run.path.parent, source=None), given=given)
+    assert preparation.resume(fit.run, same, Listener()).resume_from is not None

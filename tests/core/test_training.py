@@ -260,3 +260,39 @@ def test_cifar10_trains_end_to_end(cifar10_dir: Path, tmp_path: Path) -> None:
 def test_lightning_says_nothing(fit_digits: Prepare, capfd: pytest.CaptureFixture[str]) -> None:
     fit_digits(epochs=1).train(Listener())
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_stops_the_plan_fails_the_run_and_is_recorded(fit_digits: Prepare) -> None:
+    class Broken(Listener):
+        def planned(self, plan: Any, recipe: Any) -> None:
+            raise EraError("samples.png cannot be written")
+
+    fit = fit_digits()
+    with pytest.raises(EraError):
+        fit.train(Broken())
+    document = fit.run.read()
+    assert (document["status"], document["error"]) == ("failed", "samples.png cannot be written")
+    assert document["ended"] is not None
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_memory_that_runs_out_names_the_options_that_mend_it(
+    error: Exception, fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*args: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(module.Classifier, "training_step", exhausted)
+    with pytest.raises(EraError, match="--batch-size or --image-size"):
+        fit_digits().train(Listener())
+
+
+def test_a_class_that_the_splits_leave_without_a_training_image_is_named(fit_digits: Prepare) -> None:
+    with pytest.raises(UsageError, match=r"class '.' has no training image left"):
+        fit_digits(limit_train=6, batch_size=2)
+
+
+def test_the_class_counts_of_every_split_stand_in_run_json(finished_run: Path) -> None:
+    counts = Run(finished_run).read()["data"]["class_counts"]
+    assert {name: sum(counts[name]) for name in counts} == {"train": 160, "val": 144, "test": 359}
+    assert all(len(count) == 10 for count in counts.values())

@@ -165,7 +165,7 @@ def _download(folder: Path, missing: list[str], archive: Archive, timeout: float
             error.close()
         raise EraError(
             f"CIFAR-10 is not in {folder} and could not be downloaded ({reason}): unpack {archive.url} there"
-            " so that it holds data_batch_1, or try --data digits, which needs no network"
+            " so that it holds data_batch_1, name another --data-dir, or try --data digits, which needs no network"
         ) from error
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from era_cli.errors import UsageError
 from era_cli.results import Images, Labels
 
+_RESIZED_AT_ONCE = 256  # images, which are floats four times as large while they are resized
 _CHUNK = 4096  # images handled at a time, so that a memory-mapped array is never held whole
 
 
@@ -54,15 +57,31 @@ def content_hash(classes: tuple[str, ...], images: Images, labels: Labels, test:
 
 
 def resize(images: Images, size: int) -> Images:
-    """images (N, 3, H, W) -> (N, 3, size, size), bilinear with anti-aliasing; unchanged if it fits."""
+    """images (N, 3, H, W) -> (N, 3, size, size), bilinear with anti-aliasing; unchanged if it fits.
+
+    Raises:
+        UsageError: the result would take more than half of the machine's memory.
+    """
     if images.shape[-2:] == (size, size):
         return images
+    _refuse_too_large(len(images), size)
     resized = np.empty((*images.shape[:2], size, size), np.uint8)
-    for start in range(0, len(images), _CHUNK):
-        chunk = torch.from_numpy(images[start : start + _CHUNK]).float()
+    for start in range(0, len(images), _RESIZED_AT_ONCE):
+        chunk = torch.from_numpy(images[start : start + _RESIZED_AT_ONCE]).float()
         chunk = F.interpolate(chunk, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        resized[start : start + _CHUNK] = chunk.round().clamp(0, 255).to(torch.uint8).numpy()
+        resized[start : start + _RESIZED_AT_ONCE] = chunk.round().clamp(0, 255).to(torch.uint8).numpy()
     return resized
+
+
+def _refuse_too_large(count: int, size: int) -> None:
+    if not hasattr(os, "sysconf"):  # Windows
+        return
+    need, memory = count * 3 * size**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > memory / 2:
+        raise UsageError(
+            f"{count:,} images of {size}x{size} take {need / 1e9:.1f} GB, and this machine has {memory / 1e9:.1f} GB:"
+            " use a smaller --image-size"
+        )
 
 
 def mean_and_std(images: Images, indices: Labels) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

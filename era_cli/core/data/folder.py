@@ -201,11 +201,12 @@ def _decoded(files: list[_File], layout: _Layout, size: int, cache_dir: Path, li
         np.save(building / "kept.npy", kept)
         checksum = zlib.crc32(_map(building, len(kept), size).data)
         atomic_write_json(building / "meta.json", {"skipped": skipped, "crc32": checksum})
-        with contextlib.suppress(OSError):  # another era was faster: its entry is as good
+        home = entry
+        try:
             building.rename(entry)
-        cached = _read_cache(entry, size)
-        assert cached is not None
-        return cached
+        except OSError:  # another era was faster; what is mapped stays readable when its name is gone
+            home = building
+        return _Decoded(_map(home, len(kept), size), kept, skipped)
     except OSError as error:
         raise EraError(
             f"the decoded images cannot be kept in {cache_dir} ({error.strerror}): make room there"

@@ -63,5 +63,10 @@ def train_and_val(labels: Labels, recipe: Recipe) -> tuple[Labels, Labels]:
     return train, val
 
 
+def steps_per_epoch(train: Labels, recipe: Recipe) -> int:
+    """Full batches in an epoch; a smaller last one is dropped, since batch-norm cannot judge it."""
+    return len(train) // recipe.batch_size
+
+
 def _rest(count: int, taken: Labels) -> Labels:
     return np.setdiff1d(np.arange(count, dtype=np.int64), taken, assume_unique=True)

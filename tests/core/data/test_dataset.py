@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from era_cli.core.data import dataset
 from era_cli.core.data.dataset import content_hash, mean_and_std, resize
+from era_cli.errors import UsageError
 from era_cli.results import Images
 
 
@@ -159,3 +161,11 @@ def test_memory_mapped_images_are_resized_without_a_warning(tmp_path: Path) -> N
         warnings.simplefilter("error")
         resized = resize(np.load(tmp_path / "images.npy", mmap_mode="c"), 4)
     np.testing.assert_array_equal(resized, resize(images, 4))
+
+
+def test_images_that_memory_cannot_hold_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}.__getitem__)
+    images = np.zeros((10, 3, 8, 8), np.uint8)
+    assert resize(images, 256).shape == (10, 3, 256, 256)  # 1.97 MB of 4.1
+    with pytest.raises(UsageError, match="smaller --image-size"):
+        resize(images, 264)
