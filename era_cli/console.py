@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -25,31 +25,48 @@ WIDE = 84  # columns from which on an epoch's row shows everything
 MOST_CLASSES = 20  # shown one by one; beyond, their range is
 
 
+class SteadyStream:
+    """A text stream that falls silent when it goes bad: a reader left (`| head`), a terminal closed, a disk is full."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._sound = True
+        if hasattr(stream, "reconfigure") and not stream.closed:
+            stream.reconfigure(errors="replace")  # an ASCII locale must not stop a training run
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes, while the stream is sound."""
+        with self._falling_silent():
+            if self._sound:
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes, while the stream is sound."""
+        with self._falling_silent():
+            if self._sound:
+                self._stream.flush()
+
+    @contextlib.contextmanager
+    def _falling_silent(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):  # ValueError: the file was closed
+            self._sound = False
+            with contextlib.suppress(OSError, ValueError):  # what is still buffered goes nowhere
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+
+
 class SteadyConsole(Console):
-    """A Rich console that falls silent when its reader goes away, instead of ending the program."""
+    """A Rich console on a SteadyStream; what it prints is text, never markup."""
 
     def __init__(self, stream: TextIO, **options: Any) -> None:
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # an ASCII locale must not stop a training run
-        super().__init__(file=stream, highlight=False, markup=False, emoji=False, **options)
-
-    def on_broken_pipe(self) -> None:
-        """The reader closed the pipe (`| head`): the rest goes nowhere."""
-        self.quiet = True
-        with contextlib.suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.file.fileno())
-            os.close(nowhere)
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Prints, unless the stream has gone bad."""
-        try:
-            super().print(*objects, **options)
-            self.file.flush()
-        except BrokenPipeError:
-            self.on_broken_pipe()
-        except (OSError, ValueError):  # a full disk behind the log, a terminal that was closed
-            self.quiet = True
+        super().__init__(file=cast(TextIO, SteadyStream(stream)), highlight=False, markup=False, emoji=False, **options)
 
 
 def record_console(*, to_stderr: bool = False) -> SteadyConsole:
@@ -122,13 +139,8 @@ class FitProgress(Listener):
             return
         progress = _bar(self._live, _Rate(unit))
         task = progress.add_task(what, total=total)
-        with _harmless():
-            progress.start()
-        try:
+        with progress:
             yield lambda done: progress.update(task, advance=done)
-        finally:
-            with _harmless():
-                progress.stop()
 
     def epoch_started(self, epoch: int, steps_done: int) -> None:
         """Begins a bar on a terminal."""
@@ -138,8 +150,7 @@ class FitProgress(Listener):
         self._task = self._progress.add_task(
             f"epoch {epoch}/{self._epochs}", total=self._plan.steps_per_epoch, completed=steps_done
         )
-        with _harmless():
-            self._progress.start()
+        self._progress.start()
 
     def step_done(self) -> None:
         """Moves the bar."""
@@ -164,8 +175,7 @@ class FitProgress(Listener):
     def stop(self) -> None:
         """Takes the bar away."""
         if self._progress is not None:
-            with _harmless():
-                self._progress.stop()
+            self._progress.stop()
             self._progress = None
 
     @property
@@ -183,13 +193,6 @@ class FitProgress(Listener):
         console.print(_result_panel(result, console))
         for file in files:
             console.print(Text(str(file)), soft_wrap=True)
-
-
-@contextlib.contextmanager
-def _harmless() -> Iterator[None]:
-    """A bar that cannot be drawn, since the terminal has gone, must not end the work."""
-    with contextlib.suppress(OSError, ValueError):
-        yield
 
 
 class _Rate(ProgressColumn):
