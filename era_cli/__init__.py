@@ -1,3 +1,3 @@
-"""era: train a small residual network, and see where and why it is wrong."""
+"""era: train a small residual network on CIFAR-10 or on your own image folder."""
 
 __version__ = "0.1.0"

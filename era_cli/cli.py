@@ -48,7 +48,8 @@ class EraGroup(TyperGroup):
 
 def _sentence(error: EraError | Interrupted | OSError) -> str:
     if isinstance(error, Interrupted):
-        return f"Stopped by {signal.Signals(error.signum).name}."
+        by = "Ctrl-C" if error.signum == signal.SIGINT else signal.Signals(error.signum).name
+        return f"Stopped by {by}."
     if isinstance(error, OSError):
         return f"Error: {error.filename}: {error.strerror}; check the path and its permissions (--debug shows where)"
     return f"Error: {error}"
@@ -78,7 +79,7 @@ def era(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Train a small residual network on CIFAR-10 or on your own image folder, and see where and why it is wrong."""
+    """Train a small residual network on CIFAR-10 or on your own image folder."""
 
 
 def main() -> None:

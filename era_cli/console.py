@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from era_cli.listener import Advance, Listener
 from era_cli.recipe import Recipe
 from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow
 
+NARROW = 72  # columns below which the layer table leaves the kernels out
 WIDE = 84  # columns from which on an epoch's row shows everything
 MOST_CLASSES = 20  # shown one by one; beyond, their range is
 
@@ -38,10 +40,10 @@ class SteadyStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Writes, while the stream is sound."""
+        """Writes, while the stream is sound; off a terminal without the blanks that Rich pads lines with."""
         with self._falling_silent():
             if self._sound:
-                self._stream.write(text)
+                self._stream.write(text if self._stream.isatty() else re.sub(r" +(?=\n)", "", text))
         return len(text)
 
     def flush(self) -> None:
@@ -117,8 +119,11 @@ class FitProgress(Listener):
         if self._record is None:
             return
         self._record.print(_header(plan, recipe))
-        self._record.print(_class_table(plan))
-        self._record.print(_layer_table(plan, plan.leaf_layers if self._every_layer else plan.layers))
+        if not plan.steps_done:  # a resumed run has shown them before
+            self._record.print(_class_table(plan))
+        if not plan.steps_done or self._every_layer:
+            narrow = self._record.width < NARROW
+            self._record.print(_layer_table(plan, plan.leaf_layers if self._every_layer else plan.layers, narrow))
         self._record.print(_epoch_heading(self._record.width))
         for row in plan.rows_done:
             self._print_row(row, best=False)
@@ -262,7 +267,8 @@ def _header(plan: FitPlan, recipe: Recipe) -> Table:
     table.add_row(
         "recipe",
         f"{recipe.name}: {recipe.optimizer}, one-cycle to {recipe.max_lr:g},"
-        f" {recipe.epochs} epochs of {plan.steps_per_epoch} steps of {recipe.batch_size}, seed {recipe.seed}",
+        f" {_count(recipe.epochs, 'epoch')} of {_count(plan.steps_per_epoch, 'step')} of {recipe.batch_size},"
+        f" seed {recipe.seed}{'' if recipe.flip else ', no flip'}",
     )
     if plan.steps_done:
         epoch, step = divmod(plan.steps_done, plan.steps_per_epoch)
@@ -295,18 +301,22 @@ def _class_table(plan: FitPlan) -> Table:
     return table
 
 
-def _layer_table(plan: FitPlan, layers: tuple[LayerRow, ...]) -> Table:
+def _layer_table(plan: FitPlan, layers: tuple[LayerRow, ...], narrow: bool) -> Table:
     table = Table(box=SIMPLE_HEAD, title="Network, for one image", title_justify="left", title_style="bold")
-    table.add_column("layer", no_wrap=True)
+    # Where room is short a long name gives way, never a figure.
+    table.add_column("layer", overflow="ellipsis", no_wrap=True, max_width=15 if narrow else None)
     table.add_column("output", no_wrap=True)
-    table.add_column("kernel", no_wrap=True)
-    table.add_column("parameters", justify="right")
-    table.add_column("multiply-adds", justify="right")
+    if not narrow:
+        table.add_column("kernel", no_wrap=True)
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("multiply-adds", justify="right", no_wrap=True)
     for layer in layers:
         shape = "x".join(map(str, layer.output_shape))
-        table.add_row(layer.name, shape, layer.kernel, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
+        kernel = () if narrow else (layer.kernel,)
+        table.add_row(layer.name, shape, *kernel, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
     table.add_section()
-    table.add_row("all", "", "", f"{plan.parameters:,}", f"{plan.multiply_adds:,}", style="bold")
+    kernel = () if narrow else ("",)
+    table.add_row("all", "", *kernel, f"{plan.parameters:,}", f"{plan.multiply_adds:,}", style="bold")
     return table
 
 

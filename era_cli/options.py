@@ -87,7 +87,9 @@ Gpus = Annotated[
         rich_help_panel=TRAINING_PANEL,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result alone.", rich_help_panel=OUTPUT_PANEL)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the result and its files alone.", rich_help_panel=OUTPUT_PANEL)
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.", rich_help_panel=OUTPUT_PANEL),

@@ -91,11 +91,12 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Some images as the network sees them: (N, H, W, 3) uint8 and their labels (N,)."""
+    """Some images as the network sees them: (N, H, W, 3) uint8, their labels (N,), and what was done to them."""
 
     images: Images
     labels: Labels
     classes: tuple[str, ...]
+    augmentation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,7 +170,7 @@ def raising(error: BaseException) -> Result:
             1,
             "Error: /a/path: Permission denied; check the path and its permissions (--debug shows where)\n",
         ),
-        (Interrupted(signal.SIGINT), 130, "Stopped by SIGINT.\n"),
+        (Interrupted(signal.SIGINT), 130, "Stopped by Ctrl-C.\n"),
         (Interrupted(signal.SIGTERM), 143, "Stopped by SIGTERM.\n"),
     ],
 )
@@ -234,7 +234,8 @@ def signalled(signum: signal.Signals, *options: str) -> tuple[int, str]:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals")
 @pytest.mark.parametrize(("signum", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_a_command_with_its_code_and_one_line(signum: str, code: int) -> None:
-    assert signalled(signal.Signals[signum]) == (code, f"Stopped by {signum}.\n")
+    by = "Ctrl-C" if signum == "SIGINT" else signum
+    assert signalled(signal.Signals[signum]) == (code, f"Stopped by {by}.\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals")

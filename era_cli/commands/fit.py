@@ -41,7 +41,8 @@ def fit(
         str | None,
         typer.Option(
             "--recipe",
-            help="Named settings to start from; the options given with it replace single ones."
+            help="Named settings to start from: default, or the course project's session12 (SGD) and session10 (Adam)."
+            " Options replace single ones; the defaults shown here are those of default."
             + options.default_text("default"),
             show_default=False,
             metavar="|".join(recipes.RECIPES),

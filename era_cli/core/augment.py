@@ -42,6 +42,10 @@ class Augmentation:
             fill=(torch.tensor(mean) * 255).round().to(torch.uint8),
         )
 
+    def __str__(self) -> str:
+        parts = {"random crop": self.padding, "random flip": self.flip, "a square cut out": self.cutout}
+        return ", ".join(name for name, size in parts.items() if size)
+
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augments images (N, 3, H, W) uint8 into a new channels_last tensor of the same shape.
 

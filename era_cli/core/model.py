@@ -30,19 +30,18 @@ class ConvBlock(nn.Sequential):
             self.add_module("dropout", nn.Dropout(dropout))
 
 
-class Residual(nn.Module):
+class Residual(nn.Sequential):
     """x + block(block(x)), all of one shape."""
 
     def __init__(self, channels: int, *, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.block = nn.Sequential(
+        super().__init__(
             ConvBlock(channels, channels, dropout=dropout),
             ConvBlock(channels, channels, dropout=dropout),
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        return inputs + self.block(inputs)
+        return inputs + super().forward(inputs)
 
 
 class CustomResNet(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ from era_cli.results import Labels
 from era_cli.runs import Run
 
 DEFAULT_SOURCE = "cifar10"
+FEWEST_STEPS_PER_EPOCH = 8  # below, a batch that nobody named is made smaller
+SMALLEST_BATCH = 4
+SETTLING_STEPS = 40  # after which 0.9 ** 40, 1.5 %, of batch-norm's first averages is left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,8 @@ def prepare(request: Request, listener: Listener) -> Fit:
     if not dataset.mirrors and "flip" not in request.given:
         recipe = dataclasses.replace(recipe, flip=0.0)
     train, val = _split(dataset, recipe)
+    recipe, batch_note = _with_fitting_batch(recipe, len(train), request.given)
+    _require_steps(train, recipe)
     # What was left to the data is settled now, so that a resumed run finds it said.
     recipe = dataclasses.replace(recipe, val_size=len(val), image_size=dataset.image_size)
     normalization = Normalization(*mean_and_std(dataset.images, train))
@@ -102,7 +108,7 @@ def prepare(request: Request, listener: Listener) -> Fit:
         normalization=normalization,
         device=device,
         session=session,
-        notes=_notes(dataset, device),
+        notes=(*_notes(dataset, device), *batch_note, *_warnings(dataset, train, val, recipe)),
     )
 
 
@@ -199,13 +205,48 @@ def _split(dataset: Dataset, recipe: Recipe) -> tuple[Labels, Labels]:
                 f"class {name!r} has no training image left after the splits: give it more images,"
                 " a smaller --val-size or a larger --limit-train"
             )
+    return dataset.train[train], dataset.train[val]
+
+
+def _with_fitting_batch(recipe: Recipe, count: int, given: Mapping[str, Any]) -> tuple[Recipe, tuple[str, ...]]:
+    """A smaller batch for few images, unless the person named one, and a sentence that says so.
+
+    SGD's peak shrinks in proportion (Goyal et al. 2017, arXiv:1706.02677), unless it was named too.
+    """
+    if "batch_size" in given or count // recipe.batch_size >= FEWEST_STEPS_PER_EPOCH:
+        return recipe, ()
+    batch = max(SMALLEST_BATCH, 2 ** int(math.log2(max(1, count / FEWEST_STEPS_PER_EPOCH))))
+    changes: dict[str, Any] = {"batch_size": batch}
+    if recipe.optimizer == "sgd" and "max_lr" not in given:
+        changes["max_lr"] = recipe.max_lr * batch / recipe.batch_size
+    smaller = dataclasses.replace(recipe, **changes)
+    return smaller, (
+        f"{count} training images are few for batches of {recipe.batch_size}: era takes {batch}, with a peak rate of"
+        f" {smaller.max_lr:g}; --batch-size and --max-lr set others.",
+    )
+
+
+def _require_steps(train: Labels, recipe: Recipe) -> None:
     steps = steps_per_epoch(train, recipe) * recipe.epochs
     if steps < FEWEST_STEPS:
         raise UsageError(
             f"{steps} steps in all are too few for a one-cycle rate, which takes {FEWEST_STEPS}:"
             " use more --epochs or a smaller --batch-size"
         )
-    return dataset.train[train], dataset.train[val]
+
+
+def _warnings(dataset: Dataset, train: Labels, val: Labels, recipe: Recipe) -> list[str]:
+    """What makes the figures of this run doubtful."""
+    doubts = []
+    if (steps := steps_per_epoch(train, recipe) * recipe.epochs) < SETTLING_STEPS:
+        doubts.append(
+            f"{steps} steps in all are few: batch-norm's running averages have not settled by then, and validation may"
+            " look like chance; use more --epochs or a smaller --batch-size."
+        )
+    missing = [name for label, name in enumerate(dataset.classes) if label not in dataset.labels[val]]
+    if len(val) and missing:
+        doubts.append(f"Class {missing[0]!r} has no validation image, so the best epoch is chosen without it.")
+    return doubts
 
 
 def _notes(dataset: Dataset, device: devices.Device) -> tuple[str, ...]:

@@ -238,6 +238,7 @@ class Fit:
             images=augmented.permute(0, 2, 3, 1).numpy(),
             labels=self.dataset.labels[order.numpy()][:SAMPLES],
             classes=self.dataset.classes,
+            augmentation=str(self.augmentation),
         )
 
 

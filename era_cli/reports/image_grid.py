@@ -43,4 +43,5 @@ def image_grid(images: Images, titles: Sequence[str], header: str, *, columns: i
 def training_samples(samples: Samples) -> Figure:
     """What the network sees while it trains: augmented images and their labels."""
     titles = [samples.classes[label] for label in samples.labels]
-    return image_grid(samples.images, titles, "Training images as the network sees them, augmented")
+    header = "Training images as the network sees them"
+    return image_grid(samples.images, titles, f"{header}: {samples.augmentation}" if samples.augmentation else header)

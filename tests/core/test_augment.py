@@ -104,3 +104,9 @@ def test_pixels_of_a_recipe_scale_with_the_image() -> None:
 def test_cutout_as_large_as_the_image_leaves_only_the_mean(images: Tensor) -> None:
     cut = augmentation(cutout=SIZE)(images, draws())
     assert (cut == torch.tensor([9, 8, 7], dtype=torch.uint8).view(1, 3, 1, 1)).all()
+
+
+def test_it_names_what_it_does() -> None:
+    assert str(augmentation(padding=4, flip=0.5, cutout=5)) == "random crop, random flip, a square cut out"
+    assert str(augmentation(padding=4)) == "random crop"
+    assert str(augmentation()) == ""

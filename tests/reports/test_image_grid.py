@@ -134,7 +134,12 @@ def test_as_many_titles_as_images_or_none_is_drawn() -> None:
 
 
 def test_training_samples_are_titled_by_their_classes() -> None:
-    samples = Samples(images=pictures(3), labels=np.array([2, 0, 2]), classes=("cat", "dog", "frog"))
+    samples = Samples(
+        images=pictures(3),
+        labels=np.array([2, 0, 2]),
+        classes=("cat", "dog", "frog"),
+        augmentation="random crop, random flip",
+    )
     figure = image_grid.training_samples(samples)
     assert titles(figure) == ["frog", "cat", "frog"]
-    assert header(figure) == "Training images as the network sees them, augmented"
+    assert header(figure) == "Training images as the network sees them: random crop, random flip"

@@ -153,7 +153,9 @@ def _explore(root: Path) -> _Layout:
 def _classes(folder: Path) -> list[str]:
     names = sorted(path.name for path in _folders(folder))
     if len(names) < 2:
+        loose = sum(path.suffix.lower() in _image_suffixes() for path in folder.iterdir())
         found = f"only the class folder {names[0]!r}" if names else "no class folders"
+        found += f", but {loose} images directly" if loose else ""
         raise EraError(f"{folder} holds {found}: put the images of each class in a folder of its own, two at least")
     return names
 

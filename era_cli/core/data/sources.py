@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from era_cli.core.data import cifar10, digits, folder
@@ -37,5 +38,9 @@ def load(
         return digits.load(size)
     path = Path(source).expanduser()
     if not path.is_dir():
-        raise UsageError(f"there is no folder {source!r}: --data takes cifar10, digits, or a folder of class folders")
+        meant = get_close_matches(source, NAMED, n=1)
+        hint = f" (did you mean {meant[0]}?)" if meant else ""
+        raise UsageError(
+            f"there is no folder {source!r}{hint}: --data takes cifar10, digits, or a folder of class folders"
+        )
     return folder.load(path.resolve(), size, strict, listener)

@@ -43,7 +43,7 @@ def train_and_val(labels: Labels, recipe: Recipe) -> tuple[Labels, Labels]:
     """Indices (train, val) into a source's training split.
 
     Raises:
-        UsageError: too few images are left to train on.
+        UsageError: no image is left to train on.
     """
     count = len(labels)
     val_size = recipe.val_size
@@ -55,16 +55,20 @@ def train_and_val(labels: Labels, recipe: Recipe) -> tuple[Labels, Labels]:
     train = _rest(count, val)
     if recipe.limit_train is not None and recipe.limit_train < len(train):
         train = train[stratified_sample(labels[train], recipe.limit_train, recipe.seed, Stream.SAMPLE)]
-    if len(train) < recipe.batch_size:
-        raise UsageError(
-            f"{len(train)} training images do not fill a batch of {recipe.batch_size}:"
-            f" use --batch-size {max(2, len(train) // 4)} or more images"
-        )
     return train, val
 
 
 def steps_per_epoch(train: Labels, recipe: Recipe) -> int:
-    """Full batches in an epoch; a smaller last one is dropped, since batch-norm cannot judge it."""
+    """Full batches in an epoch; a smaller last one is dropped, since batch-norm cannot judge it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if len(train) < recipe.batch_size:
+        raise UsageError(
+            f"{len(train)} training images do not fill a batch of {recipe.batch_size}:"
+            f" use --batch-size {max(2, len(train) // 4)}, or add images"
+        )
     return len(train) // recipe.batch_size
 
 
