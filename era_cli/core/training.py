@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from era_cli.core.module import Classifier
 from era_cli.core.normalize import Normalization
 from era_cli.core.run_writer import AtomicCheckpointIO, RunWriter
 from era_cli.core.seeds import Stream, derived_seed, generator
+from era_cli.core.stopwatch import Stopwatch
 from era_cli.core.summary import layer_rows
 from era_cli.errors import EraError, Interrupted
 from era_cli.files import atomic_link, sweep_temporaries
@@ -102,8 +102,8 @@ class Fit:
             sweep_temporaries(self.run.checkpoints)
             sweep_temporaries(self.run.path)
             document = self.run.read()
-            before = float(document["seconds"])
-            started = time.monotonic()
+            watch = Stopwatch(float(document["seconds"]))
+            watch.start()
             sessions = [*document["sessions"], {"started": runs.now(), **self.session}]
             self.run.update(status="running", ended=None, error=None, sessions=sessions, **self.session)
             status: runs.Status = "failed"
@@ -112,7 +112,7 @@ class Fit:
                 listener.planned(self.plan(), self.recipe)
                 with _memory_explained(self.recipe):
                     self._train_network(listener)
-                result = self._judge(listener, before, started)
+                result = self._judge(listener, watch)
                 status, outcome = "finished", {"result": dataclasses.asdict(result)}
                 return result
             except (Interrupted, KeyboardInterrupt):
@@ -122,8 +122,7 @@ class Fit:
                 outcome = {"error": str(error)}
                 raise
             finally:
-                seconds = before + time.monotonic() - started
-                self.run.update(status=status, ended=runs.now(), seconds=seconds, **outcome)
+                self.run.update(status=status, ended=runs.now(), seconds=watch.seconds, **outcome)
 
     def _train_network(self, listener: Listener) -> None:
         if self.resume_from is not None:
@@ -203,7 +202,7 @@ class Fit:
         if self.run.read()["status"] == "finished" or checkpoint.newest(self.run.checkpoints) != self.resume_from:
             raise EraError(f"{self.run.path} was trained on by another era in the meantime: ask again")
 
-    def _judge(self, listener: Listener, before: float, started: float) -> FitResult:
+    def _judge(self, listener: Listener, watch: Stopwatch) -> FitResult:
         path = self.run.checkpoints / checkpoint.BEST
         if (step := checkpoint.step_of(path)) is None:  # damaged, and its epoch cannot be had back
             checkpoint.mark_best(self.run.checkpoints)
@@ -226,7 +225,7 @@ class Fit:
             test_loss=evaluation.loss,
             test_correct=evaluation.correct,
             test_count=len(evaluation.labels),
-            seconds=before + time.monotonic() - started,
+            seconds=watch.seconds,
         )
 
     def _samples(self) -> Samples:
