@@ -11,19 +11,18 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.text import Text
 
-from era_cli import console
-from era_cli.console import FitProgress, SteadyConsole
+from era_cli.console import WIDE, FitProgress
 from era_cli.recipe import Recipe
 from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow, Samples
+from era_cli.terminal import SteadyConsole, record_console
+from tests.test_terminal import closed_pipe
 
 LAYERS = (
     LayerRow(
@@ -113,15 +112,6 @@ def shown(made: FitPlan, *, width: int = 100, every_layer: bool = False) -> str:
 
 
 @contextlib.contextmanager
-def closed_pipe() -> Iterator[TextIO]:
-    """A stream whose reader has gone."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w", encoding="utf-8") as stream:
-        yield stream
-
-
-@contextlib.contextmanager
 def terminal() -> Iterator[int]:
     """Makes stderr a terminal; gives the end at which a person would look."""
     if not hasattr(os, "openpty"):
@@ -148,33 +138,6 @@ def read_until(person: int, end: str) -> str:
     return seen.decode().partition(end)[0] + end
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0:00"),
-        (3.4, "0:03"),
-        (59.6, "1:00"),
-        (123, "2:03"),
-        (3_599.4, "59:59"),
-        (3_599.7, "1:00:00"),
-        (3_723, "1:02:03"),
-        (360_000, "100:00:00"),
-    ],
-)
-def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
-    assert console.duration(seconds) == text
-
-
-@pytest.mark.parametrize("length", [1, 100_000])
-def test_a_console_whose_reader_has_gone_falls_silent(length: int) -> None:
-    with closed_pipe() as stream:
-        steady = SteadyConsole(stream)
-        for _ in range(3):
-            steady.print("x" * length)
-        stream.write("past the console")  # nor may the interpreter's own flush at exit fail
-        stream.flush()
-
-
 def test_training_goes_on_when_the_reader_has_gone() -> None:
     with closed_pipe() as stream:
         progress = FitProgress(SteadyConsole(stream), every_layer=True)
@@ -190,24 +153,6 @@ def test_training_goes_on_when_stderr_has_gone(monkeypatch: pytest.MonkeyPatch) 
         progress.note("a note")
         with progress.work("decoding", 10) as advance:
             advance(10)
-
-
-def test_a_stream_that_was_closed_does_not_stop_the_work(tmp_path: Path) -> None:
-    stream = (tmp_path / "log.txt").open("w", encoding="utf-8")
-    steady = SteadyConsole(stream)
-    stream.close()
-    steady.print("nobody reads this")
-    steady.print("nor this")
-
-
-def test_a_full_disk_behind_the_log_does_not_stop_the_work() -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("this system has no /dev/full")
-    stream = full.open("w", encoding="utf-8")
-    SteadyConsole(stream).print("x" * 100_000)
-    with contextlib.suppress(OSError):
-        stream.close()
 
 
 def test_an_ascii_stream_shows_what_it_can() -> None:
@@ -294,7 +239,7 @@ def test_quiet_shows_the_result_alone(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_results_go_to_stdout_and_messages_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = FitProgress(console.record_console())
+    progress = FitProgress(record_console())
     progress.note("the disk is slow")
     with progress.work("decoding", 1_234):
         pass
@@ -306,7 +251,7 @@ def test_results_go_to_stdout_and_messages_to_stderr(capsys: pytest.CaptureFixtu
 
 
 def test_the_record_moves_to_stderr_where_stdout_holds_a_json_document(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = FitProgress(console.record_console(to_stderr=True))
+    progress = FitProgress(record_console(to_stderr=True))
     progress.planned(plan(), Recipe())
     progress.epoch_ended(ROW, best=True)
     progress.show_result(RESULT, [Path("run.json")])
@@ -373,7 +318,7 @@ def test_the_longest_epoch_row_fits_in_60_columns() -> None:
 
 
 def test_a_wide_row_lies_under_its_heading() -> None:
-    lines = shown(plan(), width=console.WIDE).splitlines()
+    lines = shown(plan(), width=WIDE).splitlines()
     place = next(index for index, line in enumerate(lines) if "train loss" in line)
     heading, row = lines[place : place + 2]
     for match in re.finditer(r"train loss|acc|val loss|lr|images/s|time", heading):
@@ -394,7 +339,6 @@ def test_no_class_name_crashes_or_sends_control_characters(names: list[str]) -> 
 @pytest.mark.parametrize("name", ["dog[/]", "[bold]x", "$x$", 'O\'Neil "q"', "собака", "猫"])
 def test_a_harmless_name_is_shown_as_it_is(name: str) -> None:
     assert name in shown(plan((name, "other")))
-    assert console.printable(name) == Text(name)
 
 
 def test_a_terminal_gets_a_bar_that_the_row_replaces() -> None:

@@ -114,7 +114,7 @@ def fit(
     given: dict[str, Any] = {field: values[field] for field in FIELDS if values[field] is not None}
     settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
 
-    from era_cli import console, runs
+    from era_cli import console, runs, terminal
     from era_cli.core import preparation
     from era_cli.reports import image_grid, style
 
@@ -122,7 +122,7 @@ def fit(
         given["name"] = recipe
     runs_dir = runs_dir.expanduser()
     progress = console.FitProgress(
-        None if quiet else console.record_console(to_stderr=as_json),
+        None if quiet else terminal.record_console(to_stderr=as_json),
         every_layer=summary,
         also=lambda plan: style.save(image_grid.training_samples(plan.samples), runs.Run(plan.run).samples_file),
     )
