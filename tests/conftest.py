@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from era_cli.core.data.cifar10 import FOLDER, META_FILE, default_data_dir
 from era_cli.listener import Listener
 from era_cli.recipe import Recipe, default, with_options
+
+# Where a failure blocks others the examples are the same each time; at a desk they wander and find more.
+settings.register_profile("era", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("era")
 
 _REAL_CIFAR10 = Path(os.environ.get("ERA_DATA_DIR") or default_data_dir())
 

@@ -23,7 +23,7 @@ def image_grid(images: Images, titles: Sequence[str], header: str, *, columns: i
     width, height = columns * (CELL + GAP) + GAP, rows * (CELL + TITLE + GAP) + HEADER
     with style.look():
         figure = Figure(figsize=(width, height))
-        above = figure.suptitle(header, ha="left", va="top", fontsize=11, fontweight="bold")
+        above = figure.suptitle(style.plain(header), ha="left", va="top", fontsize=11, fontweight="bold")
         width = max(width, above.get_window_extent().width / figure.dpi + 2 * GAP)
         figure.set_figwidth(width)
         above.set_position((GAP / width, 1 - 0.14 / height))

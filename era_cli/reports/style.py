@@ -42,7 +42,12 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(file, format=path.suffix.removeprefix("."), dpi=DPI)
 
 
+def plain(text: str) -> str:
+    """Text fit for a figure: what is no character to be drawn (controls, half of a pair) is replaced."""
+    return "".join(char if unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def label(name: str) -> str:
-    """A class name fit for a figure: no control characters, and short enough for its place."""
-    shown = "".join(char if unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for char in name)
+    """A class name fit for its place over an image: plain, and short enough."""
+    shown = plain(name)
     return shown if len(shown) <= LONGEST_TITLE else shown[: LONGEST_TITLE - 1] + "…"

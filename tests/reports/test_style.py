@@ -141,6 +141,7 @@ def test_a_name_that_the_font_lacks_is_saved_without_a_warning(name: str, tmp_pa
 @example(names=["$\\frac{$", "$x"])
 @example(names=["\x1b[31mred\x00", "a\nb\tc"])
 @example(names=["\\", "^_{}%#&~"])
+@example(names=["\ud800", ""])
 def test_no_class_name_stops_a_figure(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "hostile.png"
     with warnings.catch_warnings():
