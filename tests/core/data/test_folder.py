@@ -619,22 +619,6 @@ def test_a_disk_error_while_building_is_one_sentence(
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or not sys.platform.startswith("linux") or os.geteuid() != 0:
-        pytest.skip("only root on Linux can mount a small disk")
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("this root may not mount")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
-
-
 def test_a_full_disk_under_the_cache_does_not_kill_the_process(images: Path, tiny_disk: Path) -> None:
     # Writing to a mapped page that the disk has no room for is a SIGBUS, which no except catches.
     fill(images, {"cat": 3, "dog": 3})
