@@ -11,7 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from era_cli import __version__, options
-from era_cli.commands import fit
+from era_cli.commands import eval as eval_command
+from era_cli.commands import fit, lr_find, plot_curves
 from era_cli.errors import EraError, Interrupted
 from era_cli.signals import raise_on_signals
 
@@ -64,6 +65,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("fit")(fit.fit)
+app.command("lr-find")(lr_find.lr_find)
+app.command("eval")(eval_command.evaluate)
+app.command("plot-curves")(plot_curves.plot_curves)
 
 
 def _print_version(value: bool) -> None:

@@ -59,6 +59,16 @@ def atomic_write_json(path: Path, document: dict[str, Any]) -> None:
     atomic_write_text(path, text + "\n")
 
 
+def make_folder(path: Path) -> None:
+    """Makes the folder, and those above it, where they are absent.
+
+    Raises:
+        EraError: it cannot be made.
+    """
+    with _explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def append_text(path: Path, text: str) -> None:
     """Adds UTF-8 `text` to the file; on return it is on the disk.
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from era_cli.errors import EraError
 from era_cli.files import append_text, atomic_write_text
 from era_cli.results import EpochRow, StepRow
 
 Row = TypeVar("Row", EpochRow, StepRow)
+
+
+class LeftOut(NamedTuple):
+    """A line of a file that is no row: its number from 1, and whether its newline is there (else it is torn)."""
+
+    path: Path
+    number: int
+    whole: bool
+
+    def __str__(self) -> str:
+        return f"line {self.number} of {self.path}, which is {'damaged' if self.whole else 'not whole'}"
 
 
 def append(path: Path, rows: Sequence[EpochRow] | Sequence[StepRow]) -> None:
@@ -36,15 +46,34 @@ def read(path: Path, row_type: type[Row]) -> list[Row]:
     Raises:
         EraError: a line in the middle is not a row.
     """
+    rows, left_out = salvage(path, row_type)
+    if damaged := [line for line in left_out if line.whole]:
+        raise EraError(f"line {damaged[0].number} of {path} is damaged: restore the file from a copy")
+    return rows
+
+
+def salvage(path: Path, row_type: type[Row]) -> tuple[list[Row], list[LeftOut]]:
+    """The sound rows of the file, in order, and the lines that are none; nothing where it is absent."""
     if not path.exists():
-        return []
+        return [], []
     text = path.read_text(encoding="utf-8", errors="replace")
-    text = text[: text.rfind("\n") + 1]
-    reader = csv.DictReader(io.StringIO(text))
-    try:
-        return [_parse(cells, row_type) for cells in reader]
-    except (KeyError, TypeError, ValueError) as error:
-        raise EraError(f"line {reader.line_num} of {path} is damaged: restore the file from a copy") from error
+    names = [spec.name for spec in dataclasses.fields(row_type)]
+    readers = [_READERS[str(spec.type)] for spec in dataclasses.fields(row_type)]
+    rows: list[Row] = []
+    left_out: list[LeftOut] = []
+    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
+        cells = line.rstrip("\r\n").split(",")
+        whole = line.endswith("\n")
+        if number == 1 and whole and cells == names:
+            continue
+        try:
+            if not whole or number == 1:
+                raise ValueError("torn, or no header")
+            values: list[Any] = [reader(cell) for reader, cell in zip(readers, cells, strict=True)]
+            rows.append(row_type(**dict(zip(names, values, strict=True))))
+        except ValueError:
+            left_out.append(LeftOut(path, number, whole))
+    return rows, left_out
 
 
 def rewrite(path: Path, rows: list[EpochRow] | list[StepRow]) -> None:
@@ -89,11 +118,8 @@ def _cell(value: float | None) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
-def _parse(cells: dict[str, str], row_type: type[Row]) -> Row:
-    if None in cells:  # csv puts there what is past the last column
-        raise ValueError("too many cells")
-    values: dict[str, Any] = {}
-    for spec in dataclasses.fields(row_type):
-        cell = cells[spec.name]
-        values[spec.name] = int(cell) if spec.type == "int" else float(cell) if cell or spec.type == "float" else None
-    return row_type(**values)
+_READERS: dict[str, Callable[[str], float | None]] = {
+    "int": int,
+    "float": float,
+    "float | None": lambda cell: float(cell) if cell else None,
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +13,11 @@ from era_cli.errors import UsageError
 TRAINING_PANEL = "Training"
 DATA_PANEL = "Data"
 OUTPUT_PANEL = "Output"
+FORMATS = (".png", ".svg", ".pdf")
+
+# What the core calls these; it is not asked, since help must not wait for torch. A test compares them.
+Split = Literal["test", "val", "train"]
+Tta = Literal["none", "flip", "flip-shift"]
 
 _DEFAULT = recipes.default()
 _DEBUG_KEY = "era_cli.debug"
@@ -56,6 +61,36 @@ def _check_gpus(value: str) -> str:
     raise UsageError(f"--gpus is {value!r}, but must be auto, 0 or 1")
 
 
+def check_format(path: Path | None) -> Path | None:
+    """Refuses a figure file whose format is unknown before any work is done."""
+    if path is not None and path.suffix.lower() not in FORMATS:
+        raise UsageError(
+            f"--out {path} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: that chooses the format"
+        )
+    if path is not None and path.is_dir():
+        raise UsageError(f"--out {path} is a folder: name a file in it")
+    return path and path.expanduser()
+
+
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Named settings to start from: default, or the course project's session12 (SGD) and session10 (Adam)."
+        " Options replace single ones; the defaults shown here are those of default." + default_text("default"),
+        show_default=False,
+        metavar="|".join(recipes.RECIPES),
+        rich_help_panel=TRAINING_PANEL,
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse a folder with an unreadable image instead of leaving the image out.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
 DATA_OPTION = typer.Option(
     "--data",
     help="cifar10, digits (embedded, needs no network), or a folder of class folders." + default_text("cifar10"),
@@ -85,6 +120,30 @@ Gpus = Annotated[
         metavar="auto|0|1",
         callback=_check_gpus,
         rich_help_panel=TRAINING_PANEL,
+    ),
+]
+RunName = Annotated[
+    str,
+    typer.Option("--run", help="A run's name, its path, or latest, the one begun last.", metavar="RUN"),
+]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        help="best, last, or the path of a checkpoint; needed for a run that is not finished." + default_text("best"),
+        show_default=False,
+        metavar="best|last|PATH",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Where the figure goes; its suffix chooses png, svg or pdf.",
+        show_default=False,
+        metavar="FILE",
+        callback=check_format,
+        rich_help_panel=OUTPUT_PANEL,
     ),
 ]
 Quiet = Annotated[

@@ -44,11 +44,12 @@ class StepRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A network's answers on one split.
+    """A network's answers on some images.
 
-    `labels` (N,), `logits` (N, K) float32, `classes` the K names.
+    `index` (N,): what their source calls them; `labels` (N,), `logits` (N, K) float32, `classes` the K names.
     """
 
+    index: Labels
     labels: Labels
     logits: npt.NDArray[np.float32]
     classes: tuple[str, ...]
@@ -57,6 +58,11 @@ class Evaluation:
     def predicted(self) -> Labels:
         """The most likely class of each image, (N,)."""
         return self.logits.argmax(axis=1)
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Softmax of the logits, (N, K)."""
+        return np.exp(self._log_probabilities)
 
     @property
     def correct(self) -> int:
@@ -71,10 +77,117 @@ class Evaluation:
     @property
     def loss(self) -> float:
         """Mean cross-entropy in nats, without label smoothing."""
+        return float(-self._log_probabilities[np.arange(len(self.labels)), self.labels].mean())
+
+    @property
+    def _log_probabilities(self) -> npt.NDArray[np.float64]:
         logits = self.logits.astype(np.float64)
         shifted = logits - logits.max(axis=1, keepdims=True)
-        log_norm = np.log(np.exp(shifted).sum(axis=1))
-        return float((log_norm - shifted[np.arange(len(self.labels)), self.labels]).mean())
+        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """How one class fares: shares in 0..1, None where nothing is there to divide by; `support` images are of it."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusedPair:
+    """`count` images of class `true` were taken for `predicted`: the share `share` of that class."""
+
+    true: str
+    predicted: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Confidence against accuracy in B bins of equal width over 0..1.
+
+    `counts` (B,) images, `confidence` and `accuracy` (B,) their means, NaN where a bin is empty. `error` is the
+    expected calibration error: the mean gap between the two over all images.
+    """
+
+    counts: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """What an Evaluation amounts to.
+
+    `interval` is the 95 % interval of the accuracy, `loss` plain cross-entropy in nats, `top5` None with five
+    classes or fewer. `confusion` (K, K) counts images by true class (row) and predicted class (column); `pairs`
+    are its cells off the diagonal that are not zero, the largest first.
+    """
+
+    count: int
+    correct: int
+    accuracy: float
+    interval: tuple[float, float]
+    loss: float
+    top5: float | None
+    macro_f1: float
+    calibration: Calibration
+    per_class: tuple[ClassScore, ...]
+    confusion: npt.NDArray[np.int64]
+    pairs: tuple[ConfusedPair, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LrSuggestion:
+    """A learning rate that a rule picks from a sweep; `spread` is the least and the most over the seeds."""
+
+    rule: str
+    lr: float
+    spread: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LrSweep:
+    """A learning-rate range test over S rates and K seeds.
+
+    `rates` (S,), `losses` (K, S) float64 in nats, NaN after a seed's sweep stopped, `smoothed` (S,) the mean over
+    seeds, smoothed, NaN past the first stop; `stops` says of each seed why and at which rate it stopped, or None.
+    `recommended` is one of the suggestions, for `reason`; without one `verdict` says why there is none.
+    """
+
+    rates: npt.NDArray[np.float64]
+    losses: npt.NDArray[np.float64]
+    smoothed: npt.NDArray[np.float64]
+    seeds: tuple[int, ...]
+    stops: tuple[str | None, ...]
+    suggestions: tuple[LrSuggestion, ...]
+    recommended: LrSuggestion | None
+    reason: str
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """A run over time: its epochs and the best of them, its rate by step, and the lines that had to be left out.
+
+    `rates` (S,) are the learning rates of the first S steps, which make `steps_per_epoch` to an epoch.
+    """
+
+    name: str
+    status: str
+    planned_epochs: int
+    epochs: tuple[EpochRow, ...]
+    best: EpochRow | None
+    rates: npt.NDArray[np.float64]
+    steps_per_epoch: int
+    test_acc: float | None
+    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +214,10 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
-    """What `era fit` is about to do, for the header; `rows_done` are the epochs that a resumed run has behind it."""
+    """What `era fit` is about to do, for the header.
+
+    `rows_done` are the epochs that a resumed run has behind it, `sweep` is what its peak rate was found by, if it was.
+    """
 
     run: Path
     source: str
@@ -116,6 +232,7 @@ class FitPlan:
     steps_done: int
     rows_done: tuple[EpochRow, ...]
     samples: Samples
+    sweep: LrSweep | None
     notes: tuple[str, ...]
 
     @property

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from era_cli import history
 from era_cli.errors import EraError, UsageError
 from era_cli.files import atomic_write_json
-from era_cli.results import EpochRow, StepRow
+from era_cli.results import Curves, EpochRow, StepRow
 
 SCHEMA = 1
 LATEST = "latest"
@@ -56,6 +57,16 @@ class Run:
         return self.path / "samples.png"
 
     @property
+    def curves_file(self) -> Path:
+        """A picture of loss, accuracy and learning rate."""
+        return self.path / "curves.png"
+
+    @property
+    def lr_find_file(self) -> Path:
+        """A picture of the sweep that chose the peak rate, if one did."""
+        return self.path / "lr-find.png"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.path / "checkpoints"
@@ -87,6 +98,28 @@ class Run:
     def steps(self) -> list[StepRow]:
         """The rows of steps.csv."""
         return history.read(self.steps_file, StepRow)
+
+    def curves(self) -> Curves:
+        """Everything that is sound in metrics.csv and steps.csv.
+
+        Raises:
+            EraError: run.json is absent or damaged.
+        """
+        document = self.read()
+        epochs, epochs_left_out = history.salvage(self.metrics_file, EpochRow)
+        steps, steps_left_out = history.salvage(self.steps_file, StepRow)
+        recipe, result = document["recipe"], document["result"] or {}
+        return Curves(
+            name=self.name,
+            status=document["status"],
+            planned_epochs=recipe["epochs"],
+            epochs=tuple(epochs),
+            best=history.best(epochs) if epochs else None,
+            rates=np.array([row.lr for row in steps]),
+            steps_per_epoch=document["data"]["counts"]["train"] // recipe["batch_size"],
+            test_acc=result.get("test_acc"),
+            left_out=tuple(map(str, (*epochs_left_out, *steps_left_out))),
+        )
 
     def files(self) -> list[Path]:
         """Every file of the run that a person may open, sorted; hidden ones are left out."""
@@ -150,6 +183,11 @@ def create(runs_dir: Path, name: str | None, source: str, document: Mapping[str,
     return run
 
 
+def free_stem(folder: Path, stem: str) -> Path:
+    """`folder/stem-N` with the lowest N above those of any file or folder there, whatever its suffix."""
+    return folder / f"{stem}-{_next_number(folder, stem)}"
+
+
 def _make_named(runs_dir: Path, name: str) -> Path:
     check_name(runs_dir, name)
     try:
@@ -162,9 +200,7 @@ def _make_named(runs_dir: Path, name: str) -> Path:
 
 def _make_numbered(runs_dir: Path, source: str) -> Path:
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", source).strip("-") or "run"
-    pattern = re.compile(re.escape(stem) + r"-(\d+)")
-    taken = [int(match[1]) for path in runs_dir.iterdir() if (match := pattern.fullmatch(path.name))]
-    number = max(taken, default=0) + 1
+    number = _next_number(runs_dir, stem)
     while True:
         path = runs_dir / f"{stem}-{number}"
         try:
@@ -173,6 +209,12 @@ def _make_numbered(runs_dir: Path, source: str) -> Path:
             number += 1
         else:
             return path
+
+
+def _next_number(folder: Path, stem: str) -> int:
+    pattern = re.compile(re.escape(stem) + r"-(\d+)(\.\w+)?")
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return max((int(match[1]) for name in names if (match := pattern.fullmatch(name))), default=0) + 1
 
 
 def find(runs_dir: Path, which: str) -> Run:

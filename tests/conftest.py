@@ -93,7 +93,7 @@ def request(runs_dir: Path, *, name: str | None = None, source: str | None = "di
     from era_cli.core import preparation
 
     given = {**TINY, **fields}
-    return preparation.Request(
+    return preparation.FitRequest(
         recipe=with_options(default(), given),
         given=given,
         source=source,

@@ -19,13 +19,14 @@ GROUND = frozenset({"recipe", "results", "errors", "files", "listener", "signals
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {"commands", "options"},
-    "commands": {"options", "core", "reports", "console", "terminal", "runs", "history"},
-    "core": {"runs", "history"},
+    "commands": {"options", "core", "reports", "console", "terminal", "runs", "documents"},
+    "core": {"runs", "history", "documents"},
     "runs": {"history"},
     "reports": set(),
     "console": {"terminal"},
     "terminal": set(),
     "history": set(),
+    "documents": set(),
     "options": set(),
     **{layer: set() for layer in GROUND},
 }
@@ -35,8 +36,17 @@ HEAVY = frozenset(
     {"torch", "torchvision", "torchmetrics", "matplotlib", "sklearn", "scipy", "pandas", "pytorch_grad_cam", "cv2"}
     | LIGHTNING
 )
-LIGHT_LAYERS = GROUND | {"runs", "history", "options", "cli", "console", "terminal", "commands"}
-READING_MODULES = {"inference", "checkpoint", "model", "data"}  # of era_cli.core
+LIGHT_LAYERS = GROUND | {"runs", "history", "documents", "options", "cli", "console", "terminal", "commands"}
+READING_MODULES = {
+    "inference",
+    "checkpoint",
+    "model",
+    "data",
+    "run_data",
+    "trained",
+    "predictions",
+    "metrics",
+}  # of era_cli.core
 
 
 def sources() -> dict[str, str]:
@@ -132,7 +142,7 @@ def test_imports_point_one_way() -> None:
     ("name", "line"),
     [
         ("era_cli.core.model", "from era_cli.reports import style"),
-        ("era_cli.core.model", "from era_cli.console import FitProgress"),
+        ("era_cli.core.model", "from era_cli.console.training import FitProgress"),
         ("era_cli.core.model", "from ..reports import style"),
         ("era_cli.core.data.digits", "from ...console import duration"),
         ("era_cli.core", "from ..reports import style"),

@@ -14,7 +14,8 @@ from era_cli.results import Evaluation, FitPlan, LayerRow, Samples
 def evaluation(labels: npt.ArrayLike, logits: npt.ArrayLike) -> Evaluation:
     table = np.asarray(logits, np.float32)
     classes = tuple(f"class {index}" for index in range(table.shape[1]))
-    return Evaluation(labels=np.asarray(labels, np.int64), logits=table, classes=classes)
+    index = np.arange(len(table))
+    return Evaluation(index=index, labels=np.asarray(labels, np.int64), logits=table, classes=classes)
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -79,6 +80,7 @@ def test_a_plan_counts_the_whole_network_by_its_leaf_layers() -> None:
         steps_done=0,
         rows_done=(),
         samples=Samples(images=np.zeros((0, 8, 8, 3), np.uint8), labels=np.zeros(0, np.int64), classes=("a",)),
+        sweep=None,
         notes=(),
     )
     assert (plan.parameters, plan.multiply_adds) == (7, 50)

@@ -12,12 +12,15 @@ import typer
 
 from era_cli import options
 from era_cli import recipe as recipes
-from era_cli.errors import Interrupted
+from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.options import recipe_option
 
-if TYPE_CHECKING:  # run folders load numpy, which help does not need
+if TYPE_CHECKING:  # these load numpy, which help does not need
+    from era_cli.console.training import FitProgress
+    from era_cli.results import FitPlan
     from era_cli.runs import Run
 
+AUTO = "auto"
 FIELDS = (
     "epochs",
     "batch_size",
@@ -37,21 +40,21 @@ FIELDS = (
 
 
 def fit(
-    recipe: Annotated[
+    recipe: options.RecipeName = None,
+    epochs: Annotated[int | None, recipe_option("epochs")] = None,
+    batch_size: Annotated[int | None, recipe_option("batch_size")] = None,
+    max_lr: Annotated[
         str | None,
         typer.Option(
-            "--recipe",
-            help="Named settings to start from: default, or the course project's session12 (SGD) and session10 (Adam)."
-            " Options replace single ones; the defaults shown here are those of default."
-            + options.default_text("default"),
+            "--max-lr",
+            help=recipes.Recipe.__dataclass_fields__["max_lr"].metadata["help"]
+            + " auto finds it first, as lr-find does."
+            + options.default_text(f"{recipes.default().max_lr:g}"),
             show_default=False,
-            metavar="|".join(recipes.RECIPES),
+            metavar="FLOAT|auto",
             rich_help_panel=options.TRAINING_PANEL,
         ),
     ] = None,
-    epochs: Annotated[int | None, recipe_option("epochs")] = None,
-    batch_size: Annotated[int | None, recipe_option("batch_size")] = None,
-    max_lr: Annotated[float | None, recipe_option("max_lr")] = None,
     optimizer: Annotated[str | None, recipe_option("optimizer")] = None,
     weight_decay: Annotated[float | None, recipe_option("weight_decay")] = None,
     label_smoothing: Annotated[float | None, recipe_option("label_smoothing")] = None,
@@ -75,14 +78,7 @@ def fit(
     val_size: Annotated[int | None, recipe_option("val_size", options.DATA_PANEL)] = None,
     limit_train: Annotated[int | None, recipe_option("limit_train", options.DATA_PANEL)] = None,
     image_size: Annotated[int | None, recipe_option("image_size", options.DATA_PANEL)] = None,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict",
-            help="Refuse a folder with an unreadable image instead of leaving the image out.",
-            rich_help_panel=options.DATA_PANEL,
-        ),
-    ] = False,
+    strict: options.Strict = False,
     name: Annotated[
         str | None,
         typer.Option(
@@ -112,27 +108,33 @@ def fit(
     """
     values = locals()
     given: dict[str, Any] = {field: values[field] for field in FIELDS if values[field] is not None}
+    find_lr = given.get("max_lr") == AUTO
+    if find_lr:
+        del given["max_lr"]
+    elif max_lr is not None:
+        given["max_lr"] = _rate(max_lr)
     settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
 
-    from era_cli import console, runs, terminal
+    from era_cli import runs, terminal
+    from era_cli.console.training import FitProgress
     from era_cli.core import preparation
-    from era_cli.reports import image_grid, style
 
     if resume is not None and recipe is not None:
         given["name"] = recipe
     runs_dir = runs_dir.expanduser()
-    progress = console.FitProgress(
+    progress = FitProgress(
         None if quiet else terminal.record_console(to_stderr=as_json),
         every_layer=summary,
-        also=lambda plan: style.save(image_grid.training_samples(plan.samples), runs.Run(plan.run).samples_file),
+        also=_draw_plan,
     )
-    job = preparation.Request(
+    job = preparation.FitRequest(
         recipe=settings,
         given=given,
         source=data,
         data_dir=data_dir and data_dir.expanduser(),
         strict=strict,
         gpus=gpus,
+        find_lr=find_lr,
         runs_dir=runs_dir,
         name=name,
         command=["era", *sys.argv[1:]],
@@ -149,6 +151,7 @@ def fit(
         raise
     finally:
         progress.stop()
+    _draw_curves(prepared.run, progress)
     if as_json:
         document = prepared.run.read()
         files = [str(file) for file in prepared.run.files()]
@@ -157,6 +160,34 @@ def fit(
         )  # ASCII, so that no pipe's encoding refuses it
     else:
         progress.show_result(result, prepared.run.files())
+
+
+def _rate(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--max-lr is {text!r}, but must be a number or {AUTO}") from None
+
+
+def _draw_curves(run: Run, progress: FitProgress) -> None:
+    """Draws what `era plot-curves` draws; that it cannot be written must not fail a run that is trained."""
+    from era_cli.reports import curves, style
+
+    try:
+        style.save(curves.curves([run.curves()]), run.curves_file)
+    except EraError as error:
+        progress.note(f"The curves were not drawn: {error}")
+
+
+def _draw_plan(plan: FitPlan) -> None:
+    """Draws what the network will see and, if its rate was found by a sweep, the sweep."""
+    from era_cli.reports import image_grid, lr_curve, style
+    from era_cli.runs import Run
+
+    run = Run(plan.run)
+    style.save(image_grid.training_samples(plan.samples), run.samples_file)
+    if plan.sweep is not None:
+        style.save(lr_curve.lr_curve(plan.sweep, f"Learning-rate range test before {run.name}"), run.lr_find_file)
 
 
 def _how_to_go_on(run: Run, runs_dir: Path) -> str:

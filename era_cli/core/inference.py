@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from functools import partial
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from era_cli.core.augment import RECIPE_IMAGE_SIZE
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.normalize import Normalization
 from era_cli.listener import Listener
 from era_cli.results import Evaluation, Labels
 
 EVAL_BATCH = 256
+
+View = Callable[[Tensor], Tensor]
 
 
 def _full_precision() -> contextlib.AbstractContextManager[None]:
@@ -29,24 +34,67 @@ def evaluate(
     listener: Listener,
     *,
     what: str,
+    tta: str = "none",
 ) -> Evaluation:
     """The logits of the images at `indices`, in fp32, without augmentation, on the network's device.
 
     Args:
         indices: (N,) places in the dataset.
         what: what to call this work to the listener.
+        tta: test-time augmentation, a key of TTA: the logits are then the mean over views of the image.
     """
     device = next(network.parameters()).device
-    logits = np.empty((len(indices), len(dataset.classes)), np.float32)
+    views = TTA[tta](max(1, round(dataset.image_size / RECIPE_IMAGE_SIZE)))
+    logits = torch.empty(len(indices), len(dataset.classes))
     training = network.training
     network.eval()
     try:
         with torch.inference_mode(), _full_precision(), listener.work(what, len(indices)) as advance:
             for start in range(0, len(indices), EVAL_BATCH):
                 part = indices[start : start + EVAL_BATCH]
-                images = torch.from_numpy(dataset.images[part]).to(device)
-                logits[start : start + len(part)] = network(normalization(images)).float().cpu().numpy()
+                images = normalization(torch.from_numpy(dataset.images[part]).to(device))
+                answers = [network(view(images)).float() * weight for weight, view in views]
+                logits[start : start + len(part)] = torch.stack(answers).sum(dim=0).cpu()
                 advance(len(part))
     finally:
         network.train(training)
-    return Evaluation(labels=dataset.labels[indices], logits=logits, classes=dataset.classes)
+    return Evaluation(
+        index=dataset.numbers(indices), labels=dataset.labels[indices], logits=logits.numpy(), classes=dataset.classes
+    )
+
+
+def _identity(images: Tensor) -> Tensor:
+    return images
+
+
+def _mirrored(images: Tensor) -> Tensor:
+    return images.flip(-1)
+
+
+def _shifted(images: Tensor, by: int) -> Tensor:
+    """Moved along the diagonal by `by` pixels, the border reflected."""
+    side, room = images.shape[-1], abs(by)
+    padded = F.pad(images, (room,) * 4, mode="reflect")
+    start = room - by
+    return padded[..., start : start + side, start : start + side]
+
+
+def _shifted_and_mirrored(images: Tensor, by: int) -> Tensor:
+    return _mirrored(_shifted(images, by))
+
+
+def _flip_shift(distance: int) -> list[tuple[float, View]]:
+    shifts: list[tuple[float, View]] = [
+        (0.125, partial(view, by=by)) for by in (-distance, distance) for view in (_shifted, _shifted_and_mirrored)
+    ]
+    return [(0.25, _identity), (0.25, _mirrored), *shifts]
+
+
+# Each takes the distance of a shift in pixels and gives views with their weights. Mirror and shifts
+# are those of airbench (Jordan 2024, arXiv:2404.00498): half for the image and its mirror image,
+# half for both moved by one pixel of 32, up left and down right.
+TTA: dict[str, Callable[[int], list[tuple[float, View]]]] = {
+    "none": lambda distance: [(1.0, _identity)],
+    "flip": lambda distance: [(0.5, _identity), (0.5, _mirrored)],
+    "flip-shift": _flip_shift,
+}

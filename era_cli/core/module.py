@@ -8,14 +8,12 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import OneCycleLR
 
 from era_cli.core.augment import Augmentation
 from era_cli.core.normalize import Normalization
+from era_cli.core.schedules import Schedule
 from era_cli.core.seeds import Stream, derived_seed, generator
 from era_cli.recipe import Recipe
-
-FEWEST_STEPS = 3  # of a one-cycle: the first rate, the peak, the last rate
 
 
 class Classifier(L.LightningModule):
@@ -33,14 +31,14 @@ class Classifier(L.LightningModule):
         recipe: Recipe,
         augmentation: Augmentation,
         normalization: Normalization,
-        total_steps: int,
+        schedule: Schedule,
     ) -> None:
         super().__init__()
         self.network = network
         self._recipe = recipe
         self._augmentation = augmentation
         self._normalization = normalization
-        self._total_steps = total_steps
+        self._schedule = schedule
         self.val_count = 0
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
@@ -69,7 +67,7 @@ class Classifier(L.LightningModule):
         self.val_count += len(labels)
 
     def configure_optimizers(self) -> Any:
-        """The recipe's optimizer, with a one-cycle rate (Smith and Topin 2017, arXiv:1708.07120) over all steps."""
+        """The recipe's optimizer; its rate follows the schedule, step by step."""
         recipe = self._recipe
         norm_and_bias = [parameter for parameter in self.parameters() if parameter.ndim <= 1]
         weights = [parameter for parameter in self.parameters() if parameter.ndim > 1]
@@ -82,18 +80,7 @@ class Classifier(L.LightningModule):
             optimizer = torch.optim.SGD(groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
         else:
             optimizer = torch.optim.Adam(groups, lr=recipe.max_lr, betas=(recipe.momentum, 0.999))
-        schedule = OneCycleLR(
-            optimizer,
-            max_lr=recipe.max_lr,
-            total_steps=self._total_steps,
-            # The peak cannot come before the second step: OneCycleLR would divide by zero.
-            pct_start=max(recipe.warmup, 2 / self._total_steps),
-            anneal_strategy=recipe.anneal,  # type: ignore[arg-type]
-            cycle_momentum=False,
-            div_factor=recipe.div_factor,
-            final_div_factor=recipe.final_div_factor,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
     def _logits(self, images: Tensor) -> Tensor:
         return self.network(self._normalization(images)).float()

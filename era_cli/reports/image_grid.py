@@ -33,7 +33,7 @@ def image_grid(images: Images, titles: Sequence[str], header: str, *, columns: i
             bottom = height - HEADER - (row + 1) * (CELL + TITLE + GAP) + GAP
             axes = figure.add_axes((left / width, bottom / height, CELL / width, CELL / height))
             axes.imshow(image, interpolation="nearest")
-            shown = axes.set_title(style.label(title), fontsize=9, pad=3)
+            shown = axes.set_title(style.label(title), fontsize=9, pad=3, loc="center", fontweight="normal")
             while shown.get_window_extent().width / figure.dpi > CELL + GAP / 2 and len(shown.get_text()) > 1:
                 shown.set_text(shown.get_text().removesuffix("…")[:-1] + "…")
             axes.set_axis_off()

@@ -12,16 +12,36 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from era_cli.files import atomic_write
+from era_cli.files import atomic_write, make_folder
 
 DPI = 150
 INK = "#222222"
+FAINT = "#767676"  # the lightest grey that is legible on white (WCAG 2.1, contrast 4.5)
+GRID = "#E4E4E4"
+# Okabe and Ito 2008, "Color Universal Design": told apart by every kind of colour vision.
+BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
 LONGEST_TITLE = 18  # characters that fit over one image of a grid
 
 _LOOK: Any = {  # matplotlib's stubs want literal keys
     "font.size": 10.0,
     "text.color": INK,
     "axes.titlecolor": INK,
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "text.parse_math": False,  # a class named $x$ is a name, not a formula
@@ -37,7 +57,12 @@ def look() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes the figure to `path` in the format of its suffix, whole or not at all."""
+    """Writes the figure to `path` in the format of its suffix, whole or not at all; makes its folder.
+
+    Raises:
+        EraError: it cannot be written.
+    """
+    make_folder(path.parent)
     with look(), atomic_write(path) as file:
         figure.savefig(file, format=path.suffix.removeprefix("."), dpi=DPI)
 
@@ -47,7 +72,7 @@ def plain(text: str) -> str:
     return "".join(char if unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def label(name: str) -> str:
-    """A class name fit for its place over an image: plain, and short enough."""
+def label(name: str, longest: int = LONGEST_TITLE) -> str:
+    """A class name fit for its place in a figure: plain, and short enough."""
     shown = plain(name)
-    return shown if len(shown) <= LONGEST_TITLE else shown[: LONGEST_TITLE - 1] + "…"
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"

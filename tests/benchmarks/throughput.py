@@ -25,6 +25,7 @@ from era_cli.core import devices
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.model import CustomResNet
 from era_cli.core.normalize import Normalization
+from era_cli.core.setup import Setup
 from era_cli.core.training import Fit
 from era_cli.listener import Listener
 from era_cli.recipe import default, with_options
@@ -55,16 +56,18 @@ def era(device: devices.Device, batch: int, steps: int) -> float:
             "seconds": 0.0,
             "sessions": [],
             "recipe": recipe.as_dict(),
-            "data": {"classes": list(dataset.classes)},
+            "data": {"classes": list(dataset.classes), "mean": HALF, "std": HALF},
         }
         fit = Fit(
             run=create(Path(folder), None, "random", document),
-            recipe=recipe,
-            dataset=dataset,
-            train_indices=dataset.train,
-            val_indices=np.empty(0, np.int64),
-            normalization=Normalization(HALF, HALF),
-            device=device,
+            setup=Setup(
+                recipe=recipe,
+                dataset=dataset,
+                train_indices=dataset.train,
+                val_indices=np.empty(0, np.int64),
+                normalization=Normalization(HALF, HALF),
+                device=device,
+            ),
             session={},
         )
         fit.train(Listener())

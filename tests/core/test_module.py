@@ -8,8 +8,9 @@ import torch
 
 from era_cli.core.augment import Augmentation
 from era_cli.core.model import CustomResNet
-from era_cli.core.module import FEWEST_STEPS, Classifier
+from era_cli.core.module import Classifier
 from era_cli.core.normalize import Normalization
+from era_cli.core.schedules import FEWEST_STEPS, one_cycle
 from era_cli.recipe import Recipe, default, session10, session12
 
 HALF = (0.5, 0.5, 0.5)
@@ -21,7 +22,7 @@ def classifier(recipe: Recipe, total_steps: int = 240) -> Classifier:
         recipe,
         Augmentation.of(recipe, 8, HALF),
         Normalization(HALF, HALF),
-        total_steps,
+        one_cycle(recipe, total_steps),
     )
 
 

@@ -24,7 +24,8 @@ class Dataset:
     images (N, 3, H, W) uint8, labels (N,) int64, `train` and `test` sorted indices into both, and
     for a folder the file of each image. Splits are indices, never copies, so that images which are
     memory-mapped stay so. `name` is what a run is called after, `source` what --data said (an
-    absolute path for a folder), `mirrors` whether a mirrored image is still of its class, `skipped`
+    absolute path for a folder), `own_test` whether it came with its test split (else era held one out),
+    `mirrors` whether a mirrored image is still of its class, `skipped`
     the unreadable files with the reason of each.
     """
 
@@ -36,6 +37,7 @@ class Dataset:
     train: Labels
     test: Labels
     content_hash: str
+    own_test: bool = True
     files: tuple[str, ...] | None = None
     mirrors: bool = True
     skipped: tuple[str, ...] = ()
@@ -44,6 +46,17 @@ class Dataset:
     def image_size(self) -> int:
         """Side of the square images, in pixels."""
         return int(self.images.shape[-1])
+
+    def numbers(self, indices: Labels) -> Labels:
+        """What the source calls these images (N,): their places, from 0, within its training or its test split.
+
+        Where the source came in one piece, it is their places within all of it.
+        """
+        if not self.own_test:
+            return indices
+        places = np.empty(len(self.images), np.int64)
+        places[self.train], places[self.test] = np.arange(len(self.train)), np.arange(len(self.test))
+        return places[indices]
 
 
 def content_hash(classes: tuple[str, ...], images: Images, labels: Labels, test: Labels) -> str:

@@ -29,5 +29,6 @@ def load(image_size: int) -> Dataset:
         train=train,
         test=test,
         content_hash=content_hash(classes, images, labels, test),
+        own_test=False,
         mirrors=False,
     )

@@ -32,6 +32,7 @@ MOST_PIXELS = 89_478_485  # Pillow's own bound, past which it only warns
 CACHE_FORMAT = 1
 _CHUNK = 256  # files decoded before the next are begun: bounds what waits in memory
 _TRAIN, _TEST = "train", "test"
+_SHOWN = 10  # class names in a sentence
 _BUILDING = ".building-"
 _ORPHANED_AFTER = 86_400.0  # seconds
 
@@ -110,9 +111,54 @@ def load(root: Path, image_size: int, strict: bool, listener: Listener, *, cache
         train=train,
         test=test,
         content_hash=content_hash(layout.classes, images, labels, test),
+        own_test=layout.test is not None,
         files=tuple(files[index].shown for index in kept),
         skipped=skipped,
     )
+
+
+def load_all(
+    root: Path, classes: tuple[str, ...], image_size: int, listener: Listener, *, cache_dir: Path | None = None
+) -> Dataset:
+    """Every image under `root` for testing, labelled by its place in `classes`; some classes may have none.
+
+    Of a `root` that holds `train` and `test`, those under `test`.
+
+    Raises:
+        EraError: there is no image, none can be read, or a folder is named after no class.
+    """
+    inside = {path.name: path for path in _folders(root)}
+    top = inside[_TEST] if {_TRAIN, _TEST} <= set(inside) and not {_TRAIN, _TEST} & set(classes) else root
+    for path in _folders(top):
+        if path.name not in classes:
+            raise EraError(
+                f"{top} has a folder {path.name!r}, which is no class of the run ({_some(classes)}):"
+                " rename it or take it out"
+            )
+    files = _files(root, top, list(classes))
+    if not files:
+        raise EraError(f"{top} holds no images in folders named after the run's classes ({_some(classes)}): add some")
+    layout = _Layout(classes, files, None)
+    images, kept, skipped = _decoded(files, layout, image_size, cache_dir or default_cache_dir(), listener)
+    labels = np.array([files[index].label for index in kept], np.int64)
+    everything = np.arange(len(kept))
+    return Dataset(
+        name=root.name or "images",
+        source=str(root),
+        classes=classes,
+        images=images,
+        labels=labels,
+        train=np.empty(0, np.int64),
+        test=everything,
+        content_hash=content_hash(classes, images, labels, everything),
+        own_test=False,
+        files=tuple(files[index].shown for index in kept),
+        skipped=skipped,
+    )
+
+
+def _some(classes: tuple[str, ...]) -> str:
+    return ", ".join(classes[:_SHOWN]) + (f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else "")
 
 
 def _require_every_class(root: Path, layout: _Layout, labels: Labels, skipped: tuple[str, ...]) -> None:

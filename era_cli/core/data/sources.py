@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
+
 from era_cli.core.data import cifar10, digits, folder
 from era_cli.core.data.dataset import Dataset
-from era_cli.errors import UsageError
+from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
 
 DEFAULT_IMAGE_SIZE = 32
@@ -36,6 +39,10 @@ def load(
         return cifar10.load(size, data_dir, listener)
     if source == "digits":
         return digits.load(size)
+    return folder.load(_existing(source), size, strict, listener)
+
+
+def _existing(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.is_dir():
         meant = get_close_matches(source, NAMED, n=1)
@@ -43,4 +50,30 @@ def load(
         raise UsageError(
             f"there is no folder {source!r}{hint}: --data takes cifar10, digits, or a folder of class folders"
         )
-    return folder.load(path.resolve(), size, strict, listener)
+    return path.resolve()
+
+
+def load_all(
+    source: str, classes: tuple[str, ...], *, image_size: int, data_dir: Path | None, listener: Listener
+) -> Dataset:
+    """The test images of another source with the same classes, all of them if it is a folder in one piece.
+
+    Labels are places in `classes`.
+
+    Raises:
+        UsageError: there is no such source.
+        EraError: the data are absent or damaged, or of other classes.
+    """
+    if source not in NAMED:
+        return folder.load_all(_existing(source), classes, image_size, listener)
+    dataset = load(source, image_size=image_size, data_dir=data_dir, strict=False, listener=listener)
+    if foreign := sorted(set(dataset.classes) - set(classes)):
+        raise EraError(f"{source} has a class {foreign[0]!r} that the run has not: judge it on data of its own classes")
+    places = np.array([classes.index(name) for name in dataset.classes], np.int64)
+    return dataclasses.replace(dataset, classes=classes, labels=places[dataset.labels])
+
+
+def resolved(source: str) -> str:
+    """The source as a Dataset names it: a folder by its absolute path."""
+    path = Path(source).expanduser()
+    return source if source in NAMED or not path.is_dir() else str(path.resolve())

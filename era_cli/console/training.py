@@ -1,22 +1,20 @@
-"""Results as Rich tables, and progress. Rendering never raises into the work."""
+"""`era fit` on a terminal: header, epoch rows, live bar and result."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import Progress, ProgressColumn, Task
 from rich.table import Table
 from rich.text import Text
 
-from era_cli.listener import Advance, Listener
+from era_cli.console.progress import Rate, WorkProgress, bar, print_files
 from era_cli.recipe import Recipe
 from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow
 from era_cli.terminal import SteadyConsole, duration, printable, record_console
@@ -26,7 +24,7 @@ WIDE = 84  # columns from which on an epoch's row shows everything
 MOST_CLASSES = 20  # shown one by one; beyond, their range is
 
 
-class FitProgress(Listener):
+class FitProgress(WorkProgress):
     """Shows training: a header, a live bar on a terminal, and a row per epoch that stays.
 
     Args:
@@ -42,10 +40,10 @@ class FitProgress(Listener):
         every_layer: bool = False,
         also: Callable[[FitPlan], None] = lambda plan: None,
     ) -> None:
+        super().__init__(quiet=record is None)
         self._record = record
         self._every_layer = every_layer
         self._also = also
-        self._live = SteadyConsole(sys.stderr)
         self._progress: Progress | None = None
         self._task: Any = None
         self._plan: FitPlan | None = None
@@ -78,30 +76,11 @@ class FitProgress(Listener):
         for row in plan.rows_done:
             self._print_row(row, best=False)
 
-    def note(self, text: str) -> None:
-        """Prints one sentence on stderr."""
-        self._live.print(printable(f"Note: {text}", "yellow"), soft_wrap=True)
-
-    @contextlib.contextmanager
-    def work(self, what: str, total: int, unit: str = "images") -> Iterator[Advance]:
-        """Shows a bar on a terminal, two lines elsewhere."""
-        if self._record is None:
-            yield lambda done: None
-            return
-        if not self._live.is_terminal:
-            self._live.print(Text(f"{what}: {total:,} {unit}"), soft_wrap=True)
-            yield lambda done: None
-            return
-        progress = _bar(self._live, _Rate(unit))
-        task = progress.add_task(what, total=total)
-        with progress:
-            yield lambda done: progress.update(task, advance=done)
-
     def epoch_started(self, epoch: int, steps_done: int) -> None:
         """Begins a bar on a terminal."""
         if self._record is None or not self._live.is_terminal or self._plan is None:
             return
-        self._progress = _bar(self._live, _Rate("images", self._batch_size), _TimeLeft(self))
+        self._progress = bar(self._live, Rate("images", self._batch_size), _TimeLeft(self))
         self._task = self._progress.add_task(
             f"epoch {epoch}/{self._epochs}", total=self._plan.steps_per_epoch, completed=steps_done
         )
@@ -146,23 +125,7 @@ class FitProgress(Listener):
         """Prints the final panel and the path of every file written."""
         console = self._record or record_console()
         console.print(_result_panel(result, console))
-        for file in files:
-            console.print(Text(str(file)), soft_wrap=True)
-
-
-class _Rate(ProgressColumn):
-    """Units a second since the bar began, whatever a step of the bar is worth."""
-
-    def __init__(self, unit: str, worth: int = 1) -> None:
-        super().__init__()
-        self._unit = unit
-        self._worth = worth
-
-    def render(self, task: Task) -> Text:
-        if not task.speed:
-            return Text("")
-        rate = task.speed * self._worth
-        return Text(f"{rate / 1e6:.1f} MB/s" if self._unit == "bytes" else f"{rate:,.0f} {self._unit}/s")
+        print_files(console, files)
 
 
 class _TimeLeft(ProgressColumn):
@@ -175,21 +138,6 @@ class _TimeLeft(ProgressColumn):
     def render(self, task: Task) -> Text:
         left = self._fit.seconds_left
         return Text("" if left is None else f"{duration(left)} left", style="cyan")
-
-
-def _bar(console: Console, *columns: ProgressColumn) -> Progress:
-    # stdout is the record's own: Rich must not catch it and send it to stderr.
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-        *columns,
-        console=console,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        refresh_per_second=4,
-    )
 
 
 def _header(plan: FitPlan, recipe: Recipe) -> Table:

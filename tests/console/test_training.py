@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from era_cli.console import WIDE, FitProgress
+from era_cli.console.training import WIDE, FitProgress
 from era_cli.recipe import Recipe
 from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow, Samples
 from era_cli.terminal import SteadyConsole, record_console
@@ -93,6 +93,7 @@ def plan(classes: tuple[str, ...] = ("cat", "dog"), **changes: object) -> FitPla
         steps_done=0,
         rows_done=(),
         samples=Samples(images=np.zeros((1, 8, 8, 3), np.uint8), labels=np.zeros(1, np.int64), classes=classes),
+        sweep=None,
         notes=(),
     )
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,139 @@
+"""`era eval`: how good a trained network is, class by class, and how far its confidence can be trusted."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from era_cli import options
+from era_cli.errors import UsageError
+
+
+def evaluate(
+    run: options.RunName = "latest",
+    checkpoint: options.Checkpoint = None,
+    split: Annotated[
+        options.Split | None,
+        typer.Option(
+            "--split",
+            help="Which images of the run's data to judge." + options.default_text("test"),
+            show_default=False,
+        ),
+    ] = None,
+    tta: Annotated[
+        options.Tta,
+        typer.Option(
+            "--tta",
+            help="Test-time augmentation: the mean over the image and its mirror image (flip), and both moved by a"
+            " pixel (flip-shift).",
+        ),
+    ] = "none",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="Judge on other data with the same classes: the test images of cifar10 or digits, the folder test"
+            " in a folder of train and test, or all images of a folder of class folders.",
+            metavar="cifar10|digits|PATH",
+            rich_help_panel=options.DATA_PANEL,
+        ),
+    ] = None,
+    data_dir: options.DataDir = None,
+    gpus: options.Gpus = "auto",
+    runs_dir: options.RunsDir = Path("runs"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Where the confusion matrix goes; its suffix chooses png, svg or pdf. The reliability diagram goes"
+            " beside it, as NAME-reliability.",
+            show_default=False,
+            metavar="FILE",
+            callback=options.check_format,
+            rich_help_panel=options.OUTPUT_PANEL,
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Judge a trained network: accuracy, a table of its classes, calibration.
+
+    Computes in fp32 and writes into the run folder: confusion.png, reliability.png, eval-SPLIT.json with everything,
+    and predictions-SPLIT.npz, which is used again as long as it holds.
+    """
+    if data is not None and split is not None:
+        raise UsageError("--split names a part of the run's own data: leave it out with --data")
+
+    from era_cli import documents, runs, terminal
+    from era_cli.console.evaluation import print_evaluation
+    from era_cli.console.progress import WorkProgress, print_files
+    from era_cli.core import devices, metrics, predictions, trained
+    from era_cli.files import atomic_write_json
+    from era_cli.reports import confusion, reliability, style
+
+    progress = WorkProgress(quiet=quiet)
+    device = devices.choose(gpus, "32").torch_device
+    opened = trained.open_run(runs.find(runs_dir.expanduser(), run), checkpoint, device)
+    data_dir = data_dir and data_dir.expanduser()
+    if data is not None:
+        part = opened.other_part(data, data_dir, progress)
+    else:
+        part = opened.part(split or "test", data_dir, progress)
+    if tta != "none" and not opened.recipe.flip:
+        progress.note(f"The run was trained without mirrored images, so --tta {tta} may cost accuracy.")
+    started = time.monotonic()
+    made = predictions.of(opened, part, tta, progress)
+    seconds = time.monotonic() - started
+    result = metrics.measure(made.evaluation)
+    label = predictions.label(opened, part, tta)
+    suffix = "" if label == "test" else f"-{label}"
+    folder = opened.run.path
+    confusion_file = out or folder / f"confusion{suffix}.png"
+    reliability_file = (
+        out.with_stem(f"{out.stem}-reliability") if out is not None else folder / f"reliability{suffix}.png"
+    )
+    json_file = folder / f"eval-{label}.json"
+    files = [json_file, confusion_file, reliability_file, made.file]
+    epochs = None if made.step is None else made.step / opened.steps_per_epoch
+    document: dict[str, Any] = {
+        "schema": documents.SCHEMA,
+        "run": str(folder),
+        "checkpoint": str(opened.checkpoint),
+        "epochs": epochs,
+        "data": {"source": part.dataset.source, "part": part.name, "skipped": list(part.dataset.skipped)},
+        "tta": tta,
+        "result": documents.metrics(result),
+        "files": [str(file) for file in files],
+    }
+    atomic_write_json(json_file, document)
+    about = f"{opened.run.name}, {len(part.indices):,} {part.name} images"
+    style.save(
+        confusion.confusion_matrix(
+            result.confusion, made.evaluation.classes, f"{about}: accuracy {result.accuracy:.2%}"
+        ),
+        confusion_file,
+    )
+    style.save(reliability.reliability_diagram(result.calibration, about), reliability_file)
+    if as_json:
+        print(json.dumps(document, indent=2))
+        return
+    header = [
+        ("run", str(folder)),
+        ("checkpoint", opened.checkpoint_name + ("" if epochs is None else f", after {epochs:g} epochs")),
+        ("data", f"{part.dataset.source}: {len(part.indices):,} {part.name} images"),
+        ("computed", f"before, in {made.file.name}" if made.reused else _speed(len(part.indices), seconds)),
+    ]
+    if tta != "none":
+        header.insert(3, ("augmentation", tta))
+    console = terminal.record_console()
+    print_evaluation(console, header, result)
+    print_files(console, files)
+
+
+def _speed(images: int, seconds: float) -> str:
+    return f"now, {images / seconds:,.0f} images/s"

@@ -1,0 +1,131 @@
+"""`era lr-find`: sweep the learning rate over a throw-away network, and suggest a peak for the one-cycle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from era_cli import options
+from era_cli import recipe as recipes
+from era_cli.errors import EraError, UsageError
+from era_cli.options import recipe_option
+
+FIELDS = (
+    "batch_size",
+    "optimizer",
+    "weight_decay",
+    "label_smoothing",
+    "dropout",
+    "flip",
+    "cutout",
+    "seed",
+    "precision",
+    "val_size",
+    "limit_train",
+    "image_size",
+)
+SWEEP_PANEL = "Sweep"
+
+
+def lr_find(
+    min_lr: Annotated[
+        float, typer.Option("--min-lr", help="The first learning rate.", rich_help_panel=SWEEP_PANEL)
+    ] = 1e-5,
+    max_lr: Annotated[
+        float, typer.Option("--max-lr", help="The last learning rate.", rich_help_panel=SWEEP_PANEL)
+    ] = 10.0,
+    steps: Annotated[
+        int, typer.Option("--steps", help="Training steps, one rate each.", min=2, rich_help_panel=SWEEP_PANEL)
+    ] = 100,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds", help="Sweeps to make, with one seed after the other.", min=1, rich_help_panel=SWEEP_PANEL
+        ),
+    ] = 1,
+    recipe: options.RecipeName = None,
+    batch_size: Annotated[int | None, recipe_option("batch_size")] = None,
+    optimizer: Annotated[str | None, recipe_option("optimizer")] = None,
+    weight_decay: Annotated[float | None, recipe_option("weight_decay")] = None,
+    label_smoothing: Annotated[float | None, recipe_option("label_smoothing")] = None,
+    dropout: Annotated[float | None, recipe_option("dropout")] = None,
+    flip: Annotated[float | None, recipe_option("flip")] = None,
+    cutout: Annotated[int | None, recipe_option("cutout")] = None,
+    seed: Annotated[int | None, recipe_option("seed")] = None,
+    gpus: options.Gpus = "auto",
+    precision: Annotated[str | None, recipe_option("precision")] = None,
+    data: Annotated[str | None, options.DATA_OPTION] = None,
+    data_dir: options.DataDir = None,
+    val_size: Annotated[int | None, recipe_option("val_size", options.DATA_PANEL)] = None,
+    limit_train: Annotated[int | None, recipe_option("limit_train", options.DATA_PANEL)] = None,
+    image_size: Annotated[int | None, recipe_option("image_size", options.DATA_PANEL)] = None,
+    strict: options.Strict = False,
+    runs_dir: options.RunsDir = Path("runs"),
+    out: options.Out = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Sweep the learning rate and suggest a peak for era fit.
+
+    Trains a throw-away network on augmented batches while the rate rises from step to step, and stops when the loss
+    diverges. Writes a figure and the whole sweep as JSON into lr-find under the folder of the runs; no run is touched.
+    """
+    values = locals()
+    given: dict[str, Any] = {field: values[field] for field in FIELDS if values[field] is not None}
+    settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
+    if not 0 < min_lr < max_lr <= 1e6:
+        raise UsageError(f"--min-lr {min_lr:g} and --max-lr {max_lr:g} must lie above 0 and rise from one to the other")
+
+    from era_cli import documents, runs, terminal
+    from era_cli.console.lr_sweep import print_sweep
+    from era_cli.console.progress import WorkProgress, print_files
+    from era_cli.core import lr_range, setup
+    from era_cli.files import atomic_write_json
+    from era_cli.reports import lr_curve, style
+
+    progress = WorkProgress(quiet=quiet)
+    request = setup.Request(
+        recipe=settings,
+        given=given,
+        source=data,
+        data_dir=data_dir and data_dir.expanduser(),
+        strict=strict,
+        gpus=gpus,
+        find_lr=True,
+    )
+    prepared = setup.set_up(request, progress)
+    for note in prepared.notes:
+        progress.note(note)
+    sweep = lr_range.sweep(prepared, progress, low=min_lr, high=max_lr, steps=steps, seeds=seeds)
+    used, dataset = prepared.recipe, prepared.dataset
+    stem = out.with_suffix("") if out is not None else runs.free_stem(runs_dir.expanduser() / "lr-find", dataset.name)
+    figure_file, json_file = out or stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".json")
+    document = {
+        "schema": documents.SCHEMA,
+        **documents.sweep(sweep),
+        "recipe": used.as_dict(),
+        "data": {"source": dataset.source, "content_hash": dataset.content_hash},
+        "device": prepared.device.as_dict(),
+        "files": [str(figure_file), str(json_file)],
+    }
+    title = f"Learning-rate range test: {dataset.name}, {used.optimizer}, batches of {used.batch_size}"
+    style.save(lr_curve.lr_curve(sweep, title), figure_file)
+    atomic_write_json(json_file, document)
+    console = terminal.record_console()
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        header = [
+            ("data", f"{dataset.source}: {len(prepared.train_indices):,} training images"),
+            ("device", f"{prepared.device.name}, {prepared.device.precision}"),
+            ("recipe", f"{used.name}: {used.optimizer}, batches of {used.batch_size}, seed {used.seed}"),
+            ("sweep", f"{min_lr:g} to {max_lr:g} in {steps} steps"),
+        ]
+        print_sweep(console, header, sweep)
+        print_files(console, [figure_file, json_file])
+    if sweep.recommended is None:
+        raise EraError(f"no rate can be suggested, since {sweep.verdict}")

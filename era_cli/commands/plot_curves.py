@@ -1,0 +1,77 @@
+"""`era plot-curves`: loss, accuracy and learning rate of one run or several."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from era_cli import options
+from era_cli.errors import EraError
+
+
+def plot_curves(
+    run: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run",
+            help="A run's name, its path, or latest, the one begun last; several times to lay runs over each other."
+            + options.default_text("latest"),
+            show_default=False,
+            metavar="RUN",
+        ),
+    ] = None,
+    baseline: Annotated[
+        float | None,
+        typer.Option(
+            "--baseline",
+            help="An accuracy to draw as a line of reference, e.g. 0.9311.",
+            min=0.0,
+            max=1.0,
+            rich_help_panel=options.OUTPUT_PANEL,
+        ),
+    ] = None,
+    runs_dir: options.RunsDir = Path("runs"),
+    out: options.Out = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Draw loss, accuracy and learning rate over the epochs.
+
+    Takes a run that is still training or was interrupted, too. Writes curves.png into the run folder; for several
+    runs, into the folder of the runs.
+    """
+    from era_cli import documents, runs, terminal
+    from era_cli.console.curves import print_curves
+    from era_cli.console.progress import WorkProgress, print_files
+    from era_cli.reports import curves, style
+
+    runs_dir = runs_dir.expanduser()
+    found = [runs.find(runs_dir, name) for name in dict.fromkeys(run or [runs.LATEST])]
+    drawn = [one.curves() for one in found]
+    progress = WorkProgress(quiet=quiet)
+    for one in drawn:
+        for line in one.left_out:
+            progress.note(f"Left out {line}.")
+    if not any(one.epochs for one in drawn):
+        raise EraError(
+            f"there is no epoch to draw in {found[0].path} yet: wait for the first, or name a run with --run"
+        )
+    file = out or (found[0].curves_file if len(found) == 1 else runs_dir / "curves.png")
+    style.save(curves.curves(drawn, baseline=baseline), file)
+    if as_json:
+        document = {
+            "schema": documents.SCHEMA,
+            "runs": [{"run": str(one.path), **documents.curves(data)} for one, data in zip(found, drawn, strict=True)],
+            "baseline": baseline,
+            "files": [str(file)],
+        }
+        print(json.dumps(document, indent=2))
+        return
+    console = terminal.record_console()
+    if not quiet:
+        print_curves(console, drawn)
+    print_files(console, [file])

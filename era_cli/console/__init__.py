@@ -1,0 +1,1 @@
+"""Results as Rich tables, and progress."""

@@ -1,0 +1,32 @@
+"""The curves of runs in figures: how far each came, and its best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from era_cli.results import Curves
+from era_cli.terminal import printable
+
+
+def print_curves(console: Console, runs: Sequence[Curves]) -> None:
+    """Prints a row per run."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("run", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    for name in ("epochs", "best", "val", "test"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        best, validated = run.best, run.best is not None and run.best.val_acc is not None
+        table.add_row(
+            printable(run.name),
+            run.status,
+            f"{len(run.epochs)}/{run.planned_epochs}",
+            f"{best.epoch}" if best is not None and validated else "-",
+            f"{best.val_acc:.2%}" if best is not None and best.val_acc is not None else "-",
+            "-" if run.test_acc is None else f"{run.test_acc:.2%}",
+        )
+    console.print(table)

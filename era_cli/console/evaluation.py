@@ -1,0 +1,80 @@
+"""An evaluation on a terminal: headline figures, classes from the worst on, and what is taken for what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from era_cli.results import ClassScore, Metrics
+from era_cli.terminal import printable
+
+MOST_CLASSES = 20  # shown; beyond, the worst of them
+MOST_PAIRS = 5
+LONGEST_NAME = 24  # columns of a class name
+
+
+def print_evaluation(console: Console, header: Sequence[tuple[str, str]], metrics: Metrics) -> None:
+    """Prints the facts of `header`, then every figure that a person wants first."""
+    console.print(_headline(header, metrics))
+    console.print(_classes(metrics))
+    if metrics.pairs:
+        console.print(_pairs(metrics))
+
+
+def _headline(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, fact in header:
+        table.add_row(name, printable(fact))
+    low, high = metrics.interval
+    counted = f"{metrics.correct:,} of {metrics.count:,}"
+    table.add_row("accuracy", f"{metrics.accuracy:.2%} ({counted}), 95 % interval {low:.2%} to {high:.2%}")
+    table.add_row("loss", f"{metrics.loss:.4f}")
+    if metrics.top5 is not None:
+        table.add_row("top-5 accuracy", f"{metrics.top5:.2%}")
+    table.add_row("macro F1", f"{metrics.macro_f1:.2%}")
+    table.add_row("calibration error", f"{metrics.calibration.error:.2%}")
+    return table
+
+
+def _classes(metrics: Metrics) -> Table:
+    ranked = sorted(metrics.per_class, key=_badness)
+    title = "Classes, worst first"
+    if len(ranked) > MOST_CLASSES:
+        title = f"The {MOST_CLASSES} worst of {len(ranked)} classes (the JSON file has all)"
+    table = _table(title)
+    table.add_column("class", overflow="ellipsis", no_wrap=True, max_width=LONGEST_NAME)
+    for name in ("precision", "recall", "F1", "images"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for score in ranked[:MOST_CLASSES]:
+        shares = (_percent(share) for share in (score.precision, score.recall, score.f1))
+        table.add_row(printable(score.name), *shares, f"{score.support:,}")
+    return table
+
+
+def _badness(score: ClassScore) -> tuple[bool, float]:
+    """A class of which there is nothing to judge comes last."""
+    return score.f1 is None, score.f1 or 0.0
+
+
+def _pairs(metrics: Metrics) -> Table:
+    table = _table("Most confused")
+    for name in ("true", "predicted"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=LONGEST_NAME)
+    table.add_column("images", justify="right", no_wrap=True)
+    table.add_column("of the class", justify="right", no_wrap=True)
+    for pair in metrics.pairs[:MOST_PAIRS]:
+        table.add_row(printable(pair.true), printable(pair.predicted), f"{pair.count:,}", f"{pair.share:.2%}")
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"

@@ -1,0 +1,155 @@
+"""The learning-rate range test: a short training of a throw-away network while the rate rises exponentially."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from era_cli.core import checkpoint, lr_suggestions, trainer
+from era_cli.core.schedules import exponential
+from era_cli.core.setup import Setup
+from era_cli.errors import Interrupted
+from era_cli.listener import Advance, Listener
+from era_cli.results import LrSweep
+from era_cli.signals import HeldSignals
+
+MIN_LR, MAX_LR, STEPS = 1e-5, 10.0, 100
+DIVERGED = 4.0  # times the lowest smoothed loss: fastai's bound (fastai/callback/schedule.py, LRFinder)
+_MEMORY = 0.8  # of the running mean that judges whether the loss diverges
+_TIMED_BATCH = 16
+
+
+def sweep(
+    setup: Setup,
+    listener: Listener,
+    *,
+    low: float = MIN_LR,
+    high: float = MAX_LR,
+    steps: int = STEPS,
+    seeds: int = 1,
+) -> LrSweep:
+    """Sweeps the rate from `low` to `high` with `seeds` seeds, from the recipe's on, and suggests a peak rate.
+
+    Neither the data nor any random stream of a later training is touched.
+
+    Raises:
+        EraError: memory ran out.
+        Interrupted: a signal came.
+    """
+    numbers = tuple(setup.recipe.seed + offset for offset in range(seeds))
+    rates = np.geomspace(low, high, steps)
+    losses = np.full((seeds, steps), np.nan)
+    stops: list[str | None] = []
+    if setup.device.accelerator == "cpu":
+        listener.note(_how_long(setup, steps * seeds))
+    with listener.work("sweeping the learning rate", steps * seeds, "steps") as advance:
+        for place, seed in enumerate(numbers):
+            watch = _SweepWatch(rates, advance)
+            own = dataclasses.replace(setup, recipe=dataclasses.replace(setup.recipe, seed=seed))
+            trainer.run(own, own.classifier(exponential(low, high, steps)), callbacks=[watch], steps=steps)
+            losses[place, : len(watch.losses)] = watch.losses
+            stops.append(watch.stop)
+    return _analysed(rates, losses, numbers, tuple(stops))
+
+
+class _SweepWatch(L.Callback):
+    """Keeps the loss of each step, and ends the sweep when it diverges."""
+
+    def __init__(self, rates: npt.NDArray[np.float64], advance: Advance) -> None:
+        self.losses: list[float] = []
+        self.stop: str | None = None
+        self._rates = rates
+        self._advance = advance
+        self._signals = HeldSignals()
+        self._mean = 0.0
+        self._lowest = math.inf
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes over the signals, after Lightning took them."""
+        self._signals.hold()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Gives the signals back."""
+        self._signals.release()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Gives the signals back when the sweep is broken off."""
+        self._signals.release()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Judges the step that was done."""
+        if self._signals.received is not None:
+            raise Interrupted(self._signals.received)
+        rate, loss = self._rates[len(self.losses)], float(outputs["loss"])
+        self._advance(1)
+        if not math.isfinite(loss):
+            self._end(trainer, f"the loss was no number at a rate of {rate:.3g}")
+            return
+        self.losses.append(loss)
+        self._mean = _MEMORY * self._mean + (1 - _MEMORY) * loss
+        smoothed = self._mean / (1 - _MEMORY ** len(self.losses))
+        self._lowest = min(self._lowest, smoothed)
+        if smoothed > DIVERGED * self._lowest:
+            self._end(trainer, f"the loss diverged at a rate of {rate:.3g}")
+
+    def _end(self, trainer: L.Trainer, why: str) -> None:
+        self.stop = why
+        trainer.should_stop = True
+
+
+def _analysed(
+    rates: npt.NDArray[np.float64],
+    losses: npt.NDArray[np.float64],
+    seeds: tuple[int, ...],
+    stops: tuple[str | None, ...],
+) -> LrSweep:
+    sound = int(np.isfinite(losses).all(axis=0).sum())  # steps that no seed's sweep missed
+    mean = losses[:, :sound].mean(axis=0)
+    smoothed = np.full(len(rates), np.nan)
+    if sound:
+        smoothed[:sound] = lr_suggestions.smooth(rates[:sound], mean)
+    picked, verdict = lr_suggestions.suggest(rates[:sound], mean)
+    each = [lr_suggestions.suggest(rates[:sound], own[:sound])[0] for own in losses] if picked else []
+    suggestions = lr_suggestions.over_seeds(picked, each)
+    chosen, reason = lr_suggestions.recommend(suggestions)
+    return LrSweep(
+        rates=rates,
+        losses=losses,
+        smoothed=smoothed,
+        seeds=seeds,
+        stops=stops,
+        suggestions=suggestions,
+        recommended=chosen,
+        reason=reason,
+        verdict=verdict,
+    )
+
+
+def _how_long(setup: Setup, steps: int) -> str:
+    """A sentence from the time of one small step: work grows in proportion to the images."""
+    network = checkpoint.new_network(setup.recipe, len(setup.dataset.classes)).train()
+    chosen = setup.train_indices[:_TIMED_BATCH]
+    images = setup.normalization(torch.from_numpy(setup.dataset.images[chosen]))
+    labels = torch.from_numpy(setup.dataset.labels[chosen])
+    bf16 = setup.device.precision == "bf16"
+    for _ in range(2):  # the first one warms up
+        started = time.monotonic()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(network(images), labels)
+        loss.backward()
+    seconds = (time.monotonic() - started) / len(chosen) * setup.recipe.batch_size * steps
+    return f"{steps} steps of {setup.recipe.batch_size} images take about {_rounded(seconds)} on this CPU."
+
+
+def _rounded(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"

@@ -1,0 +1,115 @@
+"""Figures of merit from logits and labels. NumPy alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from era_cli.results import Calibration, ClassScore, ConfusedPair, Evaluation, Metrics
+
+Z_95 = 1.959963984540054  # 97.5 % of a normal distribution lie below
+TOP = 5
+BINS = 15  # of Guo et al. 2017
+
+
+def measure(evaluation: Evaluation) -> Metrics:
+    """Every figure that `era eval` reports. There is at least one image."""
+    confusion = confusion_counts(evaluation)
+    per_class = tuple(class_scores(confusion, evaluation.classes))
+    return Metrics(
+        count=len(evaluation.labels),
+        correct=evaluation.correct,
+        accuracy=evaluation.accuracy,
+        interval=wilson_interval(evaluation.correct, len(evaluation.labels)),
+        loss=evaluation.loss,
+        top5=top_accuracy(evaluation, TOP) if len(evaluation.classes) > TOP else None,
+        macro_f1=float(np.mean([score.f1 for score in per_class if score.f1 is not None])),
+        calibration=calibration(evaluation),
+        per_class=per_class,
+        confusion=confusion,
+        pairs=tuple(confused_pairs(confusion, evaluation.classes)),
+    )
+
+
+def wilson_interval(correct: int, count: int, z: float = Z_95) -> tuple[float, float]:
+    """The score interval of a share (Wilson 1927, JASA 22:209), which stays within 0..1 even at its ends."""
+    share = correct / count
+    middle = share + z**2 / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    low, high = ((middle + side * half) / (1 + z**2 / count) for side in (-1, 1))
+    return max(0.0, low), min(1.0, high)
+
+
+def confusion_counts(evaluation: Evaluation) -> npt.NDArray[np.int64]:
+    """Images by true class (row) and predicted class (column), (K, K)."""
+    classes = len(evaluation.classes)
+    cells = np.bincount(evaluation.labels * classes + evaluation.predicted, minlength=classes**2)
+    return cells.reshape(classes, classes)
+
+
+def class_scores(confusion: npt.NDArray[np.int64], classes: tuple[str, ...]) -> list[ClassScore]:
+    """Precision, recall, F1 and support of each class, in the order of the classes.
+
+    A class that is neither true nor predicted of any image has none of them, and no part in the
+    macro mean, as in scikit-learn.
+    """
+    hits, support, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    return [
+        ClassScore(
+            name=name,
+            precision=_share(hits[place], predicted[place]),
+            recall=_share(hits[place], support[place]),
+            f1=_share(2 * hits[place], support[place] + predicted[place]),
+            support=int(support[place]),
+        )
+        for place, name in enumerate(classes)
+    ]
+
+
+def confused_pairs(confusion: npt.NDArray[np.int64], classes: tuple[str, ...]) -> list[ConfusedPair]:
+    """Every pair of a true and a wrongly predicted class that occurs, the most frequent first."""
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
+    support = confusion.sum(axis=1)
+    return [
+        ConfusedPair(
+            true=classes[true],
+            predicted=classes[predicted],
+            count=int(wrong[true, predicted]),
+            share=float(wrong[true, predicted] / support[true]),
+        )
+        for true, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True)
+    ]
+
+
+def top_accuracy(evaluation: Evaluation, top: int) -> float:
+    """The share of images whose true class is among the `top` most likely ones."""
+    truth = np.take_along_axis(evaluation.logits, evaluation.labels[:, None], axis=1)
+    return float(((evaluation.logits > truth).sum(axis=1) < top).mean())
+
+
+def calibration(evaluation: Evaluation, bins: int = BINS) -> Calibration:
+    """Confidence against accuracy, and the expected calibration error (Guo et al. 2017, arXiv:1706.04599, eq. 3)."""
+    confidence = evaluation.probabilities.max(axis=1)
+    right = evaluation.predicted == evaluation.labels
+    # A bin holds its upper edge, as in that paper.
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean_confidence = np.bincount(place, confidence, bins) / counts
+        accuracy = np.bincount(place, right, bins) / counts
+    filled = counts > 0
+    gaps = np.abs(accuracy - mean_confidence)[filled]
+    return Calibration(
+        counts=counts,
+        confidence=mean_confidence,
+        accuracy=accuracy,
+        error=float((gaps * counts[filled]).sum() / counts.sum()),
+    )
+
+
+def _share(part: np.int64, whole: np.int64) -> float | None:
+    return float(part / whole) if whole else None

@@ -1,0 +1,143 @@
+"""A trained run, opened to judge its network. Loads no lightning."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from era_cli.core import checkpoint, run_data
+from era_cli.core.data import sources
+from era_cli.core.data.dataset import Dataset
+from era_cli.core.model import CustomResNet
+from era_cli.core.normalize import Normalization
+from era_cli.errors import EraError, UsageError
+from era_cli.listener import Listener
+from era_cli.recipe import Recipe
+from era_cli.results import Labels
+from era_cli.runs import Run
+
+SPLITS = ("test", "val", "train")
+CHECKPOINTS = {"best": checkpoint.BEST, "last": checkpoint.LAST}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The images of `dataset` at `indices` (N,), under the name by which files are called after them."""
+
+    name: str
+    dataset: Dataset
+    indices: Labels
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run with one of its checkpoints, to be judged on `device`."""
+
+    run: Run
+    checkpoint: Path
+    device: torch.device
+
+    @functools.cached_property
+    def document(self) -> Mapping[str, Any]:
+        """run.json."""
+        return self.run.read()
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was trained by."""
+        return Recipe.from_dict(self.document["recipe"])
+
+    @property
+    def normalization(self) -> Normalization:
+        """What its network expects."""
+        return run_data.normalization(self.document)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that its training made of an epoch."""
+        return self.document["data"]["counts"]["train"] // self.recipe.batch_size
+
+    @property
+    def checkpoint_name(self) -> str:
+        """`best`, `last`, or the name of another file without its suffix."""
+        return self.checkpoint.stem
+
+    def network(self) -> CustomResNet:
+        """The network with the checkpoint's weights, on the device, ready to judge.
+
+        Raises:
+            EraError: the checkpoint is absent, damaged, not era's, or of another network.
+        """
+        return checkpoint.load_network(self.document, self.checkpoint).to(self.device)
+
+    def part(self, split: str, data_dir: Path | None, listener: Listener) -> Part:
+        """The images of the run's own `split`.
+
+        Raises:
+            EraError: the data are absent or changed, or the split is empty.
+        """
+        data = run_data.load(self.run, self.document, data_dir=data_dir, listener=listener)
+        return self.part_of(data, split)
+
+    def part_of(self, data: run_data.RunData, split: str) -> Part:
+        """The images of `split` in data that are loaded already.
+
+        Raises:
+            EraError: it is empty.
+        """
+        indices = {"train": data.train, "val": data.val, "test": data.dataset.test}[split]
+        if not len(indices):
+            raise EraError(
+                f"{self.run.path} has no {split} images (it was trained with --val-size 0): use --split test or train"
+            )
+        return Part(name=split, dataset=data.dataset, indices=indices)
+
+    def other_part(self, source: str, data_dir: Path | None, listener: Listener) -> Part:
+        """The test images of another source with the run's classes; all images of a folder that came in one piece.
+
+        Raises:
+            EraError: the data are absent, or of other classes.
+        """
+        if sources.resolved(source) == self.document["data"]["source"]:
+            return self.part("test", data_dir, listener)
+        dataset = sources.load_all(
+            source,
+            tuple(self.document["data"]["classes"]),
+            image_size=int(self.document["data"]["image_size"]),
+            data_dir=data_dir,
+            listener=listener,
+        )
+        if dataset.skipped:
+            listener.note(f"{len(dataset.skipped)} images cannot be read and are left out: {dataset.skipped[0]}, ...")
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", dataset.name).strip("-") or "images"
+        return Part(name=f"data-{name}", dataset=dataset, indices=dataset.test)
+
+
+def open_run(run: Run, which: str | None, device: torch.device) -> TrainedRun:
+    """Opens `run` with its checkpoint `best`, `last`, or at the path `which`; None is the best of a finished run.
+
+    Raises:
+        EraError: the run has not finished and no checkpoint was named; there is no such checkpoint.
+        UsageError: the checkpoint belongs to another run.
+    """
+    document = run.read()
+    if which is None and document["status"] != "finished":
+        done, epochs = len(run.epochs()), document["recipe"]["epochs"]
+        raise EraError(
+            f"{run.path} is not finished (status {document['status']}, {done} of {epochs} epochs):"
+            " let it finish (era fit --resume), or name what to judge with --checkpoint best or last"
+        )
+    name = which or "best"
+    path = run.checkpoints / CHECKPOINTS[name] if name in CHECKPOINTS else Path(name).expanduser()
+    if not path.is_file():
+        raise EraError(f"there is no checkpoint {path}: --checkpoint takes best, last or the path of one")
+    home = path.resolve().parent.parent
+    if (home / "run.json").is_file() and home != run.path.resolve():
+        raise UsageError(f"{path} is a checkpoint of another run: name that with --run {home.name}")
+    return TrainedRun(run, path, device)

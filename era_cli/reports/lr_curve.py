@@ -1,0 +1,57 @@
+"""A learning-rate range test: loss against rate, and the rates that it suggests."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from era_cli.reports import style
+from era_cli.results import LrSweep
+
+FIRST = 10  # steps, whose rate is too low to change the loss
+HEADROOM = 1.0  # the loss axis goes so far above these, in units of the fall below them: beyond is divergence
+
+
+def lr_curve(sweep: LrSweep, header: str) -> Figure:
+    """Draws every seed's loss, the smoothed mean, and a line at each suggestion; `header` says what was swept."""
+    with style.look():
+        figure = Figure(figsize=(9, 5), layout="constrained")
+        axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="training loss")
+        many = len(sweep.seeds) > 1
+        for place, losses in enumerate(sweep.losses):
+            name = ("each seed" if many else "each step") if place == 0 else None
+            axes.plot(sweep.rates, losses, color=style.SKY, linewidth=1, alpha=0.8, label=name)
+        name = f"mean of {len(sweep.seeds)} seeds, smoothed" if many else "smoothed"
+        axes.plot(sweep.rates, sweep.smoothed, color=style.INK, linewidth=2.2, label=name)
+        colours = (style.ORANGE, style.GREEN, style.PURPLE)
+        for suggestion, colour in zip(sweep.suggestions, colours, strict=False):
+            chosen = sweep.recommended is not None and suggestion.rule == sweep.recommended.rule
+            axes.axvline(
+                suggestion.lr,
+                color=colour,
+                linestyle="-" if chosen else "--",
+                linewidth=2.2 if chosen else 1.5,
+                label=f"{suggestion.rule}: {suggestion.lr:.3g}" + (" (recommended)" if chosen else ""),
+            )
+            if many:
+                axes.axvspan(*suggestion.spread, color=colour, alpha=0.12, linewidth=0)
+            loss = float(np.interp(np.log(suggestion.lr), np.log(sweep.rates), sweep.smoothed))
+            axes.plot(suggestion.lr, loss, "o", color=colour, markersize=8)
+        _frame_losses(axes, sweep)
+        axes.set_title(style.plain(header))
+        axes.legend(loc="lower left", frameon=True, framealpha=0.85, edgecolor="none")
+        # Matplotlib's own labels are formulas, which the look turns off.
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
+    return figure
+
+
+def _frame_losses(axes: Axes, sweep: LrSweep) -> None:
+    """Ends the loss axis where divergence begins: its height says nothing, and would flatten all the rest."""
+    sound = sweep.losses[np.isfinite(sweep.losses)]
+    if not len(sound):
+        return
+    low, first = float(sound.min()), float(np.nanmean(sweep.losses[:, :FIRST]))
+    room = 0.08 * max(first - low, 0.1)
+    axes.set_ylim(low - room, min(float(sound.max()), first + HEADROOM * max(first - low, 0.1)) + room)
