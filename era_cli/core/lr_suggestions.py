@@ -56,14 +56,11 @@ def suggest(rates: Floats, losses: Floats) -> tuple[dict[str, float], str]:
 
 def over_seeds(picked: dict[str, float], each: list[dict[str, float]]) -> tuple[LrSuggestion, ...]:
     """What was `picked` from the mean curve, with its spread over what the curve of each seed gives."""
-    return tuple(
-        LrSuggestion(
-            rule=rule,
-            lr=lr,
-            spread=(min(lr, *(own[rule] for own in each if own)), max(lr, *(own[rule] for own in each if own))),
-        )
-        for rule, lr in picked.items()
-    )
+    suggestions = []
+    for rule, lr in picked.items():
+        rates = [lr, *(own[rule] for own in each if own)]
+        suggestions.append(LrSuggestion(rule=rule, lr=lr, spread=(min(rates), max(rates))))
+    return tuple(suggestions)
 
 
 def recommend(suggestions: tuple[LrSuggestion, ...]) -> tuple[LrSuggestion | None, str]:
