@@ -12,6 +12,7 @@ BIN := .venv/bin
 
 demo: .venv/.installed
 	$(BIN)/era fit --data digits --epochs 8 --batch-size 64
+	$(BIN)/era eval
 
 test: .venv/.installed
 	$(BIN)/python -m pytest

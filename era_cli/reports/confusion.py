@@ -29,6 +29,9 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
         side = count * cell
         figure = Figure(figsize=(side + 3.2, side + 2.0), layout="constrained")
         axes = figure.add_subplot(xlabel="predicted", ylabel="true")
+        large = max(1.0, min(2.2, side / 8))  # a large figure is looked at from further away
+        axes.xaxis.label.set_fontsize(10 * large)
+        axes.yaxis.label.set_fontsize(10 * large)
         norm = PowerNorm(BRIGHTNESS, 0, 1)
         image = axes.imshow(shares, cmap="Blues", norm=norm, aspect="equal")
         rotation = 45 if count <= MANY else 90
@@ -54,5 +57,7 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
             )
         bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, label="share of the true class")
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
-        figure.suptitle(style.plain(header), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        bar.ax.yaxis.label.set_fontsize(10 * large)
+        bar.ax.tick_params(labelsize=10 * large)
+        figure.suptitle(style.plain(header), x=0.01, ha="left", fontsize=12 * large, fontweight="bold")
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
@@ -16,9 +16,11 @@ from era_cli.reports import style
 from era_cli.results import Curves, EpochRow
 
 MOST_MARKED = 40  # epochs up to which each one gets a dot
-LONGEST_NAME = 40  # characters of a run's name in a legend
+LONGEST_NAME = 60  # characters of a run's name in a legend
+NAME = 0.2  # inches of height for each
 TRAINING: Final = "--"  # line styles
 VALIDATION: Final = "-"
+RING: Final[Any] = {"marker": "o", "markersize": 9, "markerfacecolor": "none"}  # around the best epoch
 
 Value = Callable[[EpochRow], float | None]
 
@@ -30,7 +32,8 @@ def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
         baseline: an accuracy, 0..1, for a line of reference.
     """
     with style.look():
-        figure = Figure(figsize=(10, 6), layout="constrained")
+        names = 0 if len(runs) == 1 else len(runs)
+        figure = Figure(figsize=(10, 6 + NAME * names), layout="constrained")
         grid = figure.add_gridspec(2, 2, height_ratios=(2.6, 1))
         loss = figure.add_subplot(grid[0, 0], title="Loss", xlabel="epoch")
         accuracy = figure.add_subplot(grid[0, 1], title="Accuracy", xlabel="epoch")
@@ -41,9 +44,7 @@ def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
             _line(accuracy, run, lambda row: row.train_acc, training, TRAINING)
             _line(accuracy, run, lambda row: row.val_acc, validation, VALIDATION)
             if run.best is not None and run.best.val_acc is not None:
-                accuracy.plot(
-                    run.best.epoch, run.best.val_acc, "o", markersize=9, markerfacecolor="none", color=validation
-                )
+                accuracy.plot(run.best.epoch, run.best.val_acc, linestyle="", color=validation, **RING)
             rate.plot(np.arange(1, len(run.rates) + 1) / run.steps_per_epoch, run.rates, color=validation)
         if baseline is not None:
             accuracy.axhline(baseline, color=style.INK, linewidth=1.2, linestyle=":")
@@ -73,10 +74,10 @@ def _line(axes: Axes, run: Curves, value: Value, colour: str, linestyle: str) ->
 
 def _frame(loss: Axes, accuracy: Axes, rate: Axes, *, last: int) -> None:
     for axes in (loss, accuracy):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        room = 0.04 * max(last - 1, 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        room = max(0.04 * (last - 1), 0.3)
         axes.set_xlim(1 - room, last + room)
-    rate.xaxis.set_major_locator(MaxNLocator(integer=True))
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     rate.set_xlim(left=0)
     rate.set_ylim(bottom=0)
 
@@ -85,52 +86,33 @@ def _header(runs: Sequence[Curves]) -> str:
     if len(runs) > 1:
         return f"{len(runs)} runs"
     (run,) = runs
-    facts = [_progress(run)] if run.status != "finished" else []
-    if run.best is None:
-        facts.append("no epoch yet")
-    elif run.best.val_acc is not None:
-        facts.append(_best(run))
-    else:
+    facts = []
+    if run.status != "finished":
+        facts.append(f"{run.status}, {len(run.epochs)} of {run.planned_epochs} epochs")
+    if run.best is not None and run.best.val_acc is not None:
+        facts.append(f"best validation {run.best.val_acc:.2%} at epoch {run.best.epoch}")
+    elif run.best is not None:
         facts.append("nothing held out for validation")
     if run.test_acc is not None:
         facts.append(f"test {run.test_acc:.2%}")
-    return f"{run.name}: {', '.join(facts)}"
-
-
-def _progress(run: Curves) -> str:
-    return f"{run.status} after {len(run.epochs)} of {run.planned_epochs} epochs"
-
-
-def _best(run: Curves) -> str:
-    if run.best is None or run.best.val_acc is None:
-        return "no validation"
-    return f"best validation {run.best.val_acc:.2%} at epoch {run.best.epoch}"
+    return f"{style.label(run.name, LONGEST_NAME)}: {', '.join(facts) or 'finished'}"
 
 
 def _explain(figure: Figure, runs: Sequence[Curves], baseline: float | None) -> None:
-    training, validation = _colours(len(runs))[0] if len(runs) == 1 else (style.INK, style.INK)
-    entries = [
+    """What the lines mean, and below them, where there are several runs, the name of each."""
+    colours = _colours(len(runs))
+    training, validation = colours[0] if len(runs) == 1 else (style.INK, style.INK)
+    lines = [
         Line2D([], [], color=training, linestyle=TRAINING, label="training (augmented images)"),
         Line2D([], [], color=validation, linestyle=VALIDATION, label="validation"),
+        Line2D([], [], color=validation, linestyle="", label="best epoch", **RING),
     ]
-    if any(run.best is not None and run.best.val_acc is not None for run in runs):
-        entries.append(
-            Line2D(
-                [],
-                [],
-                color=validation,
-                linestyle="",
-                marker="o",
-                markersize=9,
-                markerfacecolor="none",
-                label="best epoch",
-            )
-        )
     if baseline is not None:
-        entries.append(Line2D([], [], color=style.INK, linewidth=1.2, linestyle=":", label=f"baseline {baseline:.2%}"))
-    for run, (_, colour) in zip(runs, _colours(len(runs)), strict=True):
-        if len(runs) > 1:
-            state = "" if run.status == "finished" else f", {_progress(run)}"
-            name = f"{style.label(run.name, LONGEST_NAME)}: {_best(run)}{state}"
-            entries.append(Line2D([], [], color=colour, label=name))
-    figure.legend(handles=entries, loc="outside lower center", ncols=4 if len(runs) == 1 else 2)
+        lines.append(Line2D([], [], color=style.INK, linewidth=1.2, linestyle=":", label=f"baseline {baseline:.2%}"))
+    figure.legend(handles=lines, loc="outside lower center" if len(runs) == 1 else "outside upper right", ncols=4)
+    if len(runs) > 1:
+        names = [
+            Line2D([], [], color=colour, label=style.plain(_header([run])))
+            for run, (_, colour) in zip(runs, colours, strict=True)
+        ]
+        figure.legend(handles=names, loc="outside lower left")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from era_cli.files import atomic_write, make_folder
@@ -22,6 +23,26 @@ GRID = "#E4E4E4"
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
 LONGEST_TITLE = 18  # characters that fit over one image of a grid
+
+# Scripts that matplotlib's own font lacks are drawn by the first of these that the system has.
+_OTHER_SCRIPTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Source Han Sans",
+    "WenQuanYi Zen Hei",
+    "Hiragino Sans",
+    "PingFang SC",
+    "Apple SD Gothic Neo",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Arial Unicode MS",
+    "Noto Sans Devanagari",
+    "Nirmala UI",
+    "Noto Sans Thai",
+    "Noto Sans Hebrew",
+    "Noto Sans Arabic",
+)
 
 _LOOK: Any = {  # matplotlib's stubs want literal keys
     "font.size": 10.0,
@@ -51,7 +72,9 @@ _LOOK: Any = {  # matplotlib's stubs want literal keys
 @contextlib.contextmanager
 def look() -> Iterator[None]:
     """The look, for drawing and for writing alike; the rest of the process keeps its own."""
-    with mpl.rc_context(_LOOK), warnings.catch_warnings():
+    installed = set(font_manager.get_font_names())
+    families = ["DejaVu Sans", *(name for name in _OTHER_SCRIPTS if name in installed)]
+    with mpl.rc_context({**_LOOK, "font.family": families}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph|Matplotlib currently does not support")
         yield
 

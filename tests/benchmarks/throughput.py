@@ -1,10 +1,11 @@
-"""Images a second of `era fit`'s training epochs against bare PyTorch loops, on this machine, in one run.
+"""Images a second of `era fit` and `era eval` against bare PyTorch loops, on this machine, in one run.
 
 python -m tests.benchmarks.throughput [--rounds 3] [--steps 16]
 
-Every side trains the same network on random images that are ready in memory: era through its whole
+Every side runs the same network on random images that are ready in memory: era through its whole
 core (its own augmentation, Lightning, the run folder), the bare loop with the forward pass, the
-loss, the backward pass and the optimizer's step alone. Sides take turns; the ratio of each round is
+loss, the backward pass and the optimizer's step alone; for `era eval` its one pass over uint8 images
+in fp32, against the forward pass alone over images that are normalised already. Sides take turns; the ratio of each round is
 printed, then the median.
 """
 
@@ -21,7 +22,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from era_cli.core import devices
+from era_cli.core import devices, inference
+from era_cli.core.checkpoint import new_network
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.model import CustomResNet
 from era_cli.core.normalize import Normalization
@@ -37,18 +39,7 @@ HALF = (0.5, 0.5, 0.5)
 
 def era(device: devices.Device, batch: int, steps: int) -> float:
     """Images a second of the second epoch, as metrics.csv has it; the first one warms up."""
-    random = np.random.RandomState(0)
-    count = batch * steps
-    dataset = Dataset(
-        name="random",
-        source="random",
-        classes=tuple(map(str, range(CLASSES))),
-        images=random.randint(0, 256, (count, 3, SIDE, SIDE)).astype(np.uint8),
-        labels=random.randint(0, CLASSES, count),
-        train=np.arange(count),
-        test=np.arange(1),
-        content_hash="",
-    )
+    dataset = random_images(batch * steps)
     with tempfile.TemporaryDirectory() as folder:
         recipe = with_options(default(), {"batch_size": batch, "epochs": 2, "val_size": 0, "max_lr": 0.01})
         document = {
@@ -72,6 +63,41 @@ def era(device: devices.Device, batch: int, steps: int) -> float:
         )
         fit.train(Listener())
         return fit.run.epochs()[-1].images_per_second
+
+
+def random_images(count: int) -> Dataset:
+    """A source of noise."""
+    random = np.random.RandomState(0)
+    return Dataset(
+        name="random",
+        source="random",
+        classes=tuple(map(str, range(CLASSES))),
+        images=random.randint(0, 256, (count, 3, SIDE, SIDE)).astype(np.uint8),
+        labels=random.randint(0, CLASSES, count),
+        train=np.arange(count),
+        test=np.arange(1),
+        content_hash="",
+    )
+
+
+def era_eval(network: CustomResNet, dataset: Dataset) -> float:
+    """Images a second of the pass behind `era eval`."""
+    started = time.monotonic()
+    inference.evaluate(network, dataset, dataset.train, Normalization(HALF, HALF), Listener(), what="")
+    return len(dataset.train) / (time.monotonic() - started)
+
+
+def bare_forward(network: CustomResNet, dataset: Dataset) -> float:
+    """Images a second of the forward pass alone, in fp32 and channels_last, over the batches of `era eval`."""
+    where = next(network.parameters()).device
+    pixels = Normalization(HALF, HALF)(torch.from_numpy(dataset.images)).to(where)
+    batches = pixels.contiguous(memory_format=torch.channels_last).split(inference.EVAL_BATCH)
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        started = time.monotonic()
+        for batch in batches:
+            network(batch)
+        _wait(where)
+        return len(pixels) / (time.monotonic() - started)
 
 
 def bare(device: devices.Device, batch: int, steps: int, precision: str, layout: torch.memory_format) -> float:
@@ -110,7 +136,7 @@ def compare(what: str, one: Callable[[], float], other: Callable[[], float], rou
 
 
 def main() -> None:
-    """Runs both comparisons and prints the conditions."""
+    """Runs the comparisons and prints the conditions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=16)
@@ -130,6 +156,15 @@ def main() -> None:
         "era fit / bare loop, NCHW, fp32, batch 256",
         lambda: era(device, 256, few),
         lambda: bare(device, 256, few, "32", torch.contiguous_format),
+        options.rounds,
+    )
+    network = new_network(default(), CLASSES).to(device.torch_device).eval()
+    dataset = random_images(inference.EVAL_BATCH * few)
+    bare_forward(network, dataset)  # warms up
+    compare(
+        "era eval / bare forward pass, channels_last, fp32",
+        lambda: era_eval(network, dataset),
+        lambda: bare_forward(network, dataset),
         options.rounds,
     )
 
