@@ -5,8 +5,8 @@ python -m tests.benchmarks.throughput [--rounds 3] [--steps 16]
 Every side runs the same network on random images that are ready in memory: era through its whole
 core (its own augmentation, Lightning, the run folder), the bare loop with the forward pass, the
 loss, the backward pass and the optimizer's step alone; for `era eval` its one pass over uint8 images
-in fp32, against the forward pass alone over images that are normalised already. Sides take turns; the ratio of each round is
-printed, then the median.
+in fp32, against the forward pass alone over images that are normalised already. Sides take turns; the
+ratio of each round is printed, then the median.
 """
 
 from __future__ import annotations
