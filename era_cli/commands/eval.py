@@ -124,7 +124,7 @@ def evaluate(
         return
     header = [
         ("run", str(folder)),
-        ("checkpoint", opened.checkpoint_name + ("" if epochs is None else f", after {epochs:g} epochs")),
+        ("checkpoint", opened.checkpoint_name + ("" if epochs is None else f", after {epochs:.4g} epochs")),
         ("data", f"{part.dataset.source}: {len(part.indices):,} {part.name} images"),
         ("computed", f"before, in {made.file.name}" if made.reused else _speed(len(part.indices), seconds)),
     ]

@@ -26,6 +26,7 @@ LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 BEST = "best.ckpt"
 
+_OUTPUT = "linear.bias"  # has one number for each class
 _NETWORK = "network."  # prefix of the network's tensors in a Classifier's state
 
 
@@ -129,6 +130,12 @@ def load_network(document: Mapping[str, Any], path: Path) -> CustomResNet:
         for name, tensor in read(path)["state_dict"].items()
         if name.startswith(_NETWORK)
     }
+    wanted, stored = len(document["data"]["classes"]), tensors.get(_OUTPUT)
+    if stored is not None and len(stored) != wanted:
+        raise EraError(
+            f"the checkpoint {path} tells {len(stored)} classes apart and the run has {wanted}: they are of different"
+            " runs; name the checkpoint's own with --run"
+        )
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

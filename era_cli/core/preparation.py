@@ -64,6 +64,7 @@ def prepare(request: FitRequest, listener: Listener) -> Fit:
         "seed": setup.recipe.seed,
         "data": {
             "source": dataset.source,
+            "data_dir": None if request.data_dir is None else str(request.data_dir.resolve()),
             "content_hash": dataset.content_hash,
             "image_size": dataset.image_size,
             "classes": list(dataset.classes),

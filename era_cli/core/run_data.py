@@ -39,13 +39,25 @@ def load(
     source = str(document["data"]["source"])
     if source not in sources.NAMED and not Path(source).is_dir():
         raise EraError(f"the images of {run.path} were in {source}, which is no longer there: put them back")
-    dataset = sources.load(source, image_size=recipe.image_size, data_dir=data_dir, strict=strict, listener=listener)
+    dataset = sources.load(
+        source,
+        image_size=recipe.image_size,
+        data_dir=data_dir or remembered_dir(document),
+        strict=strict,
+        listener=listener,
+    )
     if dataset.content_hash != document["data"]["content_hash"]:
         raise EraError(
             f"the images of {source} are no longer those that {run.path} was trained on:"
             " put them back, or start a new run"
         )
     return split(dataset, recipe)
+
+
+def remembered_dir(document: Mapping[str, Any]) -> Path | None:
+    """Where the run found its data, if a person said so and it is still there."""
+    told = document["data"].get("data_dir")
+    return Path(told) if told and Path(told).is_dir() else None
 
 
 def split(dataset: Dataset, recipe: Recipe) -> RunData:
