@@ -22,8 +22,11 @@ from era_cli.results import LrSweep
 from era_cli.signals import HeldSignals
 
 MIN_LR, MAX_LR, STEPS = 1e-5, 10.0, 100
-DIVERGED = 4.0  # times the lowest smoothed loss: fastai's bound (fastai/callback/schedule.py, LRFinder)
-_MEMORY = 0.8  # of the running mean that judges whether the loss diverges
+# A smoothed loss a quarter above that of the untrained network has lost all that it learnt. A multiple
+# of the lowest loss, as others take, is never reached behind batch-norm, and by noise where the lowest is near 0.
+DIVERGED = 1.25
+_FIRST = 5  # steps that tell the untrained network's loss
+_MEMORY = 0.8  # of the running mean that is compared with it
 _TIMED_BATCH = 16
 
 
@@ -70,7 +73,6 @@ class _SweepWatch(L.Callback):
         self._advance = advance
         self._signals = HeldSignals()
         self._mean = 0.0
-        self._lowest = math.inf
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes over the signals, after Lightning took them."""
@@ -98,8 +100,7 @@ class _SweepWatch(L.Callback):
         self.losses.append(loss)
         self._mean = _MEMORY * self._mean + (1 - _MEMORY) * loss
         smoothed = self._mean / (1 - _MEMORY ** len(self.losses))
-        self._lowest = min(self._lowest, smoothed)
-        if smoothed > DIVERGED * self._lowest:
+        if smoothed > DIVERGED * float(np.mean(self.losses[:_FIRST])):
             self._end(trainer, f"the loss diverged at a rate of {rate:.3g}")
 
     def _end(self, trainer: L.Trainer, why: str) -> None:

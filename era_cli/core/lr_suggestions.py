@@ -19,6 +19,7 @@ TENTH = "minimum / 10"
 
 SMOOTHING = 0.15  # decades: standard deviation of the kernel that smooths a sweep
 FEWEST_POINTS = 20  # before the loss diverges, for a slope to mean anything
+RISE, LEARNT = 0.1, 0.1  # shares of the fall, and of the first loss: see _first_minimum
 LEAST_FALL = 3.0  # of the smoothed loss, in standard deviations of its noise
 
 
@@ -35,13 +36,15 @@ def smooth(rates: Floats, losses: Floats) -> Floats:
 def suggest(rates: Floats, losses: Floats) -> tuple[dict[str, float], str]:
     """The rate of each rule for one sweep of S finite losses; or none of them, and why.
 
-    `steepest`: where the smoothed loss falls fastest, before its minimum. `valley`: the middle of the
-    longest stretch over which it falls. `minimum / 10`: a tenth of the rate at its minimum.
+    `steepest`: where the smoothed loss falls fastest, before its minimum. `valley`: the middle, on the
+    logarithmic axis, of the longest stretch over which it falls. `minimum / 10`: a tenth of the rate at
+    its minimum. The minimum is the first that the loss really rises from: what comes after a divergence
+    says nothing of the rates before it.
     """
     if len(rates) < FEWEST_POINTS:
         return {}, f"{len(rates)} sound steps are too few to suggest a rate, {FEWEST_POINTS} are needed"
     smoothed = smooth(rates, losses)
-    lowest = int(smoothed.argmin())
+    lowest = _first_minimum(smoothed)
     noise = float(np.std(np.diff(losses[: lowest + 2]))) / np.sqrt(2)
     if lowest < 2 or smoothed[0] - smoothed[lowest] < LEAST_FALL * noise / np.sqrt(_kernel_points(rates)):
         return {}, f"the loss never fell between {rates[0]:.3g} and {rates[-1]:.3g}"
@@ -75,6 +78,14 @@ def _kernel_points(rates: Floats) -> float:
     """How many points the kernel averages over."""
     step = np.log10(rates[1] / rates[0])
     return max(1.0, float(2 * np.sqrt(np.pi) * SMOOTHING / step))
+
+
+def _first_minimum(smoothed: Floats) -> int:
+    """The place of the lowest value before the first rise by RISE of the fall, once it fell by LEARNT of its start."""
+    low = np.minimum.accumulate(smoothed)
+    fall = smoothed[0] - low
+    rises = np.flatnonzero((smoothed - low > RISE * fall) & (fall > LEARNT * smoothed[0]))
+    return int(smoothed[: rises[0] if len(rises) else len(smoothed)].argmin())
 
 
 def _longest_fall(smoothed: Floats) -> tuple[int, int]:

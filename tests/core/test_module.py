@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from era_cli.core.augment import Augmentation
 from era_cli.core.model import CustomResNet
 from era_cli.core.module import Classifier
 from era_cli.core.normalize import Normalization
-from era_cli.core.schedules import FEWEST_STEPS, one_cycle
+from era_cli.core.schedules import one_cycle
 from era_cli.recipe import Recipe, default, session10, session12
 
 HALF = (0.5, 0.5, 0.5)
@@ -24,44 +23,6 @@ def classifier(recipe: Recipe, total_steps: int = 240) -> Classifier:
         Normalization(HALF, HALF),
         one_cycle(recipe, total_steps),
     )
-
-
-def rates(recipe: Recipe, total_steps: int) -> list[float]:
-    configured = classifier(recipe, total_steps).configure_optimizers()
-    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
-    seen = []
-    for _ in range(total_steps):
-        seen.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    return seen
-
-
-def test_session12_rises_to_its_peak_at_epoch_five_and_falls_to_a_ten_thousandth() -> None:
-    steps = 24 * 175
-    seen = rates(session12(), steps)
-    peak = max(range(steps), key=seen.__getitem__)
-    assert abs(peak - 5 * 175) <= 1
-    assert seen[peak] == pytest.approx(0.261)
-    assert seen[0] == pytest.approx(0.00261)
-    assert seen[-1] == pytest.approx(0.0000261)
-    middle = (peak + steps - 1) // 2
-    assert seen[middle] == pytest.approx((seen[peak] + seen[-1]) / 2, rel=1e-2)  # a straight line
-
-
-def test_the_momentum_stays() -> None:
-    configured = classifier(session12()).configure_optimizers()
-    configured["optimizer"].step()
-    configured["lr_scheduler"]["scheduler"].step()
-    assert {group["momentum"] for group in configured["optimizer"].param_groups} == {0.9}
-
-
-@pytest.mark.parametrize("steps", [FEWEST_STEPS, 4, 5, 8, 100])
-@pytest.mark.parametrize("warmup", [0.01, 0.2, 0.25, 0.5, 0.99])
-def test_even_the_shortest_run_has_a_finite_rate_at_each_step(steps: int, warmup: float) -> None:
-    seen = rates(replace(default(), warmup=warmup, max_lr=0.1), steps)
-    assert all(0 < rate <= 0.1 + 1e-12 for rate in seen)
-    assert max(seen) > seen[0]
 
 
 @pytest.mark.parametrize(
