@@ -50,7 +50,8 @@ def plot_curves(
     from era_cli.reports import curves, style
 
     runs_dir = runs_dir.expanduser()
-    found = [runs.find(runs_dir, name) for name in dict.fromkeys(run or [runs.LATEST])]
+    named = [runs.find(runs_dir, name) for name in run or [runs.LATEST]]
+    found = list({one.path.resolve(): one for one in named}.values())
     drawn = [one.curves() for one in found]
     progress = WorkProgress(quiet=quiet)
     for one in drawn:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from era_cli.core import checkpoint, inference
+from era_cli.core.model import CustomResNet
 from era_cli.core.trained import Part, TrainedRun
 from era_cli.files import atomic_write
 from era_cli.listener import Listener
@@ -61,12 +62,10 @@ def compute(trained: TrainedRun, part: Part, tta: str, listener: Listener, *, wh
     Raises:
         EraError: the checkpoint cannot be loaded, or the file cannot be written.
     """
-    fingerprint = _fingerprint(trained, part, tta)
-    network = trained.network()
+    fingerprint, network, step = _loaded(trained, part, tta)
     evaluation = inference.evaluate(
         network, part.dataset, part.indices, trained.normalization, listener, what=what, tta=tta
     )
-    step = checkpoint.step_of(trained.checkpoint)
     origin = {"fingerprint": fingerprint, "step": step, "classes": evaluation.classes}
     file = _file(trained, part, tta)
     with atomic_write(file) as stream:
@@ -78,6 +77,15 @@ def compute(trained: TrainedRun, part: Part, tta: str, listener: Listener, *, wh
             computed_from=np.array(json.dumps(origin)),  # ASCII, whatever the classes are called
         )
     return Predictions(evaluation=evaluation, file=file, step=step, reused=False)
+
+
+def _loaded(trained: TrainedRun, part: Part, tta: str) -> tuple[dict[str, Any], CustomResNet, int | None]:
+    """The network with its step, and the fingerprint of just these weights: a run in training replaces the file."""
+    while True:
+        fingerprint = _fingerprint(trained, part, tta)
+        network, step = trained.network(), checkpoint.step_of(trained.checkpoint)
+        if _fingerprint(trained, part, tta) == fingerprint:
+            return fingerprint, network, step
 
 
 def _file(trained: TrainedRun, part: Part, tta: str) -> Path:
