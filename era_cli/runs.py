@@ -20,6 +20,7 @@ from era_cli.results import Curves, EpochRow, StepRow
 
 SCHEMA = 1
 LATEST = "latest"
+SWEEPS = "lr-find"  # the folder beside the runs that holds what lr-find writes
 Status = Literal["running", "finished", "interrupted", "failed"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -151,10 +152,10 @@ def check_name(runs_dir: Path, name: str | None) -> None:
     """
     if name is None:
         return
-    if not _NAME.fullmatch(name) or name == LATEST:
+    if not _NAME.fullmatch(name) or name in (LATEST, SWEEPS):
         raise UsageError(
             f"--name {name!r} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores"
-            f" (and not {LATEST!r})"
+            f" (and not {LATEST!r} or {SWEEPS!r})"
         )
     if (runs_dir / name).exists():
         raise UsageError(f"{runs_dir / name} exists already: choose another --name, or continue it with --resume")

@@ -39,6 +39,11 @@ class HeldSignals:
             signal.signal(signum, handler)
         self._before = {}
 
+    def raise_received(self) -> None:
+        """Raises Interrupted if a signal came."""
+        if self.received is not None:
+            raise Interrupted(self.received)
+
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.received is not None:
             raise Interrupted(signum)

@@ -102,7 +102,7 @@ def lr_find(
         progress.note(note)
     sweep = lr_range.sweep(prepared, progress, low=min_lr, high=max_lr, steps=steps, seeds=seeds)
     used, dataset = prepared.recipe, prepared.dataset
-    stem = out.with_suffix("") if out is not None else runs.free_stem(runs_dir.expanduser() / "lr-find", dataset.name)
+    stem = out.with_suffix("") if out is not None else runs.free_stem(runs_dir.expanduser() / runs.SWEEPS, dataset.name)
     figure_file, json_file = out or stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".json")
     document = {
         "schema": documents.SCHEMA,
@@ -125,7 +125,7 @@ def lr_find(
             ("recipe", f"{used.name}: {used.optimizer}, batches of {used.batch_size}, seed {used.seed}"),
             ("sweep", f"{min_lr:g} to {max_lr:g} in {steps} steps"),
         ]
-        print_sweep(console, header, sweep)
+        print_sweep(console, [] if quiet else header, sweep)
         print_files(console, [figure_file, json_file])
     if sweep.recommended is None:
         raise EraError(f"no rate can be suggested, since {sweep.verdict}")

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from era_cli.core import checkpoint, lr_suggestions, trainer
 from era_cli.core.schedules import exponential
 from era_cli.core.setup import Setup
-from era_cli.errors import Interrupted
 from era_cli.listener import Advance, Listener
 from era_cli.results import LrSweep
 from era_cli.signals import HeldSignals
@@ -44,23 +43,24 @@ def sweep(
     Neither the data nor any random stream of a later training is touched.
 
     Raises:
+        UsageError: a seed is too large.
         EraError: memory ran out.
         Interrupted: a signal came.
     """
-    numbers = tuple(setup.recipe.seed + offset for offset in range(seeds))
+    recipes = [dataclasses.replace(setup.recipe, seed=setup.recipe.seed + offset) for offset in range(seeds)]
     rates = np.geomspace(low, high, steps)
     losses = np.full((seeds, steps), np.nan)
     stops: list[str | None] = []
     if setup.device.accelerator == "cpu":
         listener.note(_how_long(setup, steps * seeds))
     with listener.work("sweeping the learning rate", steps * seeds, "steps") as advance:
-        for place, seed in enumerate(numbers):
+        for place, recipe in enumerate(recipes):
             watch = _SweepWatch(rates, advance)
-            own = dataclasses.replace(setup, recipe=dataclasses.replace(setup.recipe, seed=seed))
+            own = dataclasses.replace(setup, recipe=recipe)
             trainer.run(own, own.classifier(exponential(low, high, steps)), callbacks=[watch], steps=steps)
             losses[place, : len(watch.losses)] = watch.losses
             stops.append(watch.stop)
-    return _analysed(rates, losses, numbers, tuple(stops))
+    return _analysed(rates, losses, tuple(recipe.seed for recipe in recipes), tuple(stops))
 
 
 class _SweepWatch(L.Callback):
@@ -78,9 +78,10 @@ class _SweepWatch(L.Callback):
         """Takes over the signals, after Lightning took them."""
         self._signals.hold()
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Gives the signals back."""
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Gives the signals back before Lightning gives its own back: later, they would be Lightning's for good."""
         self._signals.release()
+        self._signals.raise_received()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Gives the signals back when the sweep is broken off."""
@@ -90,8 +91,7 @@ class _SweepWatch(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Judges the step that was done."""
-        if self._signals.received is not None:
-            raise Interrupted(self._signals.received)
+        self._signals.raise_received()
         rate, loss = self._rates[len(self.losses)], float(outputs["loss"])
         self._advance(1)
         if not math.isfinite(loss):

@@ -20,7 +20,10 @@ TENTH = "minimum / 10"
 SMOOTHING = 0.15  # decades: standard deviation of the kernel that smooths a sweep
 FEWEST_POINTS = 20  # before the loss diverges, for a slope to mean anything
 RISE, LEARNT = 0.1, 0.1  # shares of the fall, and of the first loss: see _first_minimum
-LEAST_FALL = 3.0  # of the smoothed loss, in standard deviations of its noise
+LEAST_FALL = 5.0  # of the smoothed loss, in standard deviations of its noise at the edge, where it is largest
+LEAST_SHARE = 0.001  # and as a share of the first loss
+CEILING = 1.25  # times the first losses: what lies above would only smear into the minimum before it
+_FIRST = 5
 
 
 def smooth(rates: Floats, losses: Floats) -> Floats:
@@ -37,16 +40,18 @@ def suggest(rates: Floats, losses: Floats) -> tuple[dict[str, float], str]:
     """The rate of each rule for one sweep of S finite losses; or none of them, and why.
 
     `steepest`: where the smoothed loss falls fastest, before its minimum. `valley`: the middle, on the
-    logarithmic axis, of the longest stretch over which it falls. `minimum / 10`: a tenth of the rate at
+    logarithmic axis, of the stretch over which it falls furthest. `minimum / 10`: a tenth of the rate at
     its minimum. The minimum is the first that the loss really rises from: what comes after a divergence
     says nothing of the rates before it.
     """
     if len(rates) < FEWEST_POINTS:
         return {}, f"{len(rates)} sound steps are too few to suggest a rate, {FEWEST_POINTS} are needed"
+    losses = np.minimum(losses, CEILING * losses[:_FIRST].mean())
     smoothed = smooth(rates, losses)
     lowest = _first_minimum(smoothed)
-    noise = float(np.std(np.diff(losses[: lowest + 2]))) / np.sqrt(2)
-    if lowest < 2 or smoothed[0] - smoothed[lowest] < LEAST_FALL * noise / np.sqrt(_kernel_points(rates)):
+    if smoothed[0] - smoothed[lowest] < max(
+        LEAST_FALL * _edge_noise(rates, losses[: lowest + 1]), LEAST_SHARE * abs(smoothed[0])
+    ):
         return {}, f"the loss never fell between {rates[0]:.3g} and {rates[-1]:.3g}"
     slope = np.gradient(smoothed, np.log10(rates))
     start, end = _longest_fall(smoothed[: lowest + 1])
@@ -74,10 +79,17 @@ def recommend(suggestions: tuple[LrSuggestion, ...]) -> tuple[LrSuggestion | Non
     return None, ""
 
 
-def _kernel_points(rates: Floats) -> float:
-    """How many points the kernel averages over."""
+def _edge_noise(rates: Floats, losses: Floats) -> float:
+    """Standard deviation of the first smoothed loss, from how much neighbours differ; a jump among them does not count.
+
+    0.6745 is the median of a normal distribution's absolute value.
+    """
+    if len(losses) < 2:
+        return 0.0
+    noise = float(np.median(np.abs(np.diff(losses)))) / (0.6745 * np.sqrt(2))
     step = np.log10(rates[1] / rates[0])
-    return max(1.0, float(2 * np.sqrt(np.pi) * SMOOTHING / step))
+    averaged = max(1.0, float(np.sqrt(np.pi) * SMOOTHING / step))  # points under the half kernel at the edge
+    return noise / np.sqrt(averaged)
 
 
 def _first_minimum(smoothed: Floats) -> int:

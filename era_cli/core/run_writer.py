@@ -16,7 +16,7 @@ from era_cli.core import checkpoint
 from era_cli.core.module import Classifier
 from era_cli.core.step_record import StepRecord
 from era_cli.core.stopwatch import Stopwatch
-from era_cli.errors import EraError, Interrupted
+from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
 from era_cli.runs import Run
@@ -105,9 +105,10 @@ class RunWriter(L.Callback):
         self._saved_at = time.monotonic()
         self._signals.hold()
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Gives the signals back after training."""
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Gives the signals back before Lightning gives its own back: later, they would be Lightning's for good."""
         self._signals.release()
+        self._signals.raise_received()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Gives the signals back when training is broken off."""
@@ -149,7 +150,7 @@ class RunWriter(L.Callback):
         if due or self._signals.received is not None:
             self._write_steps(trainer, pl_module)
             self._save(trainer, best=False)
-        self._stop_if_asked()
+        self._signals.raise_received()
 
     def on_validation_batch_end(
         self,
@@ -188,7 +189,7 @@ class RunWriter(L.Callback):
         best = history.best(self._run.epochs()) == row
         self._save(trainer, best=best)
         self._listener.epoch_ended(row, best)
-        self._stop_if_asked()
+        self._signals.raise_received()
 
     def _begin_epoch(self, device: torch.device) -> None:
         self._record = StepRecord(self._steps_per_epoch, self._batch_size, device)
@@ -226,7 +227,3 @@ class RunWriter(L.Callback):
             f"training diverged: {what} (epoch {trainer.current_epoch + 1}); lower --max-lr."
             + (f" The last sound state is kept in {self._run.checkpoints}" if kept else "")
         )
-
-    def _stop_if_asked(self) -> None:
-        if self._signals.received is not None:
-            raise Interrupted(self._signals.received)

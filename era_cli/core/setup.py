@@ -157,8 +157,7 @@ def _with_fitting_batch(recipe: Recipe, count: int, request: Request) -> tuple[R
     if recipe.optimizer == "sgd" and "max_lr" not in request.given:
         changes["max_lr"] = recipe.max_lr * batch / recipe.batch_size
     smaller = dataclasses.replace(recipe, **changes)
-    rate = "" if request.find_lr else f", with a peak rate of {smaller.max_lr:g}"
-    return smaller, (
-        f"{count} training images are few for batches of {recipe.batch_size}: era takes {batch}{rate};"
-        " --batch-size and --max-lr set others.",
-    )
+    few = f"{count} training images are few for batches of {recipe.batch_size}: era takes {batch}"
+    if request.find_lr:
+        return smaller, (f"{few}; --batch-size sets another.",)
+    return smaller, (f"{few}, with a peak rate of {smaller.max_lr:g}; --batch-size and --max-lr set others.",)
