@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
-from era_cli.results import Curves, LrSweep, Metrics
+from era_cli.results import Curves, EpochRow, LrSweep, Metrics
 
 SCHEMA = 1
 
@@ -68,13 +68,18 @@ def curves(curves: Curves) -> dict[str, Any]:
         "planned_epochs": curves.planned_epochs,
         "steps_per_epoch": curves.steps_per_epoch,
         "steps": len(curves.rates),
-        "best": None if curves.best is None else dataclasses.asdict(curves.best),
+        "best": None if curves.best is None else _row(curves.best),
         "test_acc": curves.test_acc,
-        "epochs": [dataclasses.asdict(row) for row in curves.epochs],
+        "epochs": [_row(row) for row in curves.epochs],
         "left_out": list(curves.left_out),
     }
 
 
-def _numbers(values: list[float]) -> list[float | None]:
+def _row(row: EpochRow) -> dict[str, Any]:
+    cells = dataclasses.asdict(row)
+    return dict(zip(cells, _numbers(list(cells.values())), strict=True))
+
+
+def _numbers(values: list[float | None]) -> list[float | None]:
     """JSON has no NaN."""
-    return [value if math.isfinite(value) else None for value in values]
+    return [None if value is None or not math.isfinite(value) else value for value in values]

@@ -63,13 +63,16 @@ def _check_gpus(value: str) -> str:
 
 def check_format(path: Path | None) -> Path | None:
     """Refuses a figure file whose format is unknown before any work is done."""
-    if path is not None and path.suffix.lower() not in FORMATS:
+    if path is None:
+        return None
+    path = path.expanduser()
+    if path.suffix.lower() not in FORMATS:
         raise UsageError(
             f"--out {path} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: that chooses the format"
         )
-    if path is not None and path.is_dir():
+    if path.is_dir():
         raise UsageError(f"--out {path} is a folder: name a file in it")
-    return path and path.expanduser()
+    return path
 
 
 RecipeName = Annotated[

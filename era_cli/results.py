@@ -176,7 +176,7 @@ class LrSweep:
 class Curves:
     """A run over time: its epochs and the best of them, its rate by step, and the lines that had to be left out.
 
-    `rates` (S,) are the learning rates of the first S steps, which make `steps_per_epoch` to an epoch.
+    `rates` (S,) are the learning rates of the steps numbered `steps` (S,), from 1; `steps_per_epoch` make an epoch.
     """
 
     name: str
@@ -184,6 +184,7 @@ class Curves:
     planned_epochs: int
     epochs: tuple[EpochRow, ...]
     best: EpochRow | None
+    steps: npt.NDArray[np.int64]
     rates: npt.NDArray[np.float64]
     steps_per_epoch: int
     test_acc: float | None

@@ -23,6 +23,7 @@ LATEST = "latest"
 SWEEPS = "lr-find"  # the folder beside the runs that holds what lr-find writes
 Status = Literal["running", "finished", "interrupted", "failed"]
 
+_PARTS = ("status", "recipe", "data")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -88,6 +89,18 @@ class Run:
             raise EraError(f"{self.json_file} is not of schema {SCHEMA}: use the era that wrote it")
         return document
 
+    def read_whole(self) -> dict[str, Any]:
+        """The content of run.json, which has every part that `era fit` writes before it trains.
+
+        Raises:
+            EraError: as `read`, or a part is missing.
+        """
+        document = self.read()
+        for part in _PARTS:
+            if part not in document:
+                raise EraError(f"{self.json_file} is damaged, it has no {part!r}: restore it from a copy")
+        return document
+
     def update(self, **changes: Any) -> None:
         """Replaces the given keys of run.json."""
         atomic_write_json(self.json_file, {**self.read(), **changes})
@@ -106,17 +119,18 @@ class Run:
         Raises:
             EraError: run.json is absent or damaged.
         """
-        document = self.read()
+        document = self.read_whole()
         epochs, epochs_left_out = history.salvage(self.metrics_file, EpochRow)
         steps, steps_left_out = history.salvage(self.steps_file, StepRow)
-        recipe, result = document["recipe"], document["result"] or {}
+        recipe, result = document["recipe"], document.get("result") or {}
         return Curves(
             name=self.name,
             status=document["status"],
             planned_epochs=recipe["epochs"],
             epochs=tuple(epochs),
             best=history.best(epochs) if epochs else None,
-            rates=np.array([row.lr for row in steps]),
+            steps=np.array([row.step for row in steps], np.int64),
+            rates=np.array([row.lr for row in steps], np.float64),
             steps_per_epoch=document["data"]["counts"]["train"] // recipe["batch_size"],
             test_acc=result.get("test_acc"),
             left_out=tuple(map(str, (*epochs_left_out, *steps_left_out))),

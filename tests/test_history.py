@@ -237,3 +237,65 @@ def test_the_best_epoch(rows: list[EpochRow], expected: int) -> None:
 def test_no_rows_have_no_best() -> None:
     with pytest.raises(ValueError, match="no epoch"):
         history.best([])
+
+
+# Salvaging
+
+
+def test_an_absent_or_empty_file_has_nothing_to_salvage(path: Path) -> None:
+    assert history.salvage(path, EpochRow) == ([], [])
+    path.touch()
+    assert history.salvage(path, EpochRow) == ([], [])
+
+
+def test_a_sound_file_is_salvaged_whole(path: Path) -> None:
+    rows = [row(1), row(2, None, None), row(3)]
+    history.append(path, rows)
+    assert history.salvage(path, EpochRow) == (rows, [])
+
+
+def test_rows_around_damaged_lines_and_before_a_torn_one_are_salvaged(path: Path) -> None:
+    history.append(path, [row(epoch) for epoch in range(1, 6)])
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = b"2,\xff\xfe\n"  # line 3 holds epoch 2
+    lines[4] = b"\n"
+    path.write_bytes(b"".join(lines)[:-4])
+    rows, left_out = history.salvage(path, EpochRow)
+    assert rows == [row(1), row(3)]
+    assert left_out == [(path, 3, True), (path, 5, True), (path, 6, False)]
+    assert list(map(str, left_out)) == [
+        f"line 3 of {path}, which is damaged",
+        f"line 5 of {path}, which is damaged",
+        f"line 6 of {path}, which is not whole",
+    ]
+
+
+def test_a_torn_last_line_is_left_out_though_it_could_be_read(path: Path) -> None:
+    history.append(path, [row(1), row(2)])
+    path.write_bytes(path.read_bytes()[:-3])  # 4000.0 became 4000
+    assert history.salvage(path, EpochRow) == ([row(1)], [(path, 3, False)])
+
+
+@pytest.mark.parametrize("header", [b"\x00\x00\n", b"step,lr,loss\n", HEADER.upper().encode()])
+def test_a_damaged_header_costs_no_row(path: Path, header: bytes) -> None:
+    history.append(path, [row(1), row(2)])
+    path.write_bytes(header + path.read_bytes().partition(b"\n")[2])
+    assert history.salvage(path, EpochRow) == ([row(1), row(2)], [(path, 1, True)])
+
+
+def test_a_header_that_was_torn_is_not_whole(path: Path) -> None:
+    path.write_text(HEADER[:-1])
+    assert history.salvage(path, EpochRow) == ([], [(path, 1, False)])
+
+
+def test_lines_that_windows_ended_are_sound(path: Path) -> None:
+    history.append(path, [row(1), row(2)])
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert history.salvage(path, EpochRow) == ([row(1), row(2)], [])
+
+
+def test_salvaging_changes_nothing(path: Path) -> None:
+    history.append(path, [row(1), row(2)])
+    path.write_bytes(torn := path.read_bytes()[:-4])
+    history.salvage(path, EpochRow)
+    assert path.read_bytes() == torn

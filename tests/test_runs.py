@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from era_cli import runs
+from era_cli import history, runs
 from era_cli.errors import EraError, UsageError
 from era_cli.results import EpochRow, StepRow
 from era_cli.runs import SCHEMA, Run
@@ -346,3 +347,113 @@ def test_the_lock_keeps_others_out_for_the_whole_block(runs_dir: Path) -> None:
         done = subprocess.run([sys.executable, "-c", program, run.path], capture_output=True, text=True)
     assert done.returncode == 1
     assert "in use" in done.stderr
+
+
+# Curves
+
+
+def curve_run(runs_dir: Path, epochs: int, **document: Any) -> Run:
+    """A run of 160 images in batches of 32 with `epochs` of 24 epochs behind it; the second is its best."""
+    values = {"recipe": {"epochs": 24, "batch_size": 32}, "data": {"counts": {"train": 175}}, "result": None}
+    run = make(runs_dir, **{**values, **document})
+    history.append(
+        run.metrics_file,
+        [
+            EpochRow(
+                epoch=epoch,
+                train_loss=2.0,
+                train_acc=0.25,
+                val_loss=1.5,
+                val_acc=0.75 if epoch == 2 else 0.5,
+                lr=0.1,
+                seconds=1.0,
+                images_per_second=100.0,
+            )
+            for epoch in range(1, epochs + 1)
+        ],
+    )
+    history.append(run.steps_file, [StepRow(step=step, lr=step / 8, loss=2.0) for step in range(1, 5 * epochs + 3)])
+    return run
+
+
+def test_the_curves_are_what_the_files_of_the_run_hold(runs_dir: Path) -> None:
+    run = curve_run(runs_dir, 3)
+    curves = run.curves()
+    assert (curves.name, curves.status, curves.planned_epochs) == ("digits-1", "running", 24)
+    assert list(curves.epochs) == run.epochs()
+    assert len(curves.epochs) == 3
+    assert curves.best == curves.epochs[1]
+    assert curves.rates.tolist() == [step / 8 for step in range(1, 18)]
+    assert curves.steps_per_epoch == 5  # the 15 images over are no step
+    assert curves.test_acc is None
+    assert curves.left_out == ()
+
+
+def test_the_curves_of_a_finished_run_have_its_test_accuracy(runs_dir: Path) -> None:
+    assert curve_run(runs_dir, 2, status="finished", result={"test_acc": 0.875}).curves().test_acc == 0.875
+
+
+def test_a_run_that_has_just_begun_has_empty_curves(runs_dir: Path) -> None:
+    run = curve_run(runs_dir, 1)
+    run.metrics_file.unlink()
+    run.steps_file.unlink()
+    curves = run.curves()
+    assert (curves.epochs, curves.best, len(curves.rates), curves.left_out) == ((), None, 0, ())
+
+
+def test_curves_name_the_lines_that_they_leave_out_and_keep_the_rest(runs_dir: Path) -> None:
+    run = curve_run(runs_dir, 4)
+    run.metrics_file.write_text(run.metrics_file.read_text().replace("\n2,", "\ntwo,"))
+    run.steps_file.write_bytes(run.steps_file.read_bytes()[:-2])
+    before = [file.read_bytes() for file in (run.metrics_file, run.steps_file)]
+    curves = run.curves()
+    assert [row.epoch for row in curves.epochs] == [1, 3, 4]
+    assert curves.best is not None
+    assert curves.best.epoch in (1, 3, 4)
+    assert len(curves.rates) == 21
+    metrics, steps = curves.left_out
+    assert f"line 3 of {run.metrics_file}" in metrics
+    assert f"line 23 of {run.steps_file}" in steps
+    assert before == [file.read_bytes() for file in (run.metrics_file, run.steps_file)]
+
+
+def test_a_damaged_step_does_not_move_the_steps_after_it(runs_dir: Path) -> None:
+    run = curve_run(runs_dir, 4)
+    run.steps_file.write_text(run.steps_file.read_text().replace("\n7,", "\nseven,"))
+    curves = run.curves()
+    assert curves.steps.tolist() == [*range(1, 7), *range(8, 23)]
+    np.testing.assert_array_equal(curves.rates, curves.steps / 8)
+
+
+def test_curves_of_a_folder_without_run_json_are_refused(runs_dir: Path) -> None:
+    run = curve_run(runs_dir, 2)
+    run.json_file.unlink()
+    with pytest.raises(EraError, match="no run folder"):
+        run.curves()
+
+
+def test_the_curves_of_a_real_run_cover_every_step(finished_run: Path) -> None:
+    run = Run(finished_run)
+    curves, document = run.curves(), run.read()
+    assert (curves.status, curves.planned_epochs) == ("finished", 3)
+    assert len(curves.rates) == 3 * curves.steps_per_epoch == len(run.steps())
+    assert curves.best is not None
+    assert curves.best.epoch == document["result"]["best_epoch"]
+    assert curves.test_acc == document["result"]["test_acc"]
+    for row in curves.epochs:
+        assert row.lr == curves.rates[row.epoch * curves.steps_per_epoch - 1]
+
+
+# Free names
+
+
+def test_a_free_stem_is_the_next_number_whatever_the_suffix(tmp_path: Path) -> None:
+    assert runs.free_stem(tmp_path / "absent", "a") == tmp_path / "absent" / "a-1"
+    assert not (tmp_path / "absent").exists()
+    assert runs.free_stem(tmp_path, "lr-find") == tmp_path / "lr-find-1"
+    for name in ("lr-find-2.png", "lr-find-9.json", "lr-find-x.png", "my-lr-find-30.png", "other-40", "lr-find-50-old"):
+        (tmp_path / name).touch()
+    assert runs.free_stem(tmp_path, "lr-find") == tmp_path / "lr-find-10"
+    (tmp_path / "lr-find-11").mkdir()
+    assert runs.free_stem(tmp_path, "lr-find") == tmp_path / "lr-find-12"
+    assert runs.free_stem(tmp_path, "lr.find") == tmp_path / "lr.find-1"

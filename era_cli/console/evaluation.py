@@ -13,15 +13,17 @@ from era_cli.terminal import printable
 
 MOST_CLASSES = 20  # shown; beyond, the worst of them
 MOST_PAIRS = 5
-LONGEST_NAME = 24  # columns of a class name
+LONGEST_NAME, SHORT_NAME = 24, 14  # columns of a class name on a terminal of more than NARROW columns, and on others
+NARROW = 72
 
 
 def print_evaluation(console: Console, header: Sequence[tuple[str, str]], metrics: Metrics) -> None:
     """Prints the facts of `header`, then every figure that a person wants first."""
     console.print(_headline(header, metrics))
-    console.print(_classes(metrics))
+    longest = LONGEST_NAME if console.width > NARROW else SHORT_NAME
+    console.print(_classes(metrics, longest))
     if metrics.pairs:
-        console.print(_pairs(metrics))
+        console.print(_pairs(metrics, longest))
 
 
 def _headline(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
@@ -41,13 +43,13 @@ def _headline(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
     return table
 
 
-def _classes(metrics: Metrics) -> Table:
+def _classes(metrics: Metrics, longest: int) -> Table:
     ranked = sorted(metrics.per_class, key=_badness)
     title = "Classes, worst first"
     if len(ranked) > MOST_CLASSES:
         title = f"The {MOST_CLASSES} worst of {len(ranked)} classes (the JSON file has all)"
     table = _table(title)
-    table.add_column("class", overflow="ellipsis", no_wrap=True, max_width=LONGEST_NAME)
+    table.add_column("class", overflow="ellipsis", no_wrap=True, max_width=longest)
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right", no_wrap=True)
     for score in ranked[:MOST_CLASSES]:
@@ -61,10 +63,10 @@ def _badness(score: ClassScore) -> tuple[bool, float]:
     return score.f1 is None, score.f1 or 0.0
 
 
-def _pairs(metrics: Metrics) -> Table:
+def _pairs(metrics: Metrics, longest: int) -> Table:
     table = _table("Most confused")
     for name in ("true", "predicted"):
-        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=LONGEST_NAME)
+        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=longest)
     table.add_column("images", justify="right", no_wrap=True)
     table.add_column("of the class", justify="right", no_wrap=True)
     for pair in metrics.pairs[:MOST_PAIRS]:

@@ -32,7 +32,7 @@ class WorkProgress(Listener):
 
     @contextlib.contextmanager
     def work(self, what: str, total: int, unit: str = "images") -> Iterator[Advance]:
-        """Shows a bar on a terminal, two lines elsewhere."""
+        """Shows a bar on a terminal, one line elsewhere."""
         if self._quiet:
             yield lambda done: None
             return

@@ -101,7 +101,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         UsageError: an option differs from the run's.
         EraError: the run is finished or in use, its data changed, or no checkpoint is sound.
     """
-    document = run.read()
+    document = run.read_whole()
     recipe = Recipe.from_dict(document["recipe"])
     precision = str(document["device"]["precision"])
     _refuse_changes(run, document, recipe, request)

@@ -46,7 +46,7 @@ class TrainedRun:
     @functools.cached_property
     def document(self) -> Mapping[str, Any]:
         """run.json."""
-        return self.run.read()
+        return self.run.read_whole()
 
     @property
     def recipe(self) -> Recipe:
@@ -126,7 +126,7 @@ def open_run(run: Run, which: str | None, device: torch.device) -> TrainedRun:
         EraError: the run has not finished and no checkpoint was named; there is no such checkpoint.
         UsageError: the checkpoint belongs to another run.
     """
-    document = run.read()
+    document = run.read_whole()
     if which is None and document["status"] != "finished":
         done, epochs = len(run.epochs()), document["recipe"]["epochs"]
         raise EraError(

@@ -14,6 +14,7 @@ CELL = 0.52  # inches a side, with few classes
 SMALL_CELL = 0.2  # with many: a count of three digits still fits at 5 points
 FEW, MANY = 12, 40  # classes; in between the cells shrink
 LONGEST_NAME = 24  # characters
+DARK = 0.6  # of the colour scale, from which on white is the legible ink
 BRIGHTNESS = 0.5  # exponent of the colour scale: a confusion of 2 % must be seen beside a hit of 95 %
 
 
@@ -25,25 +26,25 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
     support = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
     names = [style.label(name, LONGEST_NAME) for name in classes]
+    upright = count > MANY
     with style.look():
         side = count * cell
-        figure = Figure(figsize=(side + 3.2, side + 2.0), layout="constrained")
-        axes = figure.add_subplot(xlabel="predicted", ylabel="true")
         large = max(1.0, min(2.2, side / 8))  # a large figure is looked at from further away
-        axes.xaxis.label.set_fontsize(10 * large)
-        axes.yaxis.label.set_fontsize(10 * large)
+        name_size = max(points, 6.0)
+        room = _widest(names, name_size)
+        figure = Figure(figsize=(max(5.5, side + room + 2.2), side + room * (1.0 if upright else 0.75) + 1.4))
+        figure.set_layout_engine("constrained")
+        axes = figure.add_subplot()
+        axes.set_xlabel("predicted", fontsize=10 * large)
+        axes.set_ylabel("true", fontsize=10 * large)
         norm = PowerNorm(BRIGHTNESS, 0, 1)
         image = axes.imshow(shares, cmap="Blues", norm=norm, aspect="equal")
-        rotation = 45 if count <= MANY else 90
-        axes.set_xticks(
-            range(count),
-            names,
-            rotation=rotation,
-            ha="right" if rotation == 45 else "center",
-            rotation_mode="anchor" if rotation == 45 else "default",
-        )
+        if upright:
+            axes.set_xticks(range(count), names, rotation=90)
+        else:
+            axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(count), names)
-        axes.tick_params(length=0, labelsize=max(points, 6.0))
+        axes.tick_params(length=0, labelsize=name_size)
         axes.grid(False)
         for true, predicted in zip(*np.nonzero(counts), strict=True):
             axes.text(
@@ -53,11 +54,18 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
                 ha="center",
                 va="center",
                 fontsize=points,
-                color="white" if norm(shares[true, predicted]) > 0.6 else style.INK,
+                color="white" if norm(shares[true, predicted]) > DARK else style.INK,
             )
-        bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, label="share of the true class")
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
+        bar.set_label("share of the true class", fontsize=10 * large)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
-        bar.ax.yaxis.label.set_fontsize(10 * large)
         bar.ax.tick_params(labelsize=10 * large)
-        figure.suptitle(style.plain(header), x=0.01, ha="left", fontsize=12 * large, fontweight="bold")
+        style.header(figure, header, style.HEADER_SIZE * large)
     return figure
+
+
+def _widest(names: list[str], points: float) -> float:
+    """Inches that the longest of the names takes."""
+    figure = Figure()
+    texts = (figure.text(0, 0, name, fontsize=points) for name in names)
+    return max(text.get_window_extent().width for text in texts) / figure.dpi

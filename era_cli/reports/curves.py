@@ -45,12 +45,12 @@ def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
             _line(accuracy, run, lambda row: row.val_acc, validation, VALIDATION)
             if run.best is not None and run.best.val_acc is not None:
                 accuracy.plot(run.best.epoch, run.best.val_acc, linestyle="", color=validation, **RING)
-            rate.plot(np.arange(1, len(run.rates) + 1) / run.steps_per_epoch, run.rates, color=validation)
+            rate.plot(run.steps / run.steps_per_epoch, run.rates, color=validation)
         if baseline is not None:
             accuracy.axhline(baseline, color=style.INK, linewidth=1.2, linestyle=":")
         accuracy.yaxis.set_major_formatter(PercentFormatter(1))
         _frame(loss, accuracy, rate, last=max((row.epoch for run in runs for row in run.epochs), default=1))
-        figure.suptitle(style.plain(_header(runs)), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        style.header(figure, _header(runs))
         _explain(figure, runs, baseline)
     return figure
 

@@ -38,5 +38,5 @@ def reliability_diagram(calibration: Calibration, header: str) -> Figure:
         below.set(xlabel="confidence", ylabel="share of images")
         for axis in (above.xaxis, above.yaxis, below.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
-        figure.suptitle(style.plain(header), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        style.header(figure, header)
     return figure

@@ -22,6 +22,7 @@ GRID = "#E4E4E4"
 # Okabe and Ito 2008, "Color Universal Design": told apart by every kind of colour vision.
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
+HEADER_SIZE, SMALLEST_HEADER = 12.0, 8.0  # points
 LONGEST_TITLE = 18  # characters that fit over one image of a grid
 
 # Scripts that matplotlib's own font lacks are drawn by the first of these that the system has.
@@ -88,6 +89,17 @@ def save(figure: Figure, path: Path) -> None:
     make_folder(path.parent)
     with look(), atomic_write(path) as file:
         figure.savefig(file, format=path.suffix.removeprefix("."), dpi=DPI)
+
+
+def header(figure: Figure, text: str, size: float = HEADER_SIZE) -> None:
+    """Writes `text` above everything, smaller or cut off at its end where the figure is too narrow for it."""
+    shown = figure.suptitle(plain(text), x=0.01, ha="left", fontsize=size, fontweight="bold")
+    room = 0.98 * figure.bbox.width
+    while shown.get_window_extent().width > room and size > SMALLEST_HEADER:
+        size -= 0.5
+        shown.set_fontsize(size)
+    while shown.get_window_extent().width > room and len(shown.get_text()) > 1:
+        shown.set_text(shown.get_text().removesuffix("…")[:-1] + "…")
 
 
 def plain(text: str) -> str:

@@ -43,6 +43,7 @@ def era(device: devices.Device, batch: int, steps: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         recipe = with_options(default(), {"batch_size": batch, "epochs": 2, "val_size": 0, "max_lr": 0.01})
         document = {
+            "status": "running",
             "started": now(),
             "seconds": 0.0,
             "sessions": [],

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
 import io
 import os
 import re
-import select
 import sys
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +18,7 @@ from era_cli.console.training import WIDE, FitProgress
 from era_cli.recipe import Recipe
 from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow, Samples
 from era_cli.terminal import SteadyConsole, record_console
+from tests.console.test_progress import Gone, read_until, terminal
 from tests.test_terminal import closed_pipe
 
 LAYERS = (
@@ -112,48 +109,12 @@ def shown(made: FitPlan, *, width: int = 100, every_layer: bool = False) -> str:
     return stream.getvalue()
 
 
-@contextlib.contextmanager
-def terminal() -> Iterator[int]:
-    """Makes stderr a terminal; gives the end at which a person would look."""
-    if not hasattr(os, "openpty"):
-        pytest.skip("this system has no pseudo-terminals")
-    person, program = os.openpty()
-    stream = os.fdopen(program, "w", encoding="utf-8")
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TERM", "xterm")
-            patch.setattr(sys, "stderr", stream)
-            yield person
-    finally:
-        with contextlib.suppress(OSError):  # the rest of its buffer has nowhere to go
-            stream.close()
-        with contextlib.suppress(OSError):  # the test may have closed it
-            os.close(person)
-
-
-def read_until(person: int, end: str) -> str:
-    """What came on the terminal up to `end`; it comes in pieces."""
-    seen = b""
-    while end.encode() not in seen and select.select([person], [], [], 10)[0]:
-        seen += os.read(person, 100_000)
-    return seen.decode().partition(end)[0] + end
-
-
 def test_training_goes_on_when_the_reader_has_gone() -> None:
     with closed_pipe() as stream:
         progress = FitProgress(SteadyConsole(stream), every_layer=True)
         progress.planned(plan(), Recipe())
         progress.epoch_ended(ROW, best=True)
         progress.show_result(RESULT, [Path("run.json")])
-
-
-def test_training_goes_on_when_stderr_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    with closed_pipe() as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        progress = FitProgress(SteadyConsole(io.StringIO()))
-        progress.note("a note")
-        with progress.work("decoding", 10) as advance:
-            advance(10)
 
 
 def test_an_ascii_stream_shows_what_it_can() -> None:
@@ -269,13 +230,6 @@ def test_the_notes_of_a_plan_reach_the_person(quiet: bool, capsys: pytest.Captur
     out, err = capsys.readouterr()
     assert note in err
     assert out == ""
-
-
-def test_a_note_lets_no_control_characters_through(capsys: pytest.CaptureFixture[str]) -> None:
-    FitProgress(None).note("1 image cannot be read: \x1b]0;title\x07\x1b[2J.png [bold]")
-    err = capsys.readouterr().err
-    assert "\x1b" not in err
-    assert "[bold]" in err
 
 
 def test_the_plain_output_holds_no_escape_codes() -> None:
@@ -395,23 +349,11 @@ def test_a_resumed_run_shows_the_epochs_that_it_has_behind_it() -> None:
     assert "1.2345" in lines[0]
 
 
-class Gone(io.StringIO):
-    """A terminal that was closed: every write fails as a pty's does then."""
-
-    def write(self, text: str) -> int:
-        raise OSError(errno.EIO, "Input/output error")
-
-    def flush(self) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-
 def test_a_terminal_that_goes_away_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Gone())
     progress = FitProgress(SteadyConsole(io.StringIO()))
     progress._live = SteadyConsole(Gone(), force_terminal=True)
     progress.planned(plan(), Recipe())
-    with progress.work("testing", 10) as advance:
-        advance(5)
     progress.epoch_started(1, 0)
     progress.step_done()
     progress.validating()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from era_cli.core import preparation, setup
+from era_cli.core import lr_range, preparation, setup
 from era_cli.core.training import Fit
+from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
 from era_cli.recipe import default, session10, with_options
+from era_cli.runs import Run
 from tests.conftest import request
+from tests.core.test_resume import assert_equal_runs
 
 SMALL = {"image_size": 8, "precision": "32"}
 
@@ -68,3 +72,100 @@ def test_the_flip_is_off_where_a_mirrored_image_is_of_no_class_unless_it_is_name
 def test_what_was_left_to_the_data_is_settled_in_the_run(tmp_path: Path) -> None:
     recipe = prepared(tmp_path).run.read()["recipe"]
     assert (recipe["val_size"], recipe["image_size"]) == (144, 8)
+
+
+AUTO: dict[str, Any] = {"batch_size": 16, "epochs": 1, "limit_train": 80}  # five steps
+
+
+class Notes(Listener):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fit, list[str]]:
+    """A run whose peak rate was found first, trained to its end, and what was told before it; not to be written to."""
+    with pytest.MonkeyPatch.context() as patch:
+        options = {"low": 1e-3, "high": 0.2, "steps": 24, "seeds": 1}
+        patch.setattr(lr_range.sweep, "__kwdefaults__", options)
+        listener = Notes()
+        asked = replace(request(tmp_path_factory.mktemp("runs"), **AUTO), find_lr=True)
+        fit = preparation.prepare(asked, listener)
+    fit.train(Listener())
+    return fit, listener.notes
+
+
+def test_training_after_a_sweep_equals_training_at_that_rate_without_one(
+    found: tuple[Fit, list[str]], tmp_path: Path
+) -> None:
+    fit, _ = found
+    plain = preparation.prepare(request(tmp_path, **AUTO, max_lr=fit.setup.recipe.max_lr), Listener())
+    plain.train(Listener())
+    assert_equal_runs(fit.run.path, plain.run.path)
+    assert plain.run.read()["lr_find"] is None
+    assert plain.sweep is plain.plan().sweep is None
+
+
+def test_run_json_tells_how_the_rate_was_found(found: tuple[Fit, list[str]]) -> None:
+    fit, notes = found
+    document, sweep = fit.run.read(), fit.sweep
+    assert sweep is not None
+    assert fit.plan().sweep is sweep
+    told = document["lr_find"]
+    rates = {suggestion["rule"]: suggestion["lr"] for suggestion in told["suggestions"]}
+    assert rates == {suggestion.rule: suggestion.lr for suggestion in sweep.suggestions}
+    chosen = told["recommended"]
+    assert rates[chosen["rule"]] == chosen["lr"] == document["recipe"]["max_lr"]
+    assert max(row.lr for row in fit.run.steps()) == pytest.approx(chosen["lr"])
+    assert told["reason"] == sweep.reason != ""
+    assert (told["min_lr"], told["max_lr"]) == pytest.approx((1e-3, 0.2))
+    assert (told["steps"], told["seeds"], told["stops"]) == (24, [0], list(sweep.stops))
+    assert any(f"--max-lr auto takes {chosen['lr']:.3g}" in note and sweep.reason in note for note in notes)
+
+
+def test_a_found_rate_is_not_sought_again_by_a_resumed_run(
+    found: tuple[Fit, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, _ = found
+    run = Run(shutil.copytree(fit.run.path, tmp_path / "copy"))
+    run.update(status="interrupted")
+    monkeypatch.setattr(lr_range, "sweep", lambda *_, **__: pytest.fail("swept again"))
+    for find_lr in (True, False):
+        again = preparation.resume(run, replace(request(tmp_path, source=None), given={}, find_lr=find_lr), Listener())
+        assert again.setup.recipe == fit.setup.recipe
+    assert run.read()["lr_find"] == fit.run.read()["lr_find"]
+    other = replace(request(tmp_path, source=None), given={"max_lr": fit.setup.recipe.max_lr * 2})
+    with pytest.raises(UsageError, match=r"--max-lr .* differs"):
+        preparation.resume(run, other, Listener())
+
+
+def test_a_run_whose_rate_was_given_is_not_resumed_with_auto(found: tuple[Fit, list[str]], tmp_path: Path) -> None:
+    run = Run(shutil.copytree(found[0].run.path, tmp_path / "copy"))
+    run.update(status="interrupted", lr_find=None)
+    asked = replace(request(tmp_path, source=None), given={}, find_lr=True)
+    with pytest.raises(UsageError, match=f"--max-lr auto differs from the {found[0].setup.recipe.max_lr} of"):
+        preparation.resume(run, asked, Listener())
+
+
+def test_where_no_rate_is_found_no_run_is_made_and_the_mend_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"low": 1e-3, "high": 0.2, "steps": 3, "seeds": 1}
+    monkeypatch.setattr(lr_range.sweep, "__kwdefaults__", options)
+    with pytest.raises(EraError, match=r"found no rate, since 3 sound steps are too few .*: give --max-lr a number"):
+        preparation.prepare(replace(request(tmp_path / "runs", **AUTO), find_lr=True), Listener())
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("find_lr", [True, False])
+def test_the_note_on_a_smaller_batch_names_no_rate_that_will_not_be_used(find_lr: bool, tmp_path: Path) -> None:
+    given = {**SMALL, "limit_train": 500}
+    asked = replace(request(tmp_path), recipe=with_options(default(), given), given=given, find_lr=find_lr)
+    (note,) = setup.set_up(asked, Listener()).notes
+    assert "era takes 32" in note
+    assert ("with a peak rate of" in note) is not find_lr

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import unicodedata
@@ -13,9 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.artist import Artist
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from era_cli.errors import EraError
 from era_cli.reports import style
 from era_cli.reports.image_grid import image_grid
 
@@ -45,9 +48,62 @@ def test_save_writes_a_png_of_the_figures_size(tmp_path: Path) -> None:
         assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_the_suffix_decides_the_format(tmp_path: Path) -> None:
-    style.save(small_figure(), tmp_path / "figure.svg")
-    assert b"<svg" in (tmp_path / "figure.svg").read_bytes()
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("a.png", PNG),
+        ("a.PNG", PNG),
+        ("a.svg", b"<?xml"),
+        ("a.Svg", b"<?xml"),
+        ("a.pdf", b"%PDF"),
+        ("a.b.PDF", b"%PDF"),
+    ],
+)
+def test_the_suffix_decides_the_format(name: str, start: bytes, tmp_path: Path) -> None:
+    style.save(small_figure(), tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_save_makes_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "newer" / "figure.png"
+    style.save(small_figure(), path)
+    assert path.read_bytes().startswith(PNG)
+    style.save(small_figure(), path)  # nor does it mind that it is there
+
+
+@pytest.mark.parametrize("place", ["file/figure.png", "file/new/figure.png", "folder.png"])
+def test_a_place_that_cannot_be_written_is_named_in_one_error(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(EraError, match="cannot be written") as caught:
+        style.save(small_figure(), tmp_path / place)
+    assert str((tmp_path / place).parent) in str(caught.value)
+    assert {path.name for path in tmp_path.rglob("*")} == {"file", "folder.png"}
+
+
+# Machado, Oliveira and Fernandes 2009, severity 1: how a linear colour looks to a deuteranope.
+_DEUTERANOPIA = np.array(
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+)
+# Linear sRGB to XYZ, as shares of the white D65.
+_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(colour: str, *, deuteranopia: bool) -> Any:
+    """CIE L*a*b*, in which a distance of 10 is plain to see."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    if deuteranopia:
+        linear = np.clip(_DEUTERANOPIA @ linear, 0, 1)
+    x, y, z = np.cbrt(_XYZ @ linear / _XYZ.sum(axis=1))  # no colour here is so dark as to need the other branch
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("deuteranopia", [False, True])
+def test_the_colours_of_the_palette_are_told_apart(deuteranopia: bool) -> None:
+    for one, other in itertools.combinations(style.PALETTE, 2):
+        apart = lab(one, deuteranopia=deuteranopia) - lab(other, deuteranopia=deuteranopia)
+        assert np.linalg.norm(apart) > 10, (one, other)
 
 
 @pytest.mark.parametrize("before", [None, b"the old picture"])

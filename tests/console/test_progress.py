@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import re
+import select
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+
+from era_cli.console.progress import Rate, WorkProgress, print_files
+from era_cli.terminal import SteadyConsole
+from tests.test_terminal import closed_pipe
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@contextlib.contextmanager
+def terminal() -> Iterator[int]:
+    """Makes stderr a terminal; gives the end at which a person would look."""
+    if not hasattr(os, "openpty"):
+        pytest.skip("this system has no pseudo-terminals")
+    person, program = os.openpty()
+    stream = os.fdopen(program, "w", encoding="utf-8")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TERM", "xterm")
+            patch.setattr(sys, "stderr", stream)
+            yield person
+    finally:
+        with contextlib.suppress(OSError):  # the rest of its buffer has nowhere to go
+            stream.close()
+        with contextlib.suppress(OSError):  # the test may have closed it
+            os.close(person)
+
+
+def read_until(person: int, end: str) -> str:
+    """What came on the terminal up to `end`; it comes in pieces."""
+    seen = b""
+    while end.encode() not in seen and select.select([person], [], [], 10)[0]:
+        seen += os.read(person, 100_000)
+    return seen.decode().partition(end)[0] + end
+
+
+class Gone(io.StringIO):
+    """A terminal that was closed: every write fails as a pty's does then."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def flush(self) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_work_goes_on_when_stderr_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_pipe() as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        progress = WorkProgress()
+        progress.note("a note")
+        with progress.work("decoding", 10) as advance:
+            advance(10)
+
+
+def test_a_terminal_that_goes_away_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Gone())
+    progress = WorkProgress()
+    progress._live = SteadyConsole(Gone(), force_terminal=True)
+    progress.note("a note")
+    with progress.work("testing", 10) as advance:
+        advance(5)
+    progress.note("another")
+
+
+def test_a_terminal_that_was_closed_does_not_end_the_work() -> None:
+    with terminal() as person:
+        progress = WorkProgress()
+        with progress.work("testing", 10) as advance:
+            advance(5)
+            os.close(person)
+            advance(5)
+        progress.note("still here")
+
+
+def test_a_note_lets_no_control_characters_through(capsys: pytest.CaptureFixture[str]) -> None:
+    WorkProgress(quiet=True).note("1 image cannot be read: \x1b]0;title\x07\x1b[2J.png [bold]")
+    out, err = capsys.readouterr()
+    assert "\x1b" not in err
+    assert "[bold]" in err
+    assert err.startswith("Note: 1 image")
+    assert out == ""
+
+
+def test_a_long_note_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    WorkProgress().note("word " * 100)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_off_a_terminal_work_is_announced_once_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with WorkProgress().work("sweeping [bold]", 1_234, "steps") as advance:
+        for _ in range(1_234):
+            advance(1)
+    assert capsys.readouterr() == ("", "sweeping [bold]: 1,234 steps\n")
+
+
+def test_quiet_shows_notes_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = WorkProgress(quiet=True)
+    with progress.work("decoding", 10) as advance:
+        advance(10)
+    progress.note("one thing")
+    assert capsys.readouterr() == ("", "Note: one thing\n")
+
+
+def test_an_error_within_the_work_comes_through(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError, match="no more"), WorkProgress().work("decoding", 10):
+        raise RuntimeError("no more")
+    with terminal(), pytest.raises(RuntimeError, match="no more"), WorkProgress().work("decoding", 10):
+        raise RuntimeError("no more")
+
+
+def test_a_terminal_gets_a_bar_that_goes_and_stdout_stays_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal() as person:
+        progress = WorkProgress()
+        with progress.work("[bold]decoding[/]", 2_000) as advance:
+            advance(1_500)
+            print("a result")
+        progress.note("the end")
+        seen = read_until(person, "the end")
+    assert "[bold]decoding[/]" in seen
+    assert "1,500/2,000" in seen
+    assert re.search(r"\x1b\[2K(\x1b\[[?0-9;]*[a-z])*Note: the end$", seen)  # the bar's line is cleared
+    assert "a result" not in seen
+    assert capsys.readouterr().out == "a result\n"
+
+
+@pytest.mark.parametrize(
+    ("unit", "worth", "expected"),
+    [("images", 1, "2 images/s"), ("images", 1_024, "2,048 images/s"), ("bytes", 3_000_000, "6.0 MB/s")],
+)
+def test_the_rate_counts_what_a_step_is_worth(unit: str, worth: int, expected: str) -> None:
+    clock = [0.0]
+    progress = Progress(console=SteadyConsole(io.StringIO()), get_time=lambda: clock[0])
+    task = progress.add_task("work", total=100)
+    assert Rate(unit, worth).render(progress.tasks[0]).plain == ""
+    for _ in range(5):
+        clock[0] += 0.5  # a step each half second
+        progress.update(task, advance=1)
+    assert Rate(unit, worth).render(progress.tasks[0]).plain == expected
+
+
+def test_each_file_has_a_line_of_its_own_unbroken() -> None:
+    files = [Path("runs") / ("a b" * 60) / "run.json", Path("[bold]") / "猫.png"]
+    stream = io.StringIO()
+    print_files(SteadyConsole(stream, width=20), files)
+    assert stream.getvalue().splitlines() == [str(file) for file in files]
