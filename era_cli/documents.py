@@ -9,6 +9,7 @@ from typing import Any
 from era_cli.results import Curves, EpochRow, LrSweep, Metrics
 
 SCHEMA = 1
+MOST_PAIRS = 100  # the confusion counts have them all
 
 
 def sweep_summary(sweep: LrSweep) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def sweep(sweep: LrSweep) -> dict[str, Any]:
 
 
 def metrics(metrics: Metrics) -> dict[str, Any]:
-    """Every figure of an evaluation, with the confusion counts (rows are true classes) and all confused pairs."""
+    """Every figure of an evaluation, with the confusion counts (rows are true classes) and the pairs most confused."""
     calibration = metrics.calibration
     return {
         "count": metrics.count,
@@ -56,7 +57,7 @@ def metrics(metrics: Metrics) -> dict[str, Any]:
         "per_class": [dataclasses.asdict(score) for score in metrics.per_class],
         "classes": [score.name for score in metrics.per_class],
         "confusion": metrics.confusion.tolist(),
-        "confused_pairs": [dataclasses.asdict(pair) for pair in metrics.pairs],
+        "confused_pairs": [dataclasses.asdict(pair) for pair in metrics.pairs[:MOST_PAIRS]],
     }
 
 

@@ -198,6 +198,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "session10": session10,
 }
 
+SWEEP_FROM, SWEEP_TO, SWEEP_STEPS = 1e-5, 10.0, 100  # rates and steps of a learning-rate range test
+
 # What an optimizer brings with it when it replaces the recipe's own: a rate for one is wrong for
 # the other by an order of magnitude.
 OPTIMIZER_FIELDS: dict[str, dict[str, Any]] = {

@@ -23,7 +23,7 @@ LATEST = "latest"
 SWEEPS = "lr-find"  # the folder beside the runs that holds what lr-find writes
 Status = Literal["running", "finished", "interrupted", "failed"]
 
-_PARTS = ("status", "recipe", "data")
+_PARTS = ("status", "recipe.epochs", "recipe.batch_size", "data.counts.train")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -97,8 +97,11 @@ class Run:
         """
         document = self.read()
         for part in _PARTS:
-            if part not in document:
-                raise EraError(f"{self.json_file} is damaged, it has no {part!r}: restore it from a copy")
+            inner: Any = document
+            for key in part.split("."):
+                if not isinstance(inner, dict) or key not in inner:
+                    raise EraError(f"{self.json_file} is damaged, it has no {part}: restore it from a copy")
+                inner = inner[key]
         return document
 
     def update(self, **changes: Any) -> None:
@@ -131,7 +134,7 @@ class Run:
             best=history.best(epochs) if epochs else None,
             steps=np.array([row.step for row in steps], np.int64),
             rates=np.array([row.lr for row in steps], np.float64),
-            steps_per_epoch=document["data"]["counts"]["train"] // recipe["batch_size"],
+            steps_per_epoch=max(1, document["data"]["counts"]["train"] // max(1, recipe["batch_size"])),
             test_acc=result.get("test_acc"),
             left_out=tuple(map(str, (*epochs_left_out, *steps_left_out))),
         )
@@ -200,6 +203,7 @@ def create(runs_dir: Path, name: str | None, source: str, document: Mapping[str,
 
 def free_stem(folder: Path, stem: str) -> Path:
     """`folder/stem-N` with the lowest N above those of any file or folder there, whatever its suffix."""
+    stem = _plain(stem)
     return folder / f"{stem}-{_next_number(folder, stem)}"
 
 
@@ -214,7 +218,7 @@ def _make_named(runs_dir: Path, name: str) -> Path:
 
 
 def _make_numbered(runs_dir: Path, source: str) -> Path:
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", source).strip("-") or "run"
+    stem = _plain(source)
     number = _next_number(runs_dir, stem)
     while True:
         path = runs_dir / f"{stem}-{number}"
@@ -224,6 +228,10 @@ def _make_numbered(runs_dir: Path, source: str) -> Path:
             number += 1
         else:
             return path
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:100] or "run"
 
 
 def _next_number(folder: Path, stem: str) -> int:

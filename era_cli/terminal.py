@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import sys
@@ -11,6 +12,9 @@ from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.text import Text
+
+JOINERS = "\u200c\u200d"  # between letters of Persian and Indic scripts, and in emoji: no harm in them
+SUBSTITUTE = "\N{REPLACEMENT CHARACTER}"
 
 
 class SteadyStream:
@@ -62,6 +66,13 @@ def record_console(*, to_stderr: bool = False) -> SteadyConsole:
     return SteadyConsole(sys.stderr if to_stderr else sys.stdout)
 
 
+def print_json(document: dict[str, Any]) -> None:
+    """Prints the document on stdout, in ASCII, so that no pipe's encoding refuses it; a reader may leave midway."""
+    stream = SteadyStream(sys.stdout)
+    stream.write(json.dumps(document, indent=2) + "\n")
+    stream.flush()
+
+
 def duration(seconds: float) -> str:
     """1:02:03, 2:03 or 0:03."""
     minutes, rest = divmod(round(seconds), 60)
@@ -71,4 +82,4 @@ def duration(seconds: float) -> str:
 
 def printable(name: str, style: str = "") -> Text:
     """A name from outside, its control characters made harmless."""
-    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name), style=style)
+    return Text("".join(char if char.isprintable() or char in JOINERS else SUBSTITUTE for char in name), style=style)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -10,7 +12,7 @@ from typing import TextIO
 import pytest
 from rich.text import Text
 
-from era_cli.terminal import SteadyConsole, duration, printable
+from era_cli.terminal import SteadyConsole, duration, print_json, printable
 
 
 @contextlib.contextmanager
@@ -82,3 +84,20 @@ def test_a_harmless_name_is_printable_as_it_is(name: str) -> None:
 def test_what_could_do_harm_is_replaced(name: str) -> None:
     assert "\N{REPLACEMENT CHARACTER}" in printable(name).plain
     assert printable(name).plain.isprintable()
+
+
+def test_a_json_document_into_a_closed_pipe_raises_nothing_and_is_ascii(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_json({"name": "собака"})
+    shown = capsys.readouterr().out
+    assert shown.isascii()
+    assert json.loads(shown) == {"name": "собака"}
+    with closed_pipe() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        print_json({"many": list(range(100_000))})
+
+
+def test_joiners_of_other_scripts_are_no_control_characters() -> None:
+    assert printable("می\u200cخواهم").plain == "می\u200cخواهم"
+    assert "\u202e" not in printable("a\u202eb").plain

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -86,54 +84,49 @@ def evaluate(
         part = opened.part(split or "test", data_dir, progress)
     if tta != "none" and not opened.recipe.flip:
         progress.note(f"The run was trained without mirrored images, so --tta {tta} may cost accuracy.")
-    started = time.monotonic()
     made = predictions.of(opened, part, tta, progress)
-    seconds = time.monotonic() - started
     result = metrics.measure(made.evaluation)
     label = predictions.label(opened, part, tta)
     suffix = "" if label == "test" else f"-{label}"
     folder = opened.run.path
-    confusion_file = out or folder / f"confusion{suffix}.png"
-    reliability_file = (
-        out.with_stem(f"{out.stem}-reliability") if out is not None else folder / f"reliability{suffix}.png"
-    )
     json_file = folder / f"eval-{label}.json"
+    confusion_file = out or folder / f"confusion{suffix}.png"
+    reliability_file = out.with_stem(f"{out.stem}-reliability") if out else folder / f"reliability{suffix}.png"
     files = [json_file, confusion_file, reliability_file, made.file]
     epochs = None if made.step is None else made.step / opened.steps_per_epoch
-    document: dict[str, Any] = {
+    document = {
         "schema": documents.SCHEMA,
         "run": str(folder),
         "checkpoint": str(opened.checkpoint),
         "epochs": epochs,
         "data": {"source": part.dataset.source, "part": part.name, "skipped": list(part.dataset.skipped)},
         "tta": tta,
+        "computed_from": made.fingerprint,
         "result": documents.metrics(result),
         "files": [str(file) for file in files],
     }
+    count = f"{len(part.indices):,} {part.name} images"
+    console = terminal.record_console(to_stderr=as_json)
+    if not as_json:  # before anything is written, which may fail
+        header = [
+            ("run", str(folder)),
+            ("checkpoint", opened.checkpoint_name + ("" if epochs is None else f", after {epochs:.4g} epochs")),
+            ("data", f"{part.dataset.source}: {count}" + ("" if tta == "none" else f", --tta {tta}")),
+            ("computed", _when(made.seconds, len(part.indices), made.file)),
+        ]
+        print_evaluation(console, header, result)
     atomic_write_json(json_file, document)
-    about = f"{opened.run.name}, {len(part.indices):,} {part.name} images"
-    style.save(
-        confusion.confusion_matrix(
-            result.confusion, made.evaluation.classes, f"{about}: accuracy {result.accuracy:.2%}"
-        ),
-        confusion_file,
+    about = f"{opened.run.name}, {count}"
+    matrix = confusion.confusion_matrix(
+        result.confusion, made.evaluation.classes, f"{about}: accuracy {result.accuracy:.2%}"
     )
+    style.save(matrix, confusion_file)
     style.save(reliability.reliability_diagram(result.calibration, about), reliability_file)
     if as_json:
-        print(json.dumps(document, indent=2))
-        return
-    header = [
-        ("run", str(folder)),
-        ("checkpoint", opened.checkpoint_name + ("" if epochs is None else f", after {epochs:.4g} epochs")),
-        ("data", f"{part.dataset.source}: {len(part.indices):,} {part.name} images"),
-        ("computed", f"before, in {made.file.name}" if made.reused else _speed(len(part.indices), seconds)),
-    ]
-    if tta != "none":
-        header.insert(3, ("augmentation", tta))
-    console = terminal.record_console()
-    print_evaluation(console, header, result)
-    print_files(console, files)
+        terminal.print_json(document)
+    else:
+        print_files(console, [file for file in files if file.exists()])
 
 
-def _speed(images: int, seconds: float) -> str:
-    return f"now, {images / seconds:,.0f} images/s"
+def _when(seconds: float | None, images: int, file: Path) -> str:
+    return f"before, in {file.name}" if seconds is None else f"now, {images / seconds:,.0f} images/s"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from era_cli import options
 from era_cli import recipe as recipes
-from era_cli.errors import EraError, Interrupted, UsageError
+from era_cli.errors import Interrupted, UsageError
 from era_cli.options import recipe_option
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
@@ -155,9 +154,7 @@ def fit(
     if as_json:
         document = prepared.run.read()
         files = [str(file) for file in prepared.run.files()]
-        print(
-            json.dumps({**document, "run": str(prepared.run.path), "files": files}, indent=2)
-        )  # ASCII, so that no pipe's encoding refuses it
+        terminal.print_json({**document, "run": str(prepared.run.path), "files": files})
     else:
         progress.show_result(result, prepared.run.files())
 
@@ -170,13 +167,13 @@ def _rate(text: str) -> float:
 
 
 def _draw_curves(run: Run, progress: FitProgress) -> None:
-    """Draws what `era plot-curves` draws; that it cannot be written must not fail a run that is trained."""
+    """Draws what `era plot-curves` draws."""
     from era_cli.reports import curves, style
 
     try:
         style.save(curves.curves([run.curves()]), run.curves_file)
-    except EraError as error:
-        progress.note(f"The curves were not drawn: {error}")
+    except Exception as error:  # whatever it is, it must not fail a run that is trained
+        progress.note(f"The curves were not drawn ({error}): era plot-curves tries again.")
 
 
 def _draw_plan(plan: FitPlan) -> None:

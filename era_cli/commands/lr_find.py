@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,13 +32,20 @@ SWEEP_PANEL = "Sweep"
 def lr_find(
     min_lr: Annotated[
         float, typer.Option("--min-lr", help="The first learning rate.", rich_help_panel=SWEEP_PANEL)
-    ] = 1e-5,
+    ] = recipes.SWEEP_FROM,
     max_lr: Annotated[
         float, typer.Option("--max-lr", help="The last learning rate.", rich_help_panel=SWEEP_PANEL)
-    ] = 10.0,
+    ] = recipes.SWEEP_TO,
     steps: Annotated[
-        int, typer.Option("--steps", help="Training steps, one rate each.", min=2, rich_help_panel=SWEEP_PANEL)
-    ] = 100,
+        int,
+        typer.Option(
+            "--steps",
+            help="Training steps, one rate each; a suggestion takes 20 at least.",
+            min=2,
+            max=5_000,
+            rich_help_panel=SWEEP_PANEL,
+        ),
+    ] = recipes.SWEEP_STEPS,
     seeds: Annotated[
         int,
         typer.Option(
@@ -64,7 +70,18 @@ def lr_find(
     image_size: Annotated[int | None, recipe_option("image_size", options.DATA_PANEL)] = None,
     strict: options.Strict = False,
     runs_dir: options.RunsDir = Path("runs"),
-    out: options.Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Where the figure goes; its suffix chooses png, svg or pdf. The sweep goes beside it, as"
+            " NAME-sweep.json.",
+            show_default=False,
+            metavar="FILE",
+            callback=options.check_format,
+            rich_help_panel=options.OUTPUT_PANEL,
+        ),
+    ] = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
@@ -77,8 +94,11 @@ def lr_find(
     values = locals()
     given: dict[str, Any] = {field: values[field] for field in FIELDS if values[field] is not None}
     settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
-    if not 0 < min_lr < max_lr <= 1e6:
-        raise UsageError(f"--min-lr {min_lr:g} and --max-lr {max_lr:g} must lie above 0 and rise from one to the other")
+    allowed = recipes.Recipe.__dataclass_fields__["max_lr"].metadata["range"]
+    if not (min_lr in allowed and max_lr in allowed and min_lr < max_lr):
+        raise UsageError(
+            f"--min-lr {min_lr:g} and --max-lr {max_lr:g} must lie in {allowed}, the first below the second"
+        )
 
     from era_cli import documents, runs, terminal
     from era_cli.console.lr_sweep import print_sweep
@@ -102,30 +122,35 @@ def lr_find(
         progress.note(note)
     sweep = lr_range.sweep(prepared, progress, low=min_lr, high=max_lr, steps=steps, seeds=seeds)
     used, dataset = prepared.recipe, prepared.dataset
-    stem = out.with_suffix("") if out is not None else runs.free_stem(runs_dir.expanduser() / runs.SWEEPS, dataset.name)
-    figure_file, json_file = out or stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".json")
+    if out is None:
+        stem = runs.free_stem(runs_dir.expanduser() / runs.SWEEPS, dataset.name)
+        figure_file, json_file = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.json")
+    else:
+        figure_file, json_file = out, out.with_name(f"{out.stem}-sweep.json")
+    files = [figure_file, json_file]
     document = {
         "schema": documents.SCHEMA,
         **documents.sweep(sweep),
         "recipe": used.as_dict(),
         "data": {"source": dataset.source, "content_hash": dataset.content_hash},
         "device": prepared.device.as_dict(),
-        "files": [str(figure_file), str(json_file)],
+        "files": [str(file) for file in files],
     }
+    header = [
+        ("data", f"{dataset.source}: {len(prepared.train_indices):,} training images"),
+        ("device", f"{prepared.device.name}, {prepared.device.precision}"),
+        ("recipe", f"{used.name}: {used.optimizer}, batches of {used.batch_size}, seed {used.seed}"),
+        ("sweep", f"{min_lr:g} to {max_lr:g} in {steps} steps"),
+    ]
+    console = terminal.record_console(to_stderr=as_json)
+    if not as_json:  # before anything is written, which may fail
+        print_sweep(console, [] if quiet else header, sweep)
     title = f"Learning-rate range test: {dataset.name}, {used.optimizer}, batches of {used.batch_size}"
     style.save(lr_curve.lr_curve(sweep, title), figure_file)
     atomic_write_json(json_file, document)
-    console = terminal.record_console()
     if as_json:
-        print(json.dumps(document, indent=2))
+        terminal.print_json(document)
     else:
-        header = [
-            ("data", f"{dataset.source}: {len(prepared.train_indices):,} training images"),
-            ("device", f"{prepared.device.name}, {prepared.device.precision}"),
-            ("recipe", f"{used.name}: {used.optimizer}, batches of {used.batch_size}, seed {used.seed}"),
-            ("sweep", f"{min_lr:g} to {max_lr:g} in {steps} steps"),
-        ]
-        print_sweep(console, [] if quiet else header, sweep)
-        print_files(console, [figure_file, json_file])
+        print_files(console, files)
     if sweep.recommended is None:
-        raise EraError(f"no rate can be suggested, since {sweep.verdict}")
+        raise EraError(f"no rate can be suggested: {sweep.verdict}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from era_cli import options
-from era_cli.errors import EraError
+from era_cli.errors import EraError, UsageError
 
 
 def plot_curves(
@@ -28,8 +27,6 @@ def plot_curves(
         typer.Option(
             "--baseline",
             help="An accuracy to draw as a line of reference, e.g. 0.9311.",
-            min=0.0,
-            max=1.0,
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = None,
@@ -44,6 +41,9 @@ def plot_curves(
     Takes a run that is still training or was interrupted, too. Writes curves.png into the run folder; for several
     runs, into the folder of the runs.
     """
+    if baseline is not None and not 0 <= baseline <= 1:  # Typer lets NaN through
+        raise UsageError(f"--baseline is {baseline}, but must be an accuracy in [0, 1]")
+
     from era_cli import documents, runs, terminal
     from era_cli.console.curves import print_curves
     from era_cli.console.progress import WorkProgress, print_files
@@ -70,7 +70,7 @@ def plot_curves(
             "baseline": baseline,
             "files": [str(file)],
         }
-        print(json.dumps(document, indent=2))
+        terminal.print_json(document)
         return
     console = terminal.record_console()
     if not quiet:

@@ -7,6 +7,7 @@ lightning.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import zipfile
@@ -70,29 +71,40 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         EraError: it is absent, damaged, or holds anything but tensors and plain values.
     """
+    return _parse(_content(path), path)
+
+
+def _content(path: Path) -> bytes:
     try:
-        with zipfile.ZipFile(path) as archive:
-            if (bad := archive.testzip()) is not None:  # torch.load does not check the sums
-                raise zipfile.BadZipFile(f"{bad} fails its checksum")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return path.read_bytes()
     except FileNotFoundError:
         raise EraError(f"there is no checkpoint {path}") from None
+    except OSError as error:
+        raise EraError(f"the checkpoint {path} cannot be read ({error.strerror or error})") from error
+
+
+def _parse(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if (bad := archive.testzip()) is not None:  # torch.load does not check the sums
+                raise zipfile.BadZipFile(f"{bad} fails its checksum")
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise EraError(f"the checkpoint {path} is damaged ({error})") from error
     except pickle.UnpicklingError as error:
         raise EraError(
             f"the checkpoint {path} holds more than tensors and numbers, so it is not era's: it was not loaded"
         ) from error
-    if not isinstance(state, dict) or "state_dict" not in state:
+    if not isinstance(state, dict) or not isinstance(state.get("state_dict"), Mapping):
         raise EraError(f"the checkpoint {path} is not era's: it has no state_dict")
     return state
 
 
 def step_of(path: Path) -> int | None:
-    """After how many steps the state at `path` was taken, or None where it is absent or damaged."""
+    """After how many steps the state at `path` was taken, or None where it is absent, damaged or does not say."""
     try:
         return int(read(path)["global_step"])
-    except EraError:
+    except (EraError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -118,20 +130,49 @@ def newest(folder: Path) -> Resumable:
     raise EraError("; ".join(faults) + ": no state is left to go on from; start a new run")
 
 
-def load_network(document: Mapping[str, Any], path: Path) -> CustomResNet:
-    """The network of the run described by `document` (run.json), with the weights at `path`, ready to judge.
+@dataclass(frozen=True)
+class Weights:
+    """A network ready to judge, the step that its checkpoint was taken after if that says so, and its SHA-256."""
+
+    network: CustomResNet
+    step: int | None
+    digest: str
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the checkpoint's file.
+
+    Raises:
+        EraError: it is absent.
+    """
+    return hashlib.sha256(_content(path)).hexdigest()
+
+
+def load(document: Mapping[str, Any], path: Path) -> Weights:
+    """The network of the run described by `document` (run.json), with the weights at `path`.
 
     Raises:
         EraError: the checkpoint is damaged or of another network.
     """
+    content = _content(path)
+    state = _parse(content, path)
+    step = state.get("global_step")
+    return Weights(
+        network=_network(document, state, path),
+        step=step if isinstance(step, int) else None,
+        digest=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _network(document: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> CustomResNet:
     network = new_network(Recipe.from_dict(document["recipe"]), len(document["data"]["classes"]))
     tensors = {
         name.removeprefix(_NETWORK): tensor
-        for name, tensor in read(path)["state_dict"].items()
-        if name.startswith(_NETWORK)
+        for name, tensor in state["state_dict"].items()
+        if isinstance(name, str) and name.startswith(_NETWORK) and isinstance(tensor, torch.Tensor)
     }
     wanted, stored = len(document["data"]["classes"]), tensors.get(_OUTPUT)
-    if stored is not None and len(stored) != wanted:
+    if stored is not None and stored.ndim == 1 and len(stored) != wanted:
         raise EraError(
             f"the checkpoint {path} tells {len(stored)} classes apart and the run has {wanted}: they are of different"
             " runs; name the checkpoint's own with --run"

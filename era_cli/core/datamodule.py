@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from era_cli.core.data.dataset import Dataset
-from era_cli.core.inference import EVAL_BATCH
+from era_cli.core.inference import batch_size as eval_batch_size
 from era_cli.core.seeds import Stream, generator
 from era_cli.results import Labels
 
@@ -91,7 +91,8 @@ class EraDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> Batches:
         """Every validation image once, in order, as it is."""
-        return self._batches(self._val, EVAL_BATCH, 0, drop_last=False)
+        size = eval_batch_size(self._images.shape[-1])
+        return self._batches(self._val, size, 0, drop_last=False)
 
     def _batches(self, order: Tensor, size: int, skip: int, *, drop_last: bool) -> Batches:
         order = order.to(self._images.device)

@@ -16,7 +16,7 @@ from era_cli.core.normalize import Normalization
 from era_cli.listener import Listener
 from era_cli.results import Evaluation, Labels
 
-EVAL_BATCH = 256
+EVAL_BATCH = 256  # images of 32 px; larger ones come in smaller batches, so that memory stays the same
 
 View = Callable[[Tensor], Tensor]
 
@@ -44,23 +44,37 @@ def evaluate(
         tta: test-time augmentation, a key of TTA: the logits are then the mean over views of the image.
     """
     device = next(network.parameters()).device
+    batch = batch_size(dataset.image_size)
     views = TTA[tta](max(1, round(dataset.image_size / RECIPE_IMAGE_SIZE)))
-    logits = torch.empty(len(indices), len(dataset.classes))
+    logits = torch.empty(len(indices), len(dataset.classes), device=device)
     training = network.training
     network.eval()
     try:
         with torch.inference_mode(), _full_precision(), listener.work(what, len(indices)) as advance:
-            for start in range(0, len(indices), EVAL_BATCH):
-                part = indices[start : start + EVAL_BATCH]
-                images = normalization(torch.from_numpy(dataset.images[part]).to(device))
+            for start in range(0, len(indices), batch):
+                part = indices[start : start + batch]
+                images = normalization(_sent(torch.from_numpy(dataset.images[part]), device))
                 answers = [network(view(images)).float() * weight for weight, view in views]
-                logits[start : start + len(part)] = torch.stack(answers).sum(dim=0).cpu()
+                logits[start : start + len(part)] = torch.stack(answers).sum(dim=0)
                 advance(len(part))
     finally:
         network.train(training)
     return Evaluation(
-        index=dataset.numbers(indices), labels=dataset.labels[indices], logits=logits.numpy(), classes=dataset.classes
+        index=dataset.numbers(indices),
+        labels=dataset.labels[indices],
+        logits=logits.cpu().numpy(),
+        classes=dataset.classes,
     )
+
+
+def batch_size(image_size: int) -> int:
+    """Images to judge at once, of that side in pixels."""
+    return max(1, min(EVAL_BATCH, EVAL_BATCH * RECIPE_IMAGE_SIZE**2 // image_size**2))
+
+
+def _sent(images: Tensor, device: torch.device) -> Tensor:
+    """On a GPU without waiting: no batch waits for the one before it."""
+    return images.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else images
 
 
 def _identity(images: Tensor) -> Tensor:

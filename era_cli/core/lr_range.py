@@ -17,14 +17,10 @@ from era_cli.core import checkpoint, lr_suggestions, trainer
 from era_cli.core.schedules import exponential
 from era_cli.core.setup import Setup
 from era_cli.listener import Advance, Listener
+from era_cli.recipe import SWEEP_FROM, SWEEP_STEPS, SWEEP_TO
 from era_cli.results import LrSweep
 from era_cli.signals import HeldSignals
 
-MIN_LR, MAX_LR, STEPS = 1e-5, 10.0, 100
-# A smoothed loss a quarter above that of the untrained network has lost all that it learnt. A multiple
-# of the lowest loss, as others take, is never reached behind batch-norm, and by noise where the lowest is near 0.
-DIVERGED = 1.25
-_FIRST = 5  # steps that tell the untrained network's loss
 _MEMORY = 0.8  # of the running mean that is compared with it
 _TIMED_BATCH = 16
 
@@ -33,9 +29,9 @@ def sweep(
     setup: Setup,
     listener: Listener,
     *,
-    low: float = MIN_LR,
-    high: float = MAX_LR,
-    steps: int = STEPS,
+    low: float = SWEEP_FROM,
+    high: float = SWEEP_TO,
+    steps: int = SWEEP_STEPS,
     seeds: int = 1,
 ) -> LrSweep:
     """Sweeps the rate from `low` to `high` with `seeds` seeds, from the recipe's on, and suggests a peak rate.
@@ -100,7 +96,7 @@ class _SweepWatch(L.Callback):
         self.losses.append(loss)
         self._mean = _MEMORY * self._mean + (1 - _MEMORY) * loss
         smoothed = self._mean / (1 - _MEMORY ** len(self.losses))
-        if smoothed > DIVERGED * float(np.mean(self.losses[:_FIRST])):
+        if smoothed > lr_suggestions.divergence(np.array(self.losses)):
             self._end(trainer, f"the loss diverged at a rate of {rate:.3g}")
 
     def _end(self, trainer: L.Trainer, why: str) -> None:

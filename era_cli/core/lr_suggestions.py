@@ -22,18 +22,27 @@ FEWEST_POINTS = 20  # before the loss diverges, for a slope to mean anything
 RISE, LEARNT = 0.1, 0.1  # shares of the fall, and of the first loss: see _first_minimum
 LEAST_FALL = 5.0  # of the smoothed loss, in standard deviations of its noise at the edge, where it is largest
 LEAST_SHARE = 0.001  # and as a share of the first loss
-CEILING = 1.25  # times the first losses: what lies above would only smear into the minimum before it
-_FIRST = 5
+# A smoothed loss a quarter above that of the untrained network has lost all that it learnt. A multiple
+# of the lowest loss, as others take, is never reached behind batch-norm, and by noise where the lowest is near 0.
+DIVERGED = 1.25
+_FIRST = 5  # steps that tell the untrained network's loss
 
 
 def smooth(rates: Floats, losses: Floats) -> Floats:
     """Losses (S,) averaged with a Gaussian kernel over log10 of the rate.
 
-    It looks both ways, so that a slope stays where it is; a running mean would move it to higher rates.
+    It looks both ways, so that a slope stays where it is; a running mean would move it to higher rates. What lies
+    above the bound of divergence counts as that bound: it would smear into the minimum before it.
     """
+    losses = np.minimum(losses, divergence(losses))
     decades = np.log10(rates)
     weights = np.exp(-0.5 * ((decades[:, None] - decades) / SMOOTHING) ** 2)
     return (weights @ losses) / weights.sum(axis=1)
+
+
+def divergence(losses: Floats) -> float:
+    """The loss from which on a sweep has diverged."""
+    return DIVERGED * float(np.mean(losses[:_FIRST]))
 
 
 def suggest(rates: Floats, losses: Floats) -> tuple[dict[str, float], str]:
@@ -45,21 +54,25 @@ def suggest(rates: Floats, losses: Floats) -> tuple[dict[str, float], str]:
     says nothing of the rates before it.
     """
     if len(rates) < FEWEST_POINTS:
-        return {}, f"{len(rates)} sound steps are too few to suggest a rate, {FEWEST_POINTS} are needed"
-    losses = np.minimum(losses, CEILING * losses[:_FIRST].mean())
+        return (
+            {},
+            f"{len(rates)} sound steps are too few, {FEWEST_POINTS} are needed: use more --steps",
+        )
     smoothed = smooth(rates, losses)
     lowest = _first_minimum(smoothed)
     if smoothed[0] - smoothed[lowest] < max(
         LEAST_FALL * _edge_noise(rates, losses[: lowest + 1]), LEAST_SHARE * abs(smoothed[0])
     ):
-        return {}, f"the loss never fell between {rates[0]:.3g} and {rates[-1]:.3g}"
+        return {}, f"the loss never fell between {rates[0]:.3g} and {rates[-1]:.3g}: sweep other rates"
     slope = np.gradient(smoothed, np.log10(rates))
     start, end = _longest_fall(smoothed[: lowest + 1])
-    return {
-        STEEPEST: float(rates[slope[: lowest + 1].argmin()]),
-        VALLEY: float(np.sqrt(rates[start] * rates[end])),
-        TENTH: float(rates[lowest] / 10),
-    }, ""
+    picked = {
+        STEEPEST: rates[slope[: lowest + 1].argmin()],
+        VALLEY: np.sqrt(rates[start] * rates[end]),
+        TENTH: rates[lowest] / 10,
+    }
+    # Rounded, so that the rate which a person reads is the rate.
+    return {rule: float(f"{rate:.3g}") for rule, rate in picked.items()}, ""
 
 
 def over_seeds(picked: dict[str, float], each: list[dict[str, float]]) -> tuple[LrSuggestion, ...]:

@@ -8,7 +8,10 @@ the logits depend on. Loads no lightning.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import time
+import tokenize
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from era_cli.core import checkpoint, inference
-from era_cli.core.model import CustomResNet
 from era_cli.core.trained import Part, TrainedRun
+from era_cli.errors import EraError
 from era_cli.files import atomic_write
 from era_cli.listener import Listener
 from era_cli.results import Evaluation
@@ -28,18 +31,27 @@ FORMAT = 1  # to be raised when the same weights and images would give other log
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """An evaluation, the file it is kept in, the step of its checkpoint, and whether it was there already."""
+    """An evaluation, the file it is kept in, and what it was computed from.
+
+    `step` is that of the checkpoint if it says so, `seconds` how long the network took, None if all was there already.
+    """
 
     evaluation: Evaluation
     file: Path
     step: int | None
-    reused: bool
+    fingerprint: dict[str, Any]
+    seconds: float | None
+
+    @property
+    def reused(self) -> bool:
+        """Whether it was there already."""
+        return self.seconds is None
 
 
 def label(trained: TrainedRun, part: Part, tta: str) -> str:
     """What tells files apart: the part of the data, then the checkpoint and the augmentation if not the usual ones."""
     parts = [part.name]
-    if trained.checkpoint.name != checkpoint.BEST:
+    if trained.checkpoint_name != "best":
         parts.append(trained.checkpoint_name)
     if tta != "none":
         parts.append(tta)
@@ -50,25 +62,45 @@ def of(trained: TrainedRun, part: Part, tta: str, listener: Listener) -> Predict
     """The stored predictions if they were computed from just these weights and images, else fresh ones.
 
     Raises:
-        EraError: the checkpoint cannot be loaded, or the file cannot be written.
+        EraError: the checkpoint cannot be loaded, or answers with NaN.
     """
-    stored = _read(_file(trained, part, tta), _fingerprint(trained, part, tta))
-    return stored or compute(trained, part, tta, listener)
+    fingerprint = _fingerprint(trained, part, tta, checkpoint.digest(trained.checkpoint))
+    return _read(_file(trained, part, tta), part, fingerprint) or compute(trained, part, tta, listener)
 
 
 def compute(trained: TrainedRun, part: Part, tta: str, listener: Listener, *, what: str = "evaluating") -> Predictions:
-    """Computes the predictions and keeps them.
+    """Computes the predictions and keeps them; that they cannot be kept is no more than a note.
 
     Raises:
-        EraError: the checkpoint cannot be loaded, or the file cannot be written.
+        EraError: the checkpoint cannot be loaded, or answers with NaN.
     """
-    fingerprint, network, step = _loaded(trained, part, tta)
+    weights = trained.weights()
+    started = time.monotonic()
     evaluation = inference.evaluate(
-        network, part.dataset, part.indices, trained.normalization, listener, what=what, tta=tta
+        weights.network, part.dataset, part.indices, trained.normalization, listener, what=what, tta=tta
     )
-    origin = {"fingerprint": fingerprint, "step": step, "classes": evaluation.classes}
-    file = _file(trained, part, tta)
-    with atomic_write(file) as stream:
+    made = Predictions(
+        evaluation=evaluation,
+        file=_file(trained, part, tta),
+        step=weights.step,
+        fingerprint=_fingerprint(trained, part, tta, weights.digest),
+        seconds=time.monotonic() - started,
+    )
+    if not np.isfinite(evaluation.logits).all():
+        raise EraError(
+            f"the checkpoint {trained.checkpoint} answers with what is no number: judge another with --checkpoint"
+        )
+    try:
+        _write(made)
+    except EraError as error:
+        listener.note(f"The predictions are not kept: {error}.")
+    return made
+
+
+def _write(made: Predictions) -> None:
+    evaluation = made.evaluation
+    origin = {"fingerprint": made.fingerprint, "step": made.step, "classes": evaluation.classes}
+    with atomic_write(made.file) as stream:
         np.savez(
             stream,
             index=evaluation.index,
@@ -76,26 +108,14 @@ def compute(trained: TrainedRun, part: Part, tta: str, listener: Listener, *, wh
             logits=evaluation.logits,
             computed_from=np.array(json.dumps(origin)),  # ASCII, whatever the classes are called
         )
-    return Predictions(evaluation=evaluation, file=file, step=step, reused=False)
-
-
-def _loaded(trained: TrainedRun, part: Part, tta: str) -> tuple[dict[str, Any], CustomResNet, int | None]:
-    """The network with its step, and the fingerprint of just these weights: a run in training replaces the file."""
-    while True:
-        fingerprint = _fingerprint(trained, part, tta)
-        network, step = trained.network(), checkpoint.step_of(trained.checkpoint)
-        if _fingerprint(trained, part, tta) == fingerprint:
-            return fingerprint, network, step
 
 
 def _file(trained: TrainedRun, part: Part, tta: str) -> Path:
     return trained.run.path / f"predictions-{label(trained, part, tta)}.npz"
 
 
-def _fingerprint(trained: TrainedRun, part: Part, tta: str) -> dict[str, Any]:
-    """All that the logits depend on."""
-    with trained.checkpoint.open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
+def _fingerprint(trained: TrainedRun, part: Part, tta: str, weights: str) -> dict[str, Any]:
+    """All that the logits depend on; `weights` is the checkpoint's SHA-256."""
     return {
         "format": FORMAT,
         "checkpoint": weights,
@@ -108,15 +128,35 @@ def _fingerprint(trained: TrainedRun, part: Part, tta: str) -> dict[str, Any]:
     }
 
 
-def _read(file: Path, fingerprint: dict[str, Any]) -> Predictions | None:
+def _read(file: Path, part: Part, fingerprint: dict[str, Any]) -> Predictions | None:
     """What `file` holds, or None where it is absent, damaged, or computed from anything else."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            origin = json.loads(str(arrays["computed_from"]))
-            if origin["fingerprint"] != fingerprint:
+        content = io.BytesIO(file.read_bytes())
+        with zipfile.ZipFile(content) as archive:
+            if archive.testzip() is not None:  # numpy does not check the sums of what it reads in part
                 return None
-            index, true, logits = arrays["index"], arrays["true"], arrays["logits"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as arrays:
+            origin = json.loads(str(arrays["computed_from"]))
+            found = Evaluation(
+                index=arrays["index"], labels=arrays["true"], logits=arrays["logits"], classes=tuple(origin["classes"])
+            )
+        if origin["fingerprint"] != fingerprint or not _fits(found, part):
+            return None
+        return Predictions(evaluation=found, file=file, step=origin["step"], fingerprint=fingerprint, seconds=None)
+    # A damaged header leads zipfile and numpy to raise whatever they come upon.
+    except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, SyntaxError, tokenize.TokenError):
         return None
-    evaluation = Evaluation(index=index, labels=true, logits=logits, classes=tuple(origin["classes"]))
-    return Predictions(evaluation=evaluation, file=file, step=origin["step"], reused=True)
+    except zipfile.BadZipFile:
+        return None
+
+
+def _fits(found: Evaluation, part: Part) -> bool:
+    dataset = part.dataset
+    return (
+        np.array_equal(found.index, dataset.numbers(part.indices))
+        and np.array_equal(found.labels, dataset.labels[part.indices])
+        and found.classes == dataset.classes
+        and found.logits.dtype == np.float32
+        and found.logits.shape == (len(part.indices), len(dataset.classes))
+    )

@@ -138,8 +138,8 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
 def _found_rate(setup: Setup, listener: Listener) -> tuple[LrSweep, LrSuggestion]:
     sweep = lr_range.sweep(setup, listener)
     if sweep.recommended is None:
-        raise EraError(f"--max-lr auto found no rate, since {sweep.verdict}: give --max-lr a number")
-    listener.note(f"--max-lr auto takes {sweep.recommended.lr:.3g}, {sweep.reason}.")
+        raise EraError(f"--max-lr auto found no rate ({sweep.verdict}): give --max-lr a number")
+    listener.note(f"--max-lr auto takes {sweep.recommended.lr:g}: {sweep.reason}.")
     return sweep, sweep.recommended
 
 

@@ -14,7 +14,7 @@ import torch
 from era_cli.core import checkpoint, devices, run_data
 from era_cli.core.augment import Augmentation
 from era_cli.core.data import sources
-from era_cli.core.data.dataset import Dataset, mean_and_std
+from era_cli.core.data.dataset import Dataset, mean_and_std, skipped_note
 from era_cli.core.data.splits import steps_per_epoch
 from era_cli.core.datamodule import EraDataModule
 from era_cli.core.module import Classifier
@@ -125,14 +125,7 @@ def set_up(request: Request, listener: Listener) -> Setup:
 def notes(dataset: Dataset, device: devices.Device) -> tuple[str, ...]:
     """What the person should know of the data and the machine."""
     slow = (f"{device.name} does bf16 in software, slowly: 32 is faster on it.",) if device.emulated else ()
-    if not dataset.skipped:
-        return slow
-    count = len(dataset.skipped)
-    shown = ", ".join(dataset.skipped[:3]) + (f" and {count - 3} more (all in run.json)" if count > 3 else "")
-    return (
-        f"{count} image{'s' * (count > 1)} cannot be read and {'are' if count > 1 else 'is'} left out: {shown}",
-        *slow,
-    )
+    return (skipped_note(dataset), *slow) if dataset.skipped else slow
 
 
 def _require_every_class(data: run_data.RunData) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +15,12 @@ from typing import Any
 import torch
 
 from era_cli.core import checkpoint, run_data
+from era_cli.core.checkpoint import Weights
 from era_cli.core.data import sources
-from era_cli.core.data.dataset import Dataset
-from era_cli.core.model import CustomResNet
+from era_cli.core.data.dataset import Dataset, content_hash, skipped_note
+from era_cli.core.data.splits import held_out_test
 from era_cli.core.normalize import Normalization
-from era_cli.errors import EraError, UsageError
+from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipe import Recipe
 from era_cli.results import Labels
@@ -65,16 +69,19 @@ class TrainedRun:
 
     @property
     def checkpoint_name(self) -> str:
-        """`best`, `last`, or the name of another file without its suffix."""
-        return self.checkpoint.stem
+        """`best` or `last` of the run's own; another file by its name and a mark of its path."""
+        if self.checkpoint.parent.resolve() == self.run.checkpoints.resolve():
+            return self.checkpoint.stem
+        return f"file-{_marked(self.checkpoint.stem, self.checkpoint)}"
 
-    def network(self) -> CustomResNet:
-        """The network with the checkpoint's weights, on the device, ready to judge.
+    def weights(self) -> Weights:
+        """The network with the checkpoint's weights, on the device.
 
         Raises:
             EraError: the checkpoint is absent, damaged, not era's, or of another network.
         """
-        return checkpoint.load_network(self.document, self.checkpoint).to(self.device)
+        loaded = checkpoint.load(self.document, self.checkpoint)
+        return dataclasses.replace(loaded, network=loaded.network.to(self.device))
 
     def part(self, split: str, data_dir: Path | None, listener: Listener) -> Part:
         """The images of the run's own `split`.
@@ -83,14 +90,6 @@ class TrainedRun:
             EraError: the data are absent or changed, or the split is empty.
         """
         data = run_data.load(self.run, self.document, data_dir=data_dir, listener=listener)
-        return self.part_of(data, split)
-
-    def part_of(self, data: run_data.RunData, split: str) -> Part:
-        """The images of `split` in data that are loaded already.
-
-        Raises:
-            EraError: it is empty.
-        """
         indices = {"train": data.train, "val": data.val, "test": data.dataset.test}[split]
         if not len(indices):
             raise EraError(
@@ -114,17 +113,35 @@ class TrainedRun:
             listener=listener,
         )
         if dataset.skipped:
-            listener.note(f"{len(dataset.skipped)} images cannot be read and are left out: {dataset.skipped[0]}, ...")
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", dataset.name).strip("-") or "images"
-        return Part(name=f"data-{name}", dataset=dataset, indices=dataset.test)
+            listener.note(skipped_note(dataset))
+        if source in sources.NAMED:
+            return Part(name=f"data-{source}", dataset=dataset, indices=dataset.test)
+        if (own := self._own_test(dataset)) is not None:
+            listener.note(f"{source} holds the images that {self.run.path} was trained on: only its test images count.")
+            return Part(name="test", dataset=own, indices=own.test)
+        return Part(name=f"data-{_marked(dataset.name, Path(dataset.source))}", dataset=dataset, indices=dataset.test)
+
+    def _own_test(self, dataset: Dataset) -> Dataset | None:
+        """The run's own folder in one piece, found elsewhere, with the test images that were held out of it."""
+        train, test = held_out_test(dataset.labels)
+        found = content_hash(dataset.classes, dataset.images, dataset.labels, test)
+        if found != self.document["data"]["content_hash"]:
+            return None
+        return dataclasses.replace(dataset, train=train, test=test, content_hash=found)
+
+
+def _marked(name: str, path: Path) -> str:
+    """A name for files, with a mark of the whole path: another folder or file may be called the same."""
+    mark = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:6]
+    return f"{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_') or 'unnamed'}-{mark}"
 
 
 def open_run(run: Run, which: str | None, device: torch.device) -> TrainedRun:
     """Opens `run` with its checkpoint `best`, `last`, or at the path `which`; None is the best of a finished run.
 
     Raises:
-        EraError: the run has not finished and no checkpoint was named; there is no such checkpoint.
-        UsageError: the checkpoint belongs to another run.
+        EraError: the run has not finished and no checkpoint was named; there is no such checkpoint; it belongs to
+            another run.
     """
     document = run.read_whole()
     if which is None and document["status"] != "finished":
@@ -133,11 +150,11 @@ def open_run(run: Run, which: str | None, device: torch.device) -> TrainedRun:
             f"{run.path} is not finished (status {document['status']}, {done} of {epochs} epochs):"
             " let it finish (era fit --resume), or name what to judge with --checkpoint best or last"
         )
-    name = which or "best"
+    name = "best" if which is None else which
     path = run.checkpoints / CHECKPOINTS[name] if name in CHECKPOINTS else Path(name).expanduser()
     if not path.is_file():
         raise EraError(f"there is no checkpoint {path}: --checkpoint takes best, last or the path of one")
     home = path.resolve().parent.parent
     if (home / "run.json").is_file() and home != run.path.resolve():
-        raise UsageError(f"{path} is a checkpoint of another run: name that with --run {home.name}")
+        raise EraError(f"{path} is a checkpoint of another run: judge that with --run {home}")
     return TrainedRun(run, path, device)

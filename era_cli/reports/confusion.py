@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import PowerNorm
@@ -13,6 +15,7 @@ from era_cli.reports import style
 CELL = 0.52  # inches a side, with few classes
 SMALL_CELL = 0.2  # with many: a count of three digits still fits at 5 points
 FEW, MANY = 12, 40  # classes; in between the cells shrink
+MOST = 150  # classes up to which each has its name and each cell its count; the figure grows no further
 LONGEST_NAME = 24  # characters
 DARK = 0.6  # of the colour scale, from which on white is the legible ink
 BRIGHTNESS = 0.5  # exponent of the colour scale: a confusion of 2 % must be seen beside a hit of 95 %
@@ -21,11 +24,13 @@ BRIGHTNESS = 0.5  # exponent of the colour scale: a confusion of 2 % must be see
 def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], header: str) -> Figure:
     """Draws `counts` (K, K), true classes in rows and predicted ones in columns; empty cells stay blank."""
     count = len(classes)
-    cell = float(np.interp(count, (FEW, MANY), (CELL, SMALL_CELL)))
+    cell = float(np.interp(count, (FEW, MANY), (CELL, SMALL_CELL))) * min(1.0, MOST / count)
     points = float(np.interp(count, (FEW, MANY), (9.5, 5.0)))
     support = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
-    names = [style.label(name, LONGEST_NAME) for name in classes]
+    every = math.ceil(count / MOST)
+    named = range(0, count, every)
+    names = [style.label(classes[place], LONGEST_NAME) for place in named]
     upright = count > MANY
     with style.look():
         side = count * cell
@@ -40,13 +45,13 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
         norm = PowerNorm(BRIGHTNESS, 0, 1)
         image = axes.imshow(shares, cmap="Blues", norm=norm, aspect="equal")
         if upright:
-            axes.set_xticks(range(count), names, rotation=90)
+            axes.set_xticks(named, names, rotation=90)
         else:
-            axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(count), names)
+            axes.set_xticks(named, names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(named, names)
         axes.tick_params(length=0, labelsize=name_size)
         axes.grid(False)
-        for true, predicted in zip(*np.nonzero(counts), strict=True):
+        for true, predicted in zip(*np.nonzero(counts), strict=True) if count <= MOST else ():
             axes.text(
                 predicted,
                 true,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
 HEADER_SIZE, SMALLEST_HEADER = 12.0, 8.0  # points
 LONGEST_TITLE = 18  # characters that fit over one image of a grid
 
+_JOINERS = "\u200c\u200d"  # between letters of Persian and Indic scripts, and in emoji
 # Scripts that matplotlib's own font lacks are drawn by the first of these that the system has.
 _OTHER_SCRIPTS = (
     "Noto Sans CJK JP",
@@ -87,8 +89,11 @@ def save(figure: Figure, path: Path) -> None:
         EraError: it cannot be written.
     """
     make_folder(path.parent)
-    with look(), atomic_write(path) as file:
-        figure.savefig(file, format=path.suffix.removeprefix("."), dpi=DPI)
+    drawn = io.BytesIO()
+    with look():
+        figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=DPI)
+    with atomic_write(path) as file:
+        file.write(drawn.getbuffer())
 
 
 def header(figure: Figure, text: str, size: float = HEADER_SIZE) -> None:
@@ -104,7 +109,10 @@ def header(figure: Figure, text: str, size: float = HEADER_SIZE) -> None:
 
 def plain(text: str) -> str:
     """Text fit for a figure: what is no character to be drawn (controls, half of a pair) is replaced."""
-    return "".join(char if unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return "".join(
+        char if unicodedata.category(char)[0] != "C" or char in _JOINERS else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )
 
 
 def label(name: str, longest: int = LONGEST_TITLE) -> str:

@@ -96,7 +96,7 @@ def test_too_few_steps_fail_with_one_sentence_after_the_files_were_written_and_n
         errors = [line for line in err.splitlines() if line.startswith("Error: ")]
         assert code == 1
         assert errors == [err.splitlines()[-1]]
-        assert "no rate can be suggested, since 3 sound steps are too few" in errors[0]
+        assert "no rate can be suggested: 3 sound steps are too few" in errors[0]
         assert out.splitlines()[-2:] == [f"runs/lr-find/digits-{number}.{kind}" for kind in ("png", "json")]
     assert files(tmp_path) == {f"runs/lr-find/digits-{n}.{kind}" for n in (1, 2) for kind in ("png", "json")}
 
@@ -108,8 +108,8 @@ def test_json_holds_the_whole_sweep_and_out_names_the_figure(
     document = json.loads(out)
     assert code == 1
     assert "sweeping the learning rate: 6 steps" in err
-    assert document == json.loads((tmp_path / "deep/x.json").read_text())
-    assert document["files"] == ["deep/x.svg", "deep/x.json"]
+    assert document == json.loads((tmp_path / "deep/x-sweep.json").read_text())
+    assert document["files"] == ["deep/x.svg", "deep/x-sweep.json"]
     assert files(tmp_path) == set(document["files"])
     assert document["seeds"] == [5, 6]
     assert np.isfinite(document["losses"]).all()
@@ -142,14 +142,14 @@ def test_a_loss_that_is_no_number_is_null_in_json(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("--min-lr 0", "must lie above 0"),
-        ("--min-lr -1", "must lie above 0"),
-        ("--min-lr 1 --max-lr 1", "must lie above 0 and rise"),
-        ("--min-lr 1 --max-lr 0.1", "must lie above 0 and rise"),
-        ("--max-lr 1e7", "must lie above 0 and rise"),
-        ("--max-lr inf", "must lie above 0 and rise"),
-        ("--min-lr nan", "must lie above 0 and rise"),
-        ("--max-lr nan", "must lie above 0 and rise"),
+        ("--min-lr 0", "must lie in (0, 100]"),
+        ("--min-lr -1", "must lie in (0, 100]"),
+        ("--min-lr 1 --max-lr 1", "must lie in (0, 100], the first below the second"),
+        ("--min-lr 1 --max-lr 0.1", "must lie in (0, 100], the first below the second"),
+        ("--max-lr 1e7", "must lie in (0, 100], the first below the second"),
+        ("--max-lr inf", "must lie in (0, 100], the first below the second"),
+        ("--min-lr nan", "must lie in (0, 100], the first below the second"),
+        ("--max-lr nan", "must lie in (0, 100], the first below the second"),
         ("--steps 1", "--steps"),
         ("--seeds 0", "--seeds"),
         ("--out x.txt", "must end in"),

@@ -136,7 +136,7 @@ def test_kill_9_at_any_moment_leaves_a_sound_checkpoint(tmp_path: Path) -> None:
 def test_a_network_is_built_from_run_json_and_the_checkpoint(finished_run: Path) -> None:
     run = Run(finished_run)
     path = run.checkpoints / checkpoint.BEST
-    network = checkpoint.load_network(run.read(), path)
+    network = checkpoint.load(run.read(), path).network
     tensors = checkpoint.read(path)["state_dict"]
     assert not network.training
     assert all(torch.equal(tensor, tensors[f"network.{name}"]) for name, tensor in network.state_dict().items())
@@ -146,5 +146,5 @@ def test_a_checkpoint_of_another_network_is_refused(finished_run: Path) -> None:
     run = Run(finished_run)
     document = run.read()
     document["data"]["classes"] = ["one", "two"]
-    with pytest.raises(EraError, match="does not fit"):
-        checkpoint.load_network(document, run.checkpoints / checkpoint.BEST)
+    with pytest.raises(EraError, match="tells 10 classes apart and the run has 2"):
+        checkpoint.load(document, run.checkpoints / checkpoint.BEST)

@@ -101,13 +101,19 @@ def test_the_middle_of_a_smoothed_line_stays_where_it_was() -> None:
 
 
 def test_the_kernel_is_a_normal_curve_over_decades() -> None:
-    impulse = np.zeros(len(RATES))
-    impulse[60] = 1.0
-    spread = lr_suggestions.smooth(RATES, impulse)
+    impulse = np.full(len(RATES), 10.0)
+    impulse[60] += 1.0
+    spread = lr_suggestions.smooth(RATES, impulse) - 10.0
     mean = float(np.average(DECADES, weights=spread))
     assert mean == pytest.approx(DECADES[60])
     assert np.sqrt(np.average((DECADES - mean) ** 2, weights=spread)) == pytest.approx(SMOOTHING, rel=1e-3)
     assert np.average((DECADES - mean) ** 4, weights=spread) == pytest.approx(3 * SMOOTHING**4, rel=1e-2)
+
+
+def test_a_divergence_does_not_smear_into_the_minimum_before_it() -> None:
+    calm = drawn((-5, 2.3), (-3, 2.3), (-0.5, 1.2), (1, 1.2))
+    wild = np.where(DECADES > -0.5, 500.0, calm)
+    assert suggested(wild)[TENTH] == pytest.approx(-1.5, abs=2 * SMOOTHING)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 12, FEWEST_POINTS - 1])

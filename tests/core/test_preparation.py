@@ -157,7 +157,7 @@ def test_where_no_rate_is_found_no_run_is_made_and_the_mend_is_named(
 ) -> None:
     options = {"low": 1e-3, "high": 0.2, "steps": 3, "seeds": 1}
     monkeypatch.setattr(lr_range.sweep, "__kwdefaults__", options)
-    with pytest.raises(EraError, match=r"found no rate, since 3 sound steps are too few .*: give --max-lr a number"):
+    with pytest.raises(EraError, match=r"found no rate \(3 sound steps are too few.*\): give --max-lr a number"):
         preparation.prepare(replace(request(tmp_path / "runs", **AUTO), find_lr=True), Listener())
     assert not (tmp_path / "runs").exists()
 

@@ -59,6 +59,13 @@ class Dataset:
         return places[indices]
 
 
+def skipped_note(dataset: Dataset) -> str:
+    """A sentence on the images that could not be read, of which there is at least one."""
+    count = len(dataset.skipped)
+    shown = ", ".join(dataset.skipped[:3]) + (f" and {count - 3} more" if count > 3 else "")
+    return f"{count} image{'s' * (count > 1)} cannot be read and {'are' if count > 1 else 'is'} left out: {shown}"
+
+
 def content_hash(classes: tuple[str, ...], images: Images, labels: Labels, test: Labels) -> str:
     """SHA-256 over class names, labels, test indices and pixels: what a run was trained and judged on."""
     digest = hashlib.sha256(repr((classes, images.shape)).encode())

@@ -129,7 +129,7 @@ def load_all(
     """
     inside = {path.name: path for path in _folders(root)}
     top = inside[_TEST] if {_TRAIN, _TEST} <= set(inside) and not {_TRAIN, _TEST} & set(classes) else root
-    for path in _folders(top):
+    for path in sorted(_folders(top)):
         if path.name not in classes:
             raise EraError(
                 f"{top} has a folder {path.name!r}, which is no class of the run ({_some(classes)}):"

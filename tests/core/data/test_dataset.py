@@ -169,3 +169,31 @@ def test_images_that_memory_cannot_hold_are_refused_before_they_are_made(monkeyp
     assert resize(images, 256).shape == (10, 3, 256, 256)  # 1.97 MB of 4.1
     with pytest.raises(UsageError, match="smaller --image-size"):
         resize(images, 264)
+
+
+# What the source calls its images
+
+
+def split(*, own_test: bool) -> dataset.Dataset:
+    return dataset.Dataset(
+        name="",
+        source="",
+        classes=("a", "b"),
+        images=noise(8),
+        labels=np.arange(8) % 2,
+        train=np.array([0, 2, 3, 6, 7]),
+        test=np.array([1, 4, 5]),
+        content_hash="",
+        own_test=own_test,
+    )
+
+
+def test_images_of_a_source_with_its_own_test_split_are_numbered_within_their_split() -> None:
+    numbers = split(own_test=True).numbers
+    assert numbers(np.array([0, 2, 3, 6, 7])).tolist() == [0, 1, 2, 3, 4]
+    assert numbers(np.array([1, 4, 5])).tolist() == [0, 1, 2]
+    assert numbers(np.array([7, 5, 2])).tolist() == [4, 2, 1]
+
+
+def test_images_of_a_source_in_one_piece_are_numbered_within_all_of_it() -> None:
+    assert split(own_test=False).numbers(np.array([7, 5, 2])).tolist() == [7, 5, 2]

@@ -674,3 +674,113 @@ def test_what_a_killed_era_left_half_built_goes_after_a_day(images: Path, load: 
     load(fill(images, {"cat": 5, "dog": 5}))
     assert fresh.is_dir()
     assert not old.exists()
+
+
+# All of a folder, for the classes of a run
+
+
+RUN_CLASSES = ("dog", "cat", "emu")  # in the run's order, which is not the alphabet's
+
+
+@pytest.fixture
+def load_all(tmp_path: Path) -> Load:
+    def loaded(root: Path, *, classes: tuple[str, ...] = RUN_CLASSES, listener: Listener | None = None) -> Dataset:
+        return folder.load_all(root, classes, SIZE, listener or Listener(), cache_dir=tmp_path / "cache")
+
+    return loaded
+
+
+def test_all_images_are_taken_and_labelled_in_the_order_of_the_runs_classes(images: Path, load_all: Load) -> None:
+    dataset = load_all(fill(images, {"cat": 3, "dog": 2, "emu": 1}))
+    assert dataset.classes == RUN_CLASSES
+    assert dataset.files is not None
+    assert sorted(dataset.files) == sorted(str(path.relative_to(images)) for path in images.rglob("*.png"))
+    assert [RUN_CLASSES[label] for label in dataset.labels] == [Path(file).parent.name for file in dataset.files]
+    greys = {"cat/00.png": 0, "cat/01.png": 1, "cat/02.png": 2, "dog/00.png": 3, "dog/01.png": 4, "emu/00.png": 5}
+    assert [int(pixels[0, 0, 0]) for pixels in dataset.images] == [greys[file] for file in dataset.files]
+    assert dataset.test.tolist() == list(range(6))
+    assert len(dataset.train) == 0
+    assert dataset.numbers(dataset.test).tolist() == list(range(6))
+    assert (dataset.name, dataset.source, dataset.image_size) == ("images", str(images), SIZE)
+
+
+def test_a_class_may_have_no_folder_or_an_empty_one(images: Path, load_all: Load) -> None:
+    fill(images, {"cat": 2})
+    (images / "emu").mkdir()
+    dataset = load_all(images)
+    assert dataset.labels.tolist() == [1, 1]
+    assert dataset.classes == RUN_CLASSES
+
+
+def test_a_folder_named_after_no_class_is_refused(images: Path, load_all: Load) -> None:
+    fill(images, {"cat": 2, "Dog": 1})
+    sentence = refusal(load_all, images)
+    assert "'Dog'" in sentence
+    assert "dog, cat, emu" in sentence
+
+
+def test_of_train_and_test_only_test_is_taken(images: Path, load_all: Load) -> None:
+    two_levels(images)
+    write_image(images / "train" / "fox" / "0.png")  # not looked at, so no harm
+    dataset = load_all(images)
+    assert dataset.files is not None
+    assert sorted(dataset.files) == ["test/cat/00.png", "test/dog/00.png", "test/dog/01.png"]
+    write_image(images / "test" / "fox" / "0.png")
+    assert "'fox'" in refusal(load_all, images)
+
+
+def test_train_and_test_may_be_the_runs_own_classes(images: Path, load_all: Load) -> None:
+    dataset = load_all(fill(images, {"train": 2, "test": 1}), classes=("test", "train"))
+    assert np.bincount(dataset.labels).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("content", ["nothing", "loose images", "no images in the folders"])
+def test_a_folder_without_images_of_the_runs_classes_is_refused(images: Path, load_all: Load, content: str) -> None:
+    if content == "loose images":
+        write_image(images / "0.png")
+    if content == "no images in the folders":
+        (images / "cat").mkdir()
+        (images / "cat" / "notes.txt").touch()
+    assert str(images) in refusal(load_all, images)
+
+
+def test_unreadable_images_are_left_out_and_named_but_not_all_may_be(images: Path, load_all: Load) -> None:
+    fill(images, {"cat": 3, "dog": 1})
+    (images / "cat" / "01.png").write_text("only text")
+    for _ in ("decoded", "from the cache"):
+        dataset = load_all(images)
+        assert [entry.split(" ")[0] for entry in dataset.skipped] == ["cat/01.png"]
+        assert dataset.files == ("dog/00.png", "cat/00.png", "cat/02.png")
+        assert dataset.labels.tolist() == [0, 1, 1]
+        assert dataset.test.tolist() == [0, 1, 2]
+    for path in images.rglob("*.png"):
+        path.write_text("only text")
+    assert "none of the 4 images can be read" in refusal(load_all, images)
+
+
+def test_the_hash_of_all_images_tells_pixels_labels_and_the_order_of_classes_apart(
+    images: Path, load_all: Load
+) -> None:
+    fill(images, {"cat": 2, "dog": 2})
+    hashes = [load_all(images).content_hash, load_all(images, classes=("cat", "dog", "emu")).content_hash]
+    (images / "cat" / "00.png").rename(images / "dog" / "0a.png")
+    hashes.append(load_all(images).content_hash)
+    write_image(images / "dog" / "01.png", 250)
+    hashes.append(load_all(images).content_hash)
+    assert len(set(hashes)) == 4
+    assert load_all(images).content_hash == hashes[-1]
+
+
+def test_loading_all_and_loading_to_train_do_not_take_each_others_cache(
+    images: Path, load: Load, load_all: Load
+) -> None:
+    fill(images, {"cat": 5, "dog": 5})
+    for classes in (("cat", "dog"), ("dog", "cat")):
+        dataset, trained = load_all(images, classes=classes), load(images)
+        for one in (dataset, trained):
+            assert one.files is not None
+            names = [one.classes[label] for label in one.labels]
+            assert names == [file.split("/")[0] for file in one.files]
+        assert dataset.files is not None
+        greys = [int(pixels[0, 0, 0]) for pixels in dataset.images]
+        assert greys == [5 * file.startswith("dog") + int(file[-6:-4]) for file in dataset.files]

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from era_cli import documents
+from era_cli.core import metrics
+from era_cli.results import Curves, EpochRow, Evaluation, LrSuggestion, LrSweep
+
+
+def strict(document: Any) -> Any:
+    """The document as any JSON reader gets it: NaN and NumPy's numbers are refused on the way."""
+    return json.loads(json.dumps(document, allow_nan=False))
+
+
+def measured() -> Any:
+    """Four images: class a right once and once taken for c; b never predicted; d not there at all."""
+    logits = np.array([[9, 0, 0, 0], [0, 0, 9, 0], [9, 0, 0, 0], [0, 0, 9, 0]], np.float32)
+    return metrics.measure(
+        Evaluation(index=np.arange(4), labels=np.array([0, 0, 1, 2]), logits=logits, classes=("a", "b\u001b", "c", "d"))
+    )
+
+
+def test_an_evaluation_is_json_with_null_where_there_is_no_number() -> None:
+    result = measured()
+    document = strict(documents.metrics(result))
+    assert (document["count"], document["correct"], document["accuracy"]) == (4, 2, 0.5)
+    assert document["accuracy_interval_95"] == list(result.interval)
+    assert (document["loss"], document["macro_f1"]) == (result.loss, result.macro_f1)
+    assert document["top5_accuracy"] is None
+    assert document["expected_calibration_error"] == result.calibration.error
+    assert document["classes"] == ["a", "b\u001b", "c", "d"]
+    assert document["confusion"] == [[1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    absent = {"name": "d", "precision": None, "recall": None, "f1": None, "support": 0}
+    assert document["per_class"][3] == absent
+    assert document["per_class"][0] == {"name": "a", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert document["confused_pairs"] == [
+        {"true": "a", "predicted": "c", "count": 1, "share": 0.5},
+        {"true": "b\u001b", "predicted": "a", "count": 1, "share": 1.0},
+    ]
+
+
+def test_the_bins_of_calibration_are_null_where_they_are_empty() -> None:
+    bins = strict(documents.metrics(measured()))["calibration"]
+    assert bins["counts"] == [0] * 14 + [4]
+    assert bins["confidence"][:14] == bins["accuracy"][:14] == [None] * 14
+    assert bins["accuracy"][14] == 0.5
+    assert bins["confidence"][14] == pytest.approx(np.exp(9) / (np.exp(9) + 3))
+
+
+def sweep(recommended: LrSuggestion | None) -> LrSweep:
+    suggestion = LrSuggestion(rule="steepest", lr=0.1, spread=(0.05, 0.2))
+    return LrSweep(
+        rates=np.array([0.01, 0.1, 1.0]),
+        losses=np.array([[2.0, 1.0, np.nan], [2.5, np.inf, np.nan]]),
+        smoothed=np.array([2.25, np.nan, np.nan]),
+        seeds=(3, 4),
+        stops=("diverged at 1", None),
+        suggestions=(suggestion,),
+        recommended=recommended,
+        reason="it is steepest",
+        verdict="the loss never fell",
+    )
+
+
+def test_a_sweep_is_json_with_null_after_a_stop() -> None:
+    document = strict(documents.sweep(sweep(LrSuggestion(rule="steepest", lr=0.1, spread=(0.05, 0.2)))))
+    assert document["rates"] == [0.01, 0.1, 1.0]
+    assert document["losses"] == [[2.0, 1.0, None], [2.5, None, None]]
+    assert document["smoothed"] == [2.25, None, None]
+    assert (document["min_lr"], document["max_lr"], document["steps"]) == (0.01, 1.0, 3)
+    assert (document["seeds"], document["stops"]) == ([3, 4], ["diverged at 1", None])
+    assert document["recommended"] == {"rule": "steepest", "lr": 0.1}
+    assert document["suggestions"] == [{"rule": "steepest", "lr": 0.1, "spread": [0.05, 0.2]}]
+    assert document["reason"] == "it is steepest"
+
+
+def test_a_sweep_without_a_recommendation_says_why_there_is_none() -> None:
+    document = strict(documents.sweep_summary(sweep(None)))
+    assert document["recommended"] is None
+    assert document["reason"] == "the loss never fell"
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_curves_are_json_with_the_rates_left_out(trained: bool) -> None:
+    row = EpochRow(
+        epoch=1,
+        train_loss=2.0,
+        train_acc=float("nan"),
+        val_loss=None,
+        val_acc=None,
+        lr=0.1,
+        seconds=3.0,
+        images_per_second=50.0,
+    )
+    curves = Curves(
+        name="digits-1",
+        status="interrupted",
+        planned_epochs=3,
+        epochs=(row,) if trained else (),
+        best=row if trained else None,
+        steps=np.arange(1, 6),
+        rates=np.linspace(0, 1, 5),
+        steps_per_epoch=5,
+        test_acc=None,
+        left_out=("metrics.csv, line 3",),
+    )
+    document = strict(documents.curves(curves))
+    assert document["epochs"] == ([document["best"]] if trained else [])
+    assert (document["best"] is None) == (not trained)
+    if trained:
+        cells = ("train_loss", "train_acc", "val_acc")
+        assert [document["best"][cell] for cell in cells] == [2.0, None, None]
+    assert (document["steps"], document["steps_per_epoch"], document["planned_epochs"]) == (5, 5, 3)
+    assert (document["name"], document["status"], document["test_acc"]) == ("digits-1", "interrupted", None)
+    assert document["left_out"] == ["metrics.csv, line 3"]
+    assert "rates" not in document
