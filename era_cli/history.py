@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from era_cli.errors import EraError
 from era_cli.files import append_text, atomic_write_text
@@ -74,6 +78,23 @@ def salvage(path: Path, row_type: type[Row]) -> tuple[list[Row], list[LeftOut]]:
         except ValueError:
             left_out.append(LeftOut(path, number, whole))
     return rows, left_out
+
+
+def columns(path: Path, row_type: type[Row]) -> tuple[npt.NDArray[np.float64], list[LeftOut]]:
+    """What `salvage` gives, as an array (N, fields): many times faster while every line is sound.
+
+    For rows whose cells are all numbers.
+    """
+    names = [spec.name for spec in dataclasses.fields(row_type)]
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    header, _, body = text.partition("\n")
+    if header == ",".join(names) and body.strip() and body.endswith("\n"):
+        with contextlib.suppress(ValueError):
+            table = np.loadtxt(io.StringIO(body), delimiter=",", comments=None, ndmin=2)
+            if table.shape[1] == len(names):
+                return table, []
+    rows, left_out = salvage(path, row_type)
+    return np.array([dataclasses.astuple(row) for row in rows], np.float64).reshape(-1, len(names)), left_out
 
 
 def rewrite(path: Path, rows: list[EpochRow] | list[StepRow]) -> None:

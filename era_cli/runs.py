@@ -124,7 +124,7 @@ class Run:
         """
         document = self.read_whole()
         epochs, epochs_left_out = history.salvage(self.metrics_file, EpochRow)
-        steps, steps_left_out = history.salvage(self.steps_file, StepRow)
+        table, steps_left_out = history.columns(self.steps_file, StepRow)
         recipe, result = document["recipe"], document.get("result") or {}
         return Curves(
             name=self.name,
@@ -132,8 +132,8 @@ class Run:
             planned_epochs=recipe["epochs"],
             epochs=tuple(epochs),
             best=history.best(epochs) if epochs else None,
-            steps=np.array([row.step for row in steps], np.int64),
-            rates=np.array([row.lr for row in steps], np.float64),
+            steps=table[:, 0].astype(np.int64),
+            rates=table[:, 1],
             steps_per_epoch=max(1, document["data"]["counts"]["train"] // max(1, recipe["batch_size"])),
             test_acc=result.get("test_acc"),
             left_out=tuple(map(str, (*epochs_left_out, *steps_left_out))),

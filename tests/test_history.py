@@ -299,3 +299,27 @@ def test_salvaging_changes_nothing(path: Path) -> None:
     path.write_bytes(torn := path.read_bytes()[:-4])
     history.salvage(path, EpochRow)
     assert path.read_bytes() == torn
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "step,lr,loss\n",
+        "step,lr,loss\n1,0.1,2.5\n2,0.30000000000000004,nan\n",
+        "step,lr,loss\n1,0.1,2.5\n2,0.2",
+        "step,lr,loss\n1,0.1,2.5\nx,y,z\n3,0.2,1.5\n",
+        "step,lr,loss\n1,0.1,2.5,9\n2,0.1,2.5,9\n",
+        "lr,step,loss\n1,0.1,2.5\n",
+        "step,lr,loss\n1,0.1,2.5 # so\n",
+    ],
+)
+def test_columns_are_what_salvage_gives_sound_or_not(text: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "steps.csv"
+    if text is not None:
+        path.write_text(text)
+    rows, left_out = history.salvage(path, StepRow)
+    table, also_left_out = history.columns(path, StepRow)
+    np.testing.assert_array_equal(table, np.array([astuple(row) for row in rows]).reshape(-1, 3))
+    assert also_left_out == left_out

@@ -456,4 +456,4 @@ def test_a_free_stem_is_the_next_number_whatever_the_suffix(tmp_path: Path) -> N
     assert runs.free_stem(tmp_path, "lr-find") == tmp_path / "lr-find-10"
     (tmp_path / "lr-find-11").mkdir()
     assert runs.free_stem(tmp_path, "lr-find") == tmp_path / "lr-find-12"
-    assert runs.free_stem(tmp_path, "lr.find") == tmp_path / "lr.find-1"
+    assert runs.free_stem(tmp_path, "my photos\n") == tmp_path / "my-photos-1"

@@ -69,6 +69,7 @@ class _SweepWatch(L.Callback):
         self._advance = advance
         self._signals = HeldSignals()
         self._mean = 0.0
+        self._lowest = math.inf
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes over the signals, after Lightning took them."""
@@ -96,7 +97,8 @@ class _SweepWatch(L.Callback):
         self.losses.append(loss)
         self._mean = _MEMORY * self._mean + (1 - _MEMORY) * loss
         smoothed = self._mean / (1 - _MEMORY ** len(self.losses))
-        if smoothed > lr_suggestions.divergence(np.array(self.losses)):
+        self._lowest = min(self._lowest, smoothed)
+        if smoothed > lr_suggestions.divergence(np.array(self.losses), self._lowest):
             self._end(trainer, f"the loss diverged at a rate of {rate:.3g}")
 
     def _end(self, trainer: L.Trainer, why: str) -> None:

@@ -22,9 +22,10 @@ FEWEST_POINTS = 20  # before the loss diverges, for a slope to mean anything
 RISE, LEARNT = 0.1, 0.1  # shares of the fall, and of the first loss: see _first_minimum
 LEAST_FALL = 5.0  # of the smoothed loss, in standard deviations of its noise at the edge, where it is largest
 LEAST_SHARE = 0.001  # and as a share of the first loss
-# A smoothed loss a quarter above that of the untrained network has lost all that it learnt. A multiple
-# of the lowest loss, as others take, is never reached behind batch-norm, and by noise where the lowest is near 0.
-DIVERGED = 1.25
+# Bounds of divergence, times the untrained network's loss: of a sweep that has fallen by LEARNT of it, and of one
+# that has not. A multiple of the lowest loss, as others take, is never reached behind batch-norm, and is reached by
+# noise where the lowest is near 0.
+DIVERGED_AGAIN, DIVERGED = 1.05, 1.25
 _FIRST = 5  # steps that tell the untrained network's loss
 
 
@@ -40,9 +41,10 @@ def smooth(rates: Floats, losses: Floats) -> Floats:
     return (weights @ losses) / weights.sum(axis=1)
 
 
-def divergence(losses: Floats) -> float:
-    """The loss from which on a sweep has diverged."""
-    return DIVERGED * float(np.mean(losses[:_FIRST]))
+def divergence(losses: Floats, lowest: float = np.inf) -> float:
+    """The smoothed loss from which on a sweep has diverged, when the lowest one so far is `lowest`."""
+    first = float(np.mean(losses[:_FIRST]))
+    return first * (DIVERGED_AGAIN if lowest < (1 - LEARNT) * first else DIVERGED)
 
 
 def suggest(rates: Floats, losses: Floats) -> tuple[dict[str, float], str]:

@@ -39,7 +39,8 @@ HALF = (0.5, 0.5, 0.5)
 
 def era(device: devices.Device, batch: int, steps: int) -> float:
     """Images a second of the second epoch, as metrics.csv has it; the first one warms up."""
-    dataset = random_images(batch * steps)
+    count = batch * steps
+    dataset = random_images(count)
     with tempfile.TemporaryDirectory() as folder:
         recipe = with_options(default(), {"batch_size": batch, "epochs": 2, "val_size": 0, "max_lr": 0.01})
         document = {
@@ -48,7 +49,7 @@ def era(device: devices.Device, batch: int, steps: int) -> float:
             "seconds": 0.0,
             "sessions": [],
             "recipe": recipe.as_dict(),
-            "data": {"classes": list(dataset.classes), "mean": HALF, "std": HALF},
+            "data": {"classes": list(dataset.classes), "counts": {"train": count}, "mean": HALF, "std": HALF},
         }
         fit = Fit(
             run=create(Path(folder), None, "random", document),

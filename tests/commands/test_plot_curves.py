@@ -154,5 +154,5 @@ def test_fit_draws_the_curves_and_that_they_cannot_be_written_does_not_fail_it(
     run.curves_file.mkdir()
     _draw_curves(run, FitProgress(None))
     note = capsys.readouterr().err
-    assert note.startswith("Note: The curves were not drawn: ")
+    assert note.startswith("Note: The curves were not drawn (")
     assert str(run.curves_file) in note

@@ -197,11 +197,14 @@ def test_a_loss_that_diverges_ends_the_sweep_at_its_rate(tiny: Setup, script: Ca
     assert found.stops == ("the loss diverged at a rate of 0.01",)
 
 
-@pytest.mark.parametrize(("share", "diverges"), [(1.2, False), (1.3, True)])
-def test_it_has_diverged_when_it_stays_a_quarter_above_its_start(
-    share: float, diverges: bool, tiny: Setup, script: Callable[..., None]
+@pytest.mark.parametrize(
+    ("learnt", "share", "diverges"),
+    [(2.0, 1.2, False), (2.0, 1.3, True), (1.0, 1.02, False), (1.0, 1.1, True)],
+)
+def test_it_has_diverged_a_quarter_above_its_start_or_just_above_it_once_it_had_learnt(
+    learnt: float, share: float, diverges: bool, tiny: Setup, script: Callable[..., None]
 ) -> None:
-    script([2.0] * 5 + [1.0] * 5 + [2.0 * share] * 40)
+    script([2.0] * 5 + [learnt] * 5 + [2.0 * share] * 40)
     found = swept(tiny, steps=50)
     kept = int(np.isfinite(found.losses).sum())
     assert (kept < 50) is diverges
