@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 from era_cli.core.data.cifar10 import FOLDER, META_FILE, default_data_dir
@@ -30,6 +31,12 @@ def cifar10_dir() -> Path:
     if not (_REAL_CIFAR10 / FOLDER / META_FILE).is_file():
         pytest.skip(f"CIFAR-10 is not in {_REAL_CIFAR10}: set ERA_DATA_DIR to the folder that holds {FOLDER}")
     return _REAL_CIFAR10
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Networks this small gain nothing by a second thread, and several workers' threads would wait for each other."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
