@@ -75,6 +75,13 @@ def check_format(path: Path | None) -> Path | None:
     return path
 
 
+def out_option(text: str) -> Any:
+    """The option that says where a figure goes."""
+    return typer.Option(
+        "--out", help=text, show_default=False, metavar="FILE", callback=check_format, rich_help_panel=OUTPUT_PANEL
+    )
+
+
 RecipeName = Annotated[
     str | None,
     typer.Option(
@@ -138,17 +145,7 @@ Checkpoint = Annotated[
         metavar="best|last|PATH",
     ),
 ]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        help="Where the figure goes; its suffix chooses png, svg or pdf.",
-        show_default=False,
-        metavar="FILE",
-        callback=check_format,
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]
+Out = Annotated[Path | None, out_option("Where the figure goes; its suffix chooses png, svg or pdf.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print the result and its files alone.", rich_help_panel=OUTPUT_PANEL)
 ]

@@ -45,14 +45,9 @@ def evaluate(
     runs_dir: options.RunsDir = Path("runs"),
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            help="Where the confusion matrix goes; its suffix chooses png, svg or pdf. The reliability diagram goes"
-            " beside it, as NAME-reliability.",
-            show_default=False,
-            metavar="FILE",
-            callback=options.check_format,
-            rich_help_panel=options.OUTPUT_PANEL,
+        options.out_option(
+            "Where the confusion matrix goes; its suffix chooses png, svg or pdf. The reliability diagram goes"
+            " beside it, as NAME-reliability."
         ),
     ] = None,
     quiet: options.Quiet = False,

@@ -9,23 +9,11 @@ import typer
 
 from era_cli import options
 from era_cli import recipe as recipes
+from era_cli.commands import fit
 from era_cli.errors import EraError, UsageError
 from era_cli.options import recipe_option
 
-FIELDS = (
-    "batch_size",
-    "optimizer",
-    "weight_decay",
-    "label_smoothing",
-    "dropout",
-    "flip",
-    "cutout",
-    "seed",
-    "precision",
-    "val_size",
-    "limit_train",
-    "image_size",
-)
+FIELDS = tuple(field for field in fit.FIELDS if field not in ("epochs", "max_lr"))
 SWEEP_PANEL = "Sweep"
 
 
@@ -72,14 +60,8 @@ def lr_find(
     runs_dir: options.RunsDir = Path("runs"),
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            help="Where the figure goes; its suffix chooses png, svg or pdf. The sweep goes beside it, as"
-            " NAME-sweep.json.",
-            show_default=False,
-            metavar="FILE",
-            callback=options.check_format,
-            rich_help_panel=options.OUTPUT_PANEL,
+        options.out_option(
+            "Where the figure goes; its suffix chooses png, svg or pdf. The sweep goes beside it, as NAME-sweep.json."
         ),
     ] = None,
     quiet: options.Quiet = False,

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from era_cli.core import checkpoint, lr_suggestions, trainer
 from era_cli.core.schedules import exponential
 from era_cli.core.setup import Setup
+from era_cli.core.signal_callback import SignalCallback
 from era_cli.listener import Advance, Listener
 from era_cli.recipe import SWEEP_FROM, SWEEP_STEPS, SWEEP_TO
 from era_cli.results import LrSweep
-from era_cli.signals import HeldSignals
 
 _MEMORY = 0.8  # of the running mean that is compared with it
 _TIMED_BATCH = 16
@@ -59,36 +59,23 @@ def sweep(
     return _analysed(rates, losses, tuple(recipe.seed for recipe in recipes), tuple(stops))
 
 
-class _SweepWatch(L.Callback):
+class _SweepWatch(SignalCallback):
     """Keeps the loss of each step, and ends the sweep when it diverges."""
 
     def __init__(self, rates: npt.NDArray[np.float64], advance: Advance) -> None:
+        super().__init__()
         self.losses: list[float] = []
         self.stop: str | None = None
         self._rates = rates
         self._advance = advance
-        self._signals = HeldSignals()
         self._mean = 0.0
         self._lowest = math.inf
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Takes over the signals, after Lightning took them."""
-        self._signals.hold()
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gives the signals back before Lightning gives its own back: later, they would be Lightning's for good."""
-        self._signals.release()
-        self._signals.raise_received()
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Gives the signals back when the sweep is broken off."""
-        self._signals.release()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Judges the step that was done."""
-        self._signals.raise_received()
+        self.signals.raise_received()
         rate, loss = self._rates[len(self.losses)], float(outputs["loss"])
         self._advance(1)
         if not math.isfinite(loss):

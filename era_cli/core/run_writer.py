@@ -14,13 +14,13 @@ from lightning.fabric.plugins import CheckpointIO
 from era_cli import history
 from era_cli.core import checkpoint
 from era_cli.core.module import Classifier
+from era_cli.core.signal_callback import SignalCallback
 from era_cli.core.step_record import StepRecord
 from era_cli.core.stopwatch import Stopwatch
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
 from era_cli.runs import Run
-from era_cli.signals import HeldSignals
 
 SAVE_EVERY = 300.0  # seconds within an epoch: the most work that a crash may cost
 _CHECK_EVERY = 50  # steps between two looks for NaN on a GPU, where a look waits for the device
@@ -45,7 +45,7 @@ class AtomicCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-class RunWriter(L.Callback):
+class RunWriter(SignalCallback):
     """Writes metrics.csv, steps.csv and the checkpoints, tells the listener, and stops on a signal.
 
     A row is written before the checkpoint that counts on it, so that what a crash leaves can always
@@ -61,12 +61,12 @@ class RunWriter(L.Callback):
         *,
         save_every: float = SAVE_EVERY,
     ) -> None:
+        super().__init__()
         self._run = run
         self._listener = listener
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
         self._save_every = save_every
-        self._signals = HeldSignals()
         self._record: StepRecord | None = None
         self._restored: dict[str, Any] = {}
         self._written = 0  # steps of this epoch that stand in steps.csv
@@ -94,7 +94,7 @@ class RunWriter(L.Callback):
         self._restored = state_dict
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Takes over the signals, after Lightning took them."""
+        """Goes on within an epoch where the run was stopped in one."""
         self._begin_epoch(pl_module.device)
         if self._restored:
             assert self._record is not None
@@ -103,16 +103,7 @@ class RunWriter(L.Callback):
             self._epoch_watch = Stopwatch(self._restored["seconds"])
             self._train_watch = Stopwatch(self._restored["train_seconds"])
         self._saved_at = time.monotonic()
-        self._signals.hold()
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gives the signals back before Lightning gives its own back: later, they would be Lightning's for good."""
-        self._signals.release()
-        self._signals.raise_received()
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Gives the signals back when training is broken off."""
-        self._signals.release()
+        super().on_train_start(trainer, pl_module)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -147,10 +138,10 @@ class RunWriter(L.Callback):
         # gap between two saves over the bound.
         ahead = now - self._step_began + (self._val_seconds if self._record.remaining == 1 else 0.0)
         due = now + ahead - self._saved_at >= self._save_every
-        if due or self._signals.received is not None:
+        if due or self.signals.received is not None:
             self._write_steps(trainer, pl_module)
             self._save(trainer, best=False)
-        self._signals.raise_received()
+        self.signals.raise_received()
 
     def on_validation_batch_end(
         self,
@@ -162,7 +153,7 @@ class RunWriter(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Says that a signal has been heard: the epoch is finished first, since it cannot be saved before."""
-        if self._signals.received is not None and not self._told:
+        if self.signals.received is not None and not self._told:
             self._told = True
             self._listener.note("Stopping as soon as this epoch is validated and saved; once more stops at once.")
 
@@ -189,7 +180,7 @@ class RunWriter(L.Callback):
         best = history.best(self._run.epochs()) == row
         self._save(trainer, best=best)
         self._listener.epoch_ended(row, best)
-        self._signals.raise_received()
+        self.signals.raise_received()
 
     def _begin_epoch(self, device: torch.device) -> None:
         self._record = StepRecord(self._steps_per_epoch, self._batch_size, device)

@@ -19,16 +19,16 @@ from typing import NamedTuple
 
 import numpy as np
 import platformdirs
-from PIL import Image, ImageOps
+from PIL import Image
 
 from era_cli.core.data.dataset import Dataset, content_hash
+from era_cli.core.data.image_file import load_image
 from era_cli.core.data.splits import held_out_test
 from era_cli.errors import EraError
 from era_cli.files import atomic_write_json
 from era_cli.listener import Listener
 from era_cli.results import Images, Labels
 
-MOST_PIXELS = 89_478_485  # Pillow's own bound, past which it only warns
 CACHE_FORMAT = 1
 _CHUNK = 256  # files decoded before the next are begun: bounds what waits in memory
 _TRAIN, _TEST = "train", "test"
@@ -340,30 +340,3 @@ def _decode(path: Path, size: int) -> Images | str:
         return load_image(path, size)
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
         return " ".join(str(error).split()).replace(str(path), path.name) or type(error).__name__
-
-
-def load_image(path: Path, size: int) -> Images:
-    """One image file as (size, size, 3) uint8: upright, on white, its middle square, resized.
-
-    Raises:
-        Exception: the file is no image, is damaged, or has too many pixels.
-    """
-    with Image.open(path) as opened:
-        if opened.width * opened.height > MOST_PIXELS:
-            raise ValueError(f"{opened.width}x{opened.height} pixels are more than {MOST_PIXELS}")
-        opened.draft("RGB", (2 * size, 2 * size))  # a JPEG decodes at a fraction of its size
-        upright = ImageOps.exif_transpose(opened)
-        square = ImageOps.fit(_to_rgb(upright), (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(square)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16 or 32 bits of grey: convert() would clip them at 255
-        grey = np.asarray(image, np.float64)
-        brightest = max(65_535.0 if image.mode.startswith("I") else 1.0, float(grey.max()))
-        return Image.fromarray((grey * (255 / brightest)).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        layered = image.convert("RGBA")
-        white = Image.new("RGBA", layered.size, "white")
-        return Image.alpha_composite(white, layered).convert("RGB")
-    return image.convert("RGB")

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from era_cli.core.data import folder
+from era_cli.core.data import folder, image_file
 from era_cli.core.data.dataset import Dataset
 from era_cli.errors import EraError
 from era_cli.listener import Listener
@@ -400,7 +400,7 @@ def test_an_image_of_too_many_pixels_is_skipped_before_it_is_decoded(images: Pat
 
 
 def test_an_image_of_just_the_most_pixels_is_read(images: Path, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "MOST_PIXELS", 120)
+    monkeypatch.setattr(image_file, "MOST_PIXELS", 120)
     fill(images, {"cat": 2, "dog": 2})
     write_image(images / "cat/large.png", size=(11, 11))
     dataset = load(images)
