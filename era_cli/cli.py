@@ -36,7 +36,12 @@ class EraGroup(TyperGroup):
         """Invokes the command; an EraError or a signal ends it with one line on stderr and its exit code."""
         raise_on_signals()
         try:
-            return super().invoke(ctx)
+            answer = super().invoke(ctx)
+            from era_cli.terminal import SteadyStream  # the command has loaded it, which help need not
+
+            if SteadyStream.lost is not None:
+                raise EraError(f"stdout could not be written to its end ({SteadyStream.lost.strerror}): make room")
+            return answer
         except (EraError, Interrupted, OSError) as error:
             if isinstance(error, OSError) and error.strerror is None:  # not the system's word, so a fault of ours
                 raise

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -48,6 +49,18 @@ class HeldSignals:
         if self.received is not None:
             raise Interrupted(signum)
         self.received = signum
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Holds a signal back until the block is done: raised within the import of torch it would abort the process."""
+    signals = HeldSignals()
+    signals.hold()
+    try:
+        yield
+    finally:
+        signals.release()
+    signals.raise_received()
 
 
 def _install(handler: Handler) -> dict[int, Any]:

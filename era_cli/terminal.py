@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -17,8 +18,16 @@ JOINERS = "\u200c\u200d"  # between letters of Persian and Indic scripts, and in
 SUBSTITUTE = "\N{REPLACEMENT CHARACTER}"
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 class SteadyStream:
-    """A text stream that falls silent when it goes bad: a reader left (`| head`), a terminal closed, a disk is full."""
+    """A text stream that falls silent when it goes bad: a reader left (`| head`), a terminal closed, a disk is full.
+
+    `lost` is set when a full disk swallowed some of stdout: the command goes on, but has not done all it was asked.
+    """
+
+    lost: OSError | None = None
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -46,8 +55,10 @@ class SteadyStream:
     def _falling_silent(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError):  # ValueError: the file was closed
+        except (OSError, ValueError) as error:  # ValueError: the file was closed
             self._sound = False
+            if isinstance(error, OSError) and error.errno in _FULL and self._stream is sys.stdout:
+                SteadyStream.lost = error
             with contextlib.suppress(OSError, ValueError):  # what is still buffered goes nowhere
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self._stream.fileno())

@@ -18,7 +18,7 @@ GROUND = frozenset({"recipe", "results", "errors", "files", "listener", "signals
 # layer: the layers that it may import besides itself and the ground floor
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "cli": {"commands", "options"},
+    "cli": {"commands", "options", "terminal"},
     "commands": {"options", "core", "reports", "console", "terminal", "runs", "documents"},
     "core": {"runs", "history", "documents"},
     "runs": {"history"},

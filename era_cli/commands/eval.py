@@ -9,6 +9,7 @@ import typer
 
 from era_cli import options
 from era_cli.errors import UsageError
+from era_cli.signals import held
 
 
 def evaluate(
@@ -62,12 +63,13 @@ def evaluate(
     if data is not None and split is not None:
         raise UsageError("--split names a part of the run's own data: leave it out with --data")
 
-    from era_cli import documents, runs, terminal
-    from era_cli.console.evaluation import print_evaluation
-    from era_cli.console.progress import WorkProgress, print_files
-    from era_cli.core import devices, metrics, predictions, trained
-    from era_cli.files import atomic_write_json
-    from era_cli.reports import confusion, reliability, style
+    with held():
+        from era_cli import documents, runs, terminal
+        from era_cli.console.evaluation import print_evaluation
+        from era_cli.console.progress import WorkProgress, print_files
+        from era_cli.core import devices, metrics, predictions, trained
+        from era_cli.files import atomic_write_json
+        from era_cli.reports import confusion, reliability, style
 
     progress = WorkProgress(quiet=quiet)
     device = devices.choose(gpus, "32").torch_device
@@ -100,12 +102,15 @@ def evaluate(
         "result": documents.metrics(result),
         "files": [str(file) for file in files],
     }
-    count = f"{len(part.indices):,} {part.name} images"
+    count = f"{len(part.indices):,} {part.title}"
     console = terminal.record_console(to_stderr=as_json)
     if not as_json:  # before anything is written, which may fail
         header = [
             ("run", str(folder)),
-            ("checkpoint", opened.checkpoint_name + ("" if epochs is None else f", after {epochs:.4g} epochs")),
+            (
+                "checkpoint",
+                opened.checkpoint_name + _after(epochs),
+            ),
             ("data", f"{part.dataset.source}: {count}" + ("" if tta == "none" else f", --tta {tta}")),
             ("computed", _when(made.seconds, len(part.indices), made.file)),
         ]
@@ -121,6 +126,10 @@ def evaluate(
         terminal.print_json(document)
     else:
         print_files(console, [file for file in files if file.exists()])
+
+
+def _after(epochs: float | None) -> str:
+    return "" if epochs is None else f", after {epochs:.4g} epoch{'s' * (epochs != 1)}"
 
 
 def _when(seconds: float | None, images: int, file: Path) -> str:

@@ -13,6 +13,7 @@ from era_cli import options
 from era_cli import recipe as recipes
 from era_cli.errors import Interrupted, UsageError
 from era_cli.options import recipe_option
+from era_cli.signals import held
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.console.training import FitProgress
@@ -114,9 +115,10 @@ def fit(
         given["max_lr"] = _rate(max_lr)
     settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
 
-    from era_cli import runs, terminal
-    from era_cli.console.training import FitProgress
-    from era_cli.core import preparation
+    with held():
+        from era_cli import runs, terminal
+        from era_cli.console.training import FitProgress
+        from era_cli.core import preparation
 
     if resume is not None and recipe is not None:
         given["name"] = recipe

@@ -12,6 +12,7 @@ from era_cli import recipe as recipes
 from era_cli.commands import fit
 from era_cli.errors import EraError, UsageError
 from era_cli.options import recipe_option
+from era_cli.signals import held
 
 FIELDS = tuple(field for field in fit.FIELDS if field not in ("epochs", "max_lr"))
 SWEEP_PANEL = "Sweep"
@@ -82,12 +83,13 @@ def lr_find(
             f"--min-lr {min_lr:g} and --max-lr {max_lr:g} must lie in {allowed}, the first below the second"
         )
 
-    from era_cli import documents, runs, terminal
-    from era_cli.console.lr_sweep import print_sweep
-    from era_cli.console.progress import WorkProgress, print_files
-    from era_cli.core import lr_range, setup
-    from era_cli.files import atomic_write_json
-    from era_cli.reports import lr_curve, style
+    with held():
+        from era_cli import documents, runs, terminal
+        from era_cli.console.lr_sweep import print_sweep
+        from era_cli.console.progress import WorkProgress, print_files
+        from era_cli.core import lr_range, setup
+        from era_cli.files import atomic_write_json
+        from era_cli.reports import lr_curve, style
 
     progress = WorkProgress(quiet=quiet)
     request = setup.Request(

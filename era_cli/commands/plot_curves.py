@@ -42,7 +42,7 @@ def plot_curves(
     runs, into the folder of the runs.
     """
     if baseline is not None and not 0 <= baseline <= 1:  # Typer lets NaN through
-        raise UsageError(f"--baseline is {baseline}, but must be an accuracy in [0, 1]")
+        raise UsageError(f"--baseline is {baseline}, but must be an accuracy in [0, 1], e.g. 0.9311")
 
     from era_cli import documents, runs, terminal
     from era_cli.console.curves import print_curves

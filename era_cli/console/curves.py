@@ -14,7 +14,7 @@ from era_cli.terminal import printable
 
 def print_curves(console: Console, runs: Sequence[Curves]) -> None:
     """Prints a row per run."""
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, title="Runs", title_justify="left", title_style="bold")
     table.add_column("run", overflow="fold")
     table.add_column("status", no_wrap=True)
     for name in ("epochs", "best", "val", "test"):

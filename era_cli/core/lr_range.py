@@ -22,7 +22,7 @@ from era_cli.recipe import SWEEP_FROM, SWEEP_STEPS, SWEEP_TO
 from era_cli.results import LrSweep
 
 _MEMORY = 0.8  # of the running mean that is compared with it
-_TIMED_BATCH = 16
+_TIMED_BATCH = 64
 
 
 def sweep(
@@ -134,7 +134,7 @@ def _how_long(setup: Setup, steps: int) -> str:
             loss = F.cross_entropy(network(images), labels)
         loss.backward()
     seconds = (time.monotonic() - started) / len(chosen) * setup.recipe.batch_size * steps
-    return f"{steps} steps of {setup.recipe.batch_size} images take about {_rounded(seconds)} on this CPU."
+    return f"{steps} steps of {setup.recipe.batch_size} images each take about {_rounded(seconds)} on this CPU."
 
 
 def _rounded(seconds: float) -> str:

@@ -19,7 +19,7 @@ TENTH = "minimum / 10"
 
 SMOOTHING = 0.15  # decades: standard deviation of the kernel that smooths a sweep
 FEWEST_POINTS = 20  # before the loss diverges, for a slope to mean anything
-RISE, LEARNT = 0.1, 0.1  # shares of the fall, and of the first loss: see _first_minimum
+RISE, LEARNT = 0.5, 0.1  # shares of the fall, and of the first loss: see _first_minimum
 LEAST_FALL = 5.0  # of the smoothed loss, in standard deviations of its noise at the edge, where it is largest
 LEAST_SHARE = 0.001  # and as a share of the first loss
 # Bounds of divergence, times the untrained network's loss: of a sweep that has fallen by LEARNT of it, and of one
@@ -65,7 +65,10 @@ def suggest(rates: Floats, losses: Floats) -> tuple[dict[str, float], str]:
     if smoothed[0] - smoothed[lowest] < max(
         LEAST_FALL * _edge_noise(rates, losses[: lowest + 1]), LEAST_SHARE * abs(smoothed[0])
     ):
-        return {}, f"the loss never fell between {rates[0]:.3g} and {rates[-1]:.3g}: sweep other rates"
+        return {}, (
+            f"from {rates[0]:.3g} to {rates[-1]:.3g} the loss fell no further than its noise: use more --steps, more"
+            " --seeds, a larger --batch-size, or sweep other rates"
+        )
     slope = np.gradient(smoothed, np.log10(rates))
     start, end = _longest_fall(smoothed[: lowest + 1])
     picked = {

@@ -15,7 +15,6 @@ import torch
 import era_cli
 from era_cli import documents, runs
 from era_cli.core import checkpoint, devices, lr_range, run_data
-from era_cli.core.data import sources
 from era_cli.core.schedules import FEWEST_STEPS
 from era_cli.core.setup import Request, Setup, notes, set_up
 from era_cli.core.training import Fit
@@ -94,7 +93,7 @@ def prepare(request: FitRequest, listener: Listener) -> Fit:
 def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     """The Fit that goes on with `run` from its newest sound checkpoint.
 
-    Whatever the person named must be as it is in the run, but for where the data lie and which
+    Whatever the person named must be as it is in the run, but for where the same data lie and which
     processor to use.
 
     Raises:
@@ -116,7 +115,9 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         device = devices.choose(request.gpus, precision)
     except UsageError as error:
         raise UsageError(f"{run.path} was begun in precision {precision}, and cannot go on here: {error}") from error
-    data = run_data.load(run, document, data_dir=request.data_dir, strict=request.strict, listener=listener)
+    data = run_data.load(
+        run, document, source=request.source, data_dir=request.data_dir, strict=request.strict, listener=listener
+    )
     setup = Setup(
         recipe=recipe,
         dataset=data.dataset,
@@ -177,7 +178,7 @@ def _session(device: devices.Device, request: FitRequest) -> dict[str, Any]:
 
 
 def _refuse_changes(run: Run, document: dict[str, Any], recipe: Recipe, request: FitRequest) -> None:
-    precision, source = document["device"]["precision"], document["data"]["source"]
+    precision = document["device"]["precision"]
     changes = [
         ("--recipe" if field == "name" else flag(field), value, getattr(recipe, field))
         for field, value in request.given.items()
@@ -185,8 +186,6 @@ def _refuse_changes(run: Run, document: dict[str, Any], recipe: Recipe, request:
     ]
     if request.find_lr and not document.get("lr_find"):
         changes.append(("--max-lr", "auto", recipe.max_lr))
-    if request.source is not None and sources.resolved(request.source) != source:
-        changes.append(("--data", request.source, source))
     if request.name is not None and request.name != run.name:
         changes.append(("--name", request.name, run.name))
     if changes:

@@ -28,17 +28,30 @@ class RunData:
 
 
 def load(
-    run: Run, document: Mapping[str, Any], *, data_dir: Path | None, strict: bool = False, listener: Listener
+    run: Run,
+    document: Mapping[str, Any],
+    *,
+    source: str | None = None,
+    data_dir: Path | None,
+    strict: bool = False,
+    listener: Listener,
 ) -> RunData:
     """Loads and splits the data as they were when the run described by `document` (run.json) was trained.
+
+    Args:
+        source: where they are now, if not where they were.
 
     Raises:
         EraError: they are absent, damaged, or no longer the same.
     """
     recipe = Recipe.from_dict(document["recipe"])
-    source = str(document["data"]["source"])
-    if source not in sources.NAMED and not Path(source).is_dir():
-        raise EraError(f"the images of {run.path} were in {source}, which is no longer there: put them back")
+    if source is None:
+        source = str(document["data"]["source"])
+        if source not in sources.NAMED and not Path(source).is_dir():
+            raise EraError(
+                f"the images of {run.path} were in {source}, which is no longer there: put them back, or name their"
+                " new place with --data"
+            )
     dataset = sources.load(
         source,
         image_size=recipe.image_size,
@@ -48,8 +61,7 @@ def load(
     )
     if dataset.content_hash != document["data"]["content_hash"]:
         raise EraError(
-            f"the images of {source} are no longer those that {run.path} was trained on:"
-            " put them back, or start a new run"
+            f"the images of {source} are not those that {run.path} was trained on: put them back, or start a new run"
         )
     return split(dataset, recipe)
 

@@ -32,9 +32,10 @@ CHECKPOINTS = {"best": checkpoint.BEST, "last": checkpoint.LAST}
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The images of `dataset` at `indices` (N,), under the name by which files are called after them."""
+    """The images of `dataset` at `indices` (N,): `name` is what files are called after, `title` what people read."""
 
     name: str
+    title: str
     dataset: Dataset
     indices: Labels
 
@@ -80,7 +81,10 @@ class TrainedRun:
         Raises:
             EraError: the checkpoint is absent, damaged, not era's, or of another network.
         """
-        loaded = checkpoint.load(self.document, self.checkpoint)
+        try:
+            loaded = checkpoint.load(self.document, self.checkpoint)
+        except EraError as error:
+            raise EraError(f"{error}; judge another with --checkpoint") from error
         return dataclasses.replace(loaded, network=loaded.network.to(self.device))
 
     def part(self, split: str, data_dir: Path | None, listener: Listener) -> Part:
@@ -95,7 +99,7 @@ class TrainedRun:
             raise EraError(
                 f"{self.run.path} has no {split} images (it was trained with --val-size 0): use --split test or train"
             )
-        return Part(name=split, dataset=data.dataset, indices=indices)
+        return Part(name=split, title=f"{split} images", dataset=data.dataset, indices=indices)
 
     def other_part(self, source: str, data_dir: Path | None, listener: Listener) -> Part:
         """The test images of another source with the run's classes; all images of a folder that came in one piece.
@@ -114,12 +118,11 @@ class TrainedRun:
         )
         if dataset.skipped:
             listener.note(skipped_note(dataset))
-        if source in sources.NAMED:
-            return Part(name=f"data-{source}", dataset=dataset, indices=dataset.test)
         if (own := self._own_test(dataset)) is not None:
             listener.note(f"{source} holds the images that {self.run.path} was trained on: only its test images count.")
-            return Part(name="test", dataset=own, indices=own.test)
-        return Part(name=f"data-{_marked(dataset.name, Path(dataset.source))}", dataset=dataset, indices=dataset.test)
+            return Part(name="test", title="test images", dataset=own, indices=own.test)
+        mark = source if source in sources.NAMED else _marked(dataset.name, Path(dataset.source))
+        return Part(name=f"data-{mark}", title=f"images of {dataset.name}", dataset=dataset, indices=dataset.test)
 
     def _own_test(self, dataset: Dataset) -> Dataset | None:
         """The run's own folder in one piece, found elsewhere, with the test images that were held out of it."""
@@ -148,7 +151,7 @@ def open_run(run: Run, which: str | None, device: torch.device) -> TrainedRun:
         done, epochs = len(run.epochs()), document["recipe"]["epochs"]
         raise EraError(
             f"{run.path} is not finished (status {document['status']}, {done} of {epochs} epochs):"
-            " let it finish (era fit --resume), or name what to judge with --checkpoint best or last"
+            " let it finish (era fit --resume {run.name}), or name what to judge with --checkpoint best or last"
         )
     name = "best" if which is None else which
     path = run.checkpoints / CHECKPOINTS[name] if name in CHECKPOINTS else Path(name).expanduser()

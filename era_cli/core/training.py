@@ -84,7 +84,8 @@ class Fit:
             watch = Stopwatch(float(document["seconds"]))
             watch.start()
             sessions = [*document["sessions"], {"started": runs.now(), **self.session}]
-            self.run.update(status="running", ended=None, error=None, sessions=sessions, **self.session)
+            data = {**document["data"], "source": self.setup.dataset.source}  # a folder may have been moved
+            self.run.update(status="running", ended=None, error=None, data=data, sessions=sessions, **self.session)
             status: runs.Status = "failed"
             outcome: dict[str, Any] = {}
             try:
@@ -155,7 +156,7 @@ class Fit:
             step = self.setup.steps_per_epoch * self.setup.recipe.epochs
         best = self.run.epochs()[step // self.setup.steps_per_epoch - 1]
         trained = TrainedRun(self.run, path, self.setup.device.torch_device)
-        part = Part(name="test", dataset=self.setup.dataset, indices=self.setup.dataset.test)
+        part = Part(name="test", title="test images", dataset=self.setup.dataset, indices=self.setup.dataset.test)
         evaluation = predictions.compute(trained, part, "none", listener, what="testing the best epoch").evaluation
         return FitResult(
             best_epoch=best.epoch,

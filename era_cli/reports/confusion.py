@@ -16,7 +16,7 @@ CELL = 0.52  # inches a side, with few classes
 SMALL_CELL = 0.2  # with many: a count of three digits still fits at 5 points
 FEW, MANY = 12, 40  # classes; in between the cells shrink
 MOST = 150  # classes up to which each has its name and each cell its count; the figure grows no further
-LONGEST_NAME = 24  # characters
+LONGEST_NAME, SHORT_NAME = 24, 3  # characters of a name; short ones need not be turned
 DARK = 0.6  # of the colour scale, from which on white is the legible ink
 BRIGHTNESS = 0.5  # exponent of the colour scale: a confusion of 2 % must be seen beside a hit of 95 %
 
@@ -46,11 +46,18 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
         image = axes.imshow(shares, cmap="Blues", norm=norm, aspect="equal")
         if upright:
             axes.set_xticks(named, names, rotation=90)
+        elif max(map(len, names)) <= SHORT_NAME:
+            axes.set_xticks(named, names)
         else:
             axes.set_xticks(named, names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(named, names)
         axes.tick_params(length=0, labelsize=name_size)
         axes.grid(False)
+        if count <= MANY:
+            axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
+            axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
+            axes.grid(which="minor", color="white", linewidth=1.5)
+            axes.tick_params(which="minor", length=0)
         for true, predicted in zip(*np.nonzero(counts), strict=True) if count <= MOST else ():
             axes.text(
                 predicted,

@@ -103,7 +103,7 @@ def _explain(figure: Figure, runs: Sequence[Curves], baseline: float | None) -> 
     colours = _colours(len(runs))
     training, validation = colours[0] if len(runs) == 1 else (style.INK, style.INK)
     lines = [
-        Line2D([], [], color=training, linestyle=TRAINING, label="training (augmented images)"),
+        Line2D([], [], color=training, linestyle=TRAINING, label="training (augmented images, loss as minimised)"),
         Line2D([], [], color=validation, linestyle=VALIDATION, label="validation"),
         Line2D([], [], color=validation, linestyle="", label="best epoch", **RING),
     ]

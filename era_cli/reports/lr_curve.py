@@ -37,14 +37,29 @@ def lr_curve(sweep: LrSweep, header: str) -> Figure:
             )
             if many:
                 axes.axvspan(*suggestion.spread, color=colour, alpha=0.12, linewidth=0)
-            loss = float(np.interp(np.log(suggestion.lr), np.log(sweep.rates), sweep.smoothed))
-            axes.plot(suggestion.lr, loss, "o", color=colour, markersize=8)
+            axes.plot(suggestion.lr, _smoothed_at(sweep, suggestion.lr), "o", color=colour, markersize=8)
+            if suggestion.rule == "minimum / 10":
+                minimum = 10 * suggestion.lr
+                axes.plot(
+                    minimum,
+                    _smoothed_at(sweep, minimum),
+                    "o",
+                    color=colour,
+                    markerfacecolor="none",
+                    markersize=9,
+                    label=f"minimum: {minimum:.3g}",
+                    linestyle="",
+                )
         _frame_losses(axes, sweep)
         axes.set_title(style.plain(header))
         axes.legend(loc="lower left", frameon=True, framealpha=0.85, edgecolor="none")
         # Matplotlib's own labels are formulas, which the look turns off.
         axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
     return figure
+
+
+def _smoothed_at(sweep: LrSweep, rate: float) -> float:
+    return float(np.interp(np.log(rate), np.log(sweep.rates), sweep.smoothed))
 
 
 def _frame_losses(axes: Axes, sweep: LrSweep) -> None:

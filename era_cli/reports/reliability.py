@@ -20,7 +20,7 @@ def reliability_diagram(calibration: Calibration, header: str) -> Figure:
     with style.look():
         figure = Figure(figsize=(6.2, 6.8), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        above.plot((0, 1), (0, 1), color=style.FAINT, linestyle=":", label="perfectly calibrated")
+        above.plot((0, 1), (0, 1), color=style.YELLOW, linestyle="--", zorder=3, label="perfectly calibrated")
         above.bar(middles[filled], accuracy, width, color=style.BLUE, edgecolor="white", linewidth=1, label="accuracy")
         above.vlines(
             confidence,

@@ -48,6 +48,7 @@ _OTHER_SCRIPTS = (
 )
 
 _LOOK: Any = {  # matplotlib's stubs want literal keys
+    "figure.dpi": DPI,  # as it is saved: what fits when it is measured fits in the file
     "font.size": 10.0,
     "text.color": INK,
     "axes.titlecolor": INK,
@@ -99,7 +100,7 @@ def save(figure: Figure, path: Path) -> None:
 def header(figure: Figure, text: str, size: float = HEADER_SIZE) -> None:
     """Writes `text` above everything, smaller or cut off at its end where the figure is too narrow for it."""
     shown = figure.suptitle(plain(text), x=0.01, ha="left", fontsize=size, fontweight="bold")
-    room = 0.98 * figure.bbox.width
+    room = 0.97 * figure.bbox.width
     while shown.get_window_extent().width > room and size > SMALLEST_HEADER:
         size -= 0.5
         shown.set_fontsize(size)

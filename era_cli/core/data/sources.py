@@ -45,6 +45,8 @@ def load(
 def _existing(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.is_dir():
+        if path.is_file():
+            raise UsageError(f"--data {source} is a file: name the folder that holds the class folders")
         meant = get_close_matches(source, NAMED, n=1)
         hint = f" (did you mean {meant[0]}?)" if meant else ""
         raise UsageError(
