@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from era_cli.errors import Interrupted
-from era_cli.signals import STOPPING, HeldSignals, raise_on_signals
+from era_cli.signals import STOPPING, HeldSignals, held, raise_on_signals
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +56,26 @@ def test_a_signal_that_the_shell_ignores_stays_ignored(install: str) -> None:
         [sys.executable, "-c", program], preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
     )
     assert done.returncode == 0
+
+
+def test_a_held_signal_is_raised_after_the_block_and_not_within_it() -> None:
+    raise_on_signals()
+    reached = []
+
+    def work() -> None:
+        with held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("the end")
+
+    with pytest.raises(Interrupted) as caught:
+        work()
+    assert reached
+    assert caught.value.signum == signal.SIGTERM
+
+
+def test_held_gives_the_signals_back_when_the_block_fails() -> None:
+    raise_on_signals()
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ValueError, match="so"), held():
+        raise ValueError("so")
+    assert signal.getsignal(signal.SIGINT) is before

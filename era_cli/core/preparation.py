@@ -15,6 +15,7 @@ import torch
 import era_cli
 from era_cli import documents, runs
 from era_cli.core import checkpoint, devices, lr_range, run_data
+from era_cli.core.data import sources
 from era_cli.core.schedules import FEWEST_STEPS
 from era_cli.core.setup import Request, Setup, notes, set_up
 from era_cli.core.training import Fit
@@ -186,6 +187,10 @@ def _refuse_changes(run: Run, document: dict[str, Any], recipe: Recipe, request:
     ]
     if request.find_lr and not document.get("lr_find"):
         changes.append(("--max-lr", "auto", recipe.max_lr))
+    source = document["data"]["source"]
+    # One folder for another may be the same that was moved: its content will tell.
+    if request.source is not None and request.source != source and {request.source, source} & set(sources.NAMED):
+        changes.append(("--data", request.source, source))
     if request.name is not None and request.name != run.name:
         changes.append(("--name", request.name, run.name))
     if changes:

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from era_cli.commands.fit import _draw_curves
 from era_cli.console.training import FitProgress
 from era_cli.runs import Run
-from tests.commands.test_fit import ESCAPE, environment, era
+from tests.commands.test_fit import ERA, ESCAPE, environment, era
 from tests.test_imports import _ASK, HEAVY
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -156,3 +156,22 @@ def test_fit_draws_the_curves_and_that_they_cannot_be_written_does_not_fail_it(
     note = capsys.readouterr().err
     assert note.startswith("Note: The curves were not drawn (")
     assert str(run.curves_file) in note
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_full_disk_under_stdout_is_an_error(arguments: list[str], tmp_path: Path) -> None:
+    write_run(tmp_path, "a", 2)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*ERA, "plot-curves", *arguments],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert (tmp_path / "runs/a/curves.png").is_file()

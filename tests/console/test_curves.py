@@ -24,6 +24,7 @@ def shown(runs: Sequence[Curves], width: int = 100) -> str:
 
 def cells(text: str) -> list[list[str]]:
     lines = [line.split() for line in text.splitlines() if line.strip()]
+    assert lines.pop(0) == ["Runs"]
     assert lines[0] == ["run", "status", "epochs", "best", "val", "test"]
     return lines[2:]
 
@@ -61,6 +62,6 @@ def test_a_harmless_name_is_shown_as_it_is(name: str) -> None:
 def test_a_long_name_is_folded_not_cut() -> None:
     name = "a-very-long-name-" * 6
     folded = "".join(
-        line[:20].split()[0] for line in shown([run(2, name=name)], width=60).splitlines()[3:] if line.strip()
+        line[:20].split()[0] for line in shown([run(2, name=name)], width=60).splitlines()[4:] if line.strip()
     )
     assert folded == name

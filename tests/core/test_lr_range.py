@@ -296,4 +296,4 @@ def test_on_a_cpu_the_person_is_told_how_long_it_takes(tiny: Setup) -> None:
 
     lr_range.sweep(tiny, Notes(), steps=2, seeds=2)
     (note,) = notes
-    assert note.startswith("4 steps of 8 images take about ")
+    assert note.startswith("4 steps of 8 images each take about ")

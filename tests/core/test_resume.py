@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from era_cli import runs
 from era_cli.core import checkpoint, preparation, run_writer
@@ -219,7 +221,7 @@ def test_other_data_are_refused(fit_digits: Callable[..., Any]) -> None:
     with pytest.raises(UsageError, match="--data cifar10 differs from the digits"):
         resume(fit.run, source="cifar10")
     fit.run.update(data={**fit.run.read()["data"], "content_hash": "0" * 64})
-    with pytest.raises(EraError, match="no longer those"):
+    with pytest.raises(EraError, match="are not those"):
         resume(fit.run)
 
 
@@ -319,3 +321,23 @@ def test_an_option_that_names_what_the_run_settled_on_is_no_change(
         fit.train(SignalAt(2))
     same = replace(request(fit.run.path.parent, source=None), given=given)
     assert preparation.resume(fit.run, same, Listener()).resume_from is not None
+
+
+def test_a_folder_that_was_moved_is_found_again_with_data(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    random = np.random.default_rng(0)
+    for label in ("a", "b"):
+        (photos / label).mkdir(parents=True)
+        for number in range(30):
+            Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(photos / label / f"{number}.png")
+    fields: dict[str, Any] = {"batch_size": 8, "limit_train": 32, "epochs": 1}
+    run = preparation.prepare(request(tmp_path / "runs", source=str(photos), **fields), Listener()).run
+    checkpoint.write({"state_dict": {}, "global_step": 0}, run.checkpoints / checkpoint.LAST)
+    moved = photos.rename(tmp_path / "moved")
+    with pytest.raises(EraError, match="--data"):
+        preparation.resume(run, request(tmp_path / "runs", source=None, **fields), Listener())
+    fit = preparation.resume(run, request(tmp_path / "runs", source=str(moved), **fields), Listener())
+    assert fit.setup.dataset.source == str(moved)
+    (moved / "a" / "0.png").unlink()
+    with pytest.raises(EraError, match="are not those"):
+        preparation.resume(run, request(tmp_path / "runs", source=str(moved), **fields), Listener())

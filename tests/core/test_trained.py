@@ -207,7 +207,7 @@ def test_a_folder_that_changed_since_is_refused(photo_run: tuple[Run, Path]) -> 
         lambda: trained.part("test", None, Listener()),
         lambda: trained.other_part(str(folder), None, Listener()),
     ):
-        assert "no longer those" in refusal(ask)
+        assert "are not those" in refusal(ask)
 
 
 def test_a_folder_that_is_gone_is_named(photo_run: tuple[Run, Path]) -> None:

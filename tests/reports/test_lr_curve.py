@@ -96,6 +96,7 @@ def test_each_suggestion_has_a_line_at_its_rate_and_its_value_in_the_legend() ->
         "steepest: 0.0123",
         "valley: 0.00457 (recommended)",
         "minimum / 10: 0.0789",
+        "minimum: 0.789",
     ]
     assert [line.get_linestyle() for line in lines] == ["--", "-", "--"]
     assert len({line.get_color() for line in lines}) == 3
@@ -106,7 +107,8 @@ def test_the_marker_of_a_suggestion_lies_on_the_smoothed_curve() -> None:
     axes = drawn(sweep(straight))
     markers = [line for line in axes.get_lines() if line.get_marker() == "o"]
     places = [(float(np.ravel(line.get_xdata())[0]), float(np.ravel(line.get_ydata())[0])) for line in markers]
-    assert [rate for rate, _ in places] == [suggestion.lr for suggestion in SUGGESTIONS]
+    minimum = 10 * SUGGESTIONS[-1].lr
+    assert [rate for rate, _ in places] == [*(suggestion.lr for suggestion in SUGGESTIONS), minimum]
     assert [loss for _, loss in places] == pytest.approx([2.0 - 0.2 * np.log10(rate) for rate, _ in places])
 
 
@@ -162,7 +164,7 @@ def test_every_sweep_can_be_drawn_and_written(made: LrSweep, tmp_path: Path) -> 
     assert low < high
     first = made.losses[0, 0]
     assert np.isnan(first) or low < first < high
-    assert len(legend(figure)) == 2 + len(made.suggestions)
+    assert len(legend(figure)) == 2 + len(made.suggestions) + bool(made.suggestions)  # and the minimum
 
 
 def test_a_header_is_no_formula_and_holds_no_controls() -> None:

@@ -61,7 +61,8 @@ def test_the_diagonal_is_what_would_be_perfect() -> None:
     above, _ = panels(reliability_diagram(UNEVEN, "digits-1"))
     (diagonal,) = [line for line in above.get_lines() if line.get_label() == "perfectly calibrated"]
     assert np.asarray(diagonal.get_xydata()).tolist() == [[0, 0], [1, 1]]
-    assert diagonal.get_linestyle() == ":"
+    assert diagonal.get_linestyle() == "--"
+    assert diagonal.get_zorder() > max(patch.get_zorder() for patch in above.patches)  # the bars do not hide it
 
 
 def test_below_is_the_share_of_images_in_each_bin() -> None:
