@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -41,6 +42,12 @@ def test_an_evaluation_is_json_with_null_where_there_is_no_number() -> None:
         {"true": "a", "predicted": "c", "count": 1, "share": 0.5},
         {"true": "b\u001b", "predicted": "a", "count": 1, "share": 1.0},
     ]
+
+
+def test_of_many_confused_pairs_the_first_hundred_are_told() -> None:
+    metrics = measured()
+    told = documents.metrics(dataclasses.replace(metrics, pairs=metrics.pairs[:1] * 150))
+    assert len(told["confused_pairs"]) == 100
 
 
 def test_the_bins_of_calibration_are_null_where_they_are_empty() -> None:

@@ -95,7 +95,7 @@ def test_a_lower_loss_after_a_divergence_is_not_the_minimum() -> None:
 
 
 def test_a_bump_on_the_way_down_is_not_the_end_of_the_fall() -> None:
-    found = suggested(drawn((-5, 1.1), (-3, 1.1), (-1.9, 0.9), (-1.7, 0.95), (0.2, 0.44), (1, 3.0)))
+    found = suggested(drawn((-5, 1.1), (-3.5, 1.1), (-2.4, 0.9), (-1.6, 0.97), (0.2, 0.44), (1, 3.0)))
     assert found[TENTH] == pytest.approx(-0.8, abs=2 * SMOOTHING)
 
 
@@ -127,6 +127,11 @@ def test_too_few_points_give_no_rate_and_the_sentence_counts_them(count: int) ->
     verdict = refused(sigmoid(-2.0, decades=np.log10(rates)), rates)
     assert f"{count} sound steps are too few" in verdict
     assert str(FEWEST_POINTS) in verdict
+
+
+def test_a_rate_is_what_a_person_reads() -> None:
+    picked, _ = lr_suggestions.suggest(RATES, sigmoid(-2.0))
+    assert all(float(f"{rate:.3g}") == rate for rate in picked.values())
 
 
 def test_the_fewest_points_are_enough() -> None:

@@ -331,13 +331,18 @@ def test_a_folder_that_was_moved_is_found_again_with_data(tmp_path: Path) -> Non
         for number in range(30):
             Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(photos / label / f"{number}.png")
     fields: dict[str, Any] = {"batch_size": 8, "limit_train": 32, "epochs": 1}
-    run = preparation.prepare(request(tmp_path / "runs", source=str(photos), **fields), Listener()).run
-    checkpoint.write({"state_dict": {}, "global_step": 0}, run.checkpoints / checkpoint.LAST)
+    fit = preparation.prepare(request(tmp_path / "runs", source=str(photos), **fields), Listener())
+    with pytest.raises(Interrupted):
+        fit.train(SignalAt(2))
+    run = fit.run
     moved = photos.rename(tmp_path / "moved")
     with pytest.raises(EraError, match="--data"):
         preparation.resume(run, request(tmp_path / "runs", source=None, **fields), Listener())
     fit = preparation.resume(run, request(tmp_path / "runs", source=str(moved), **fields), Listener())
-    assert fit.setup.dataset.source == str(moved)
+    fit.train(Listener())
+    assert run.read()["status"] == "finished"
+    assert run.read()["data"]["source"] == str(moved)  # so that eval finds it, too
+    run.update(status="interrupted")
     (moved / "a" / "0.png").unlink()
     with pytest.raises(EraError, match="are not those"):
         preparation.resume(run, request(tmp_path / "runs", source=str(moved), **fields), Listener())

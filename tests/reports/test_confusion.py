@@ -55,6 +55,14 @@ def test_rows_are_the_true_classes_and_columns_the_predicted_ones() -> None:
     assert header(figure) == "pets-1, 104 test images"
 
 
+def test_the_figure_of_very_many_classes_is_no_larger_and_shows_no_counts() -> None:
+    most, more = drawn(several(150, 9)), drawn(several(600, 9))
+    assert np.all(more.get_size_inches() <= most.get_size_inches() + 0.1)
+    assert len(texts(most)) == 300
+    assert texts(more) == {}
+    assert len(matrix(more).get_xticks()) == 150
+
+
 def test_each_cell_holds_its_count_and_an_empty_cell_nothing() -> None:
     shown = {place: text.get_text() for place, text in texts(drawn(COUNTS)).items()}
     assert shown == {(0, 0): "90", (0, 1): "10", (2, 0): "1", (2, 1): "2", (2, 2): "1"}

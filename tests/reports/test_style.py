@@ -205,3 +205,8 @@ def test_no_class_name_stops_a_figure(names: list[str], tmp_path_factory: pytest
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
         style.save(image_grid(np.zeros((2, 8, 8, 3), np.uint8), names, names[0]), path)
     assert path.read_bytes().startswith(PNG)
+
+
+def test_what_is_measured_is_what_is_saved() -> None:
+    with style.look():
+        assert Figure().dpi == style.DPI
