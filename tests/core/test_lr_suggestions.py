@@ -182,7 +182,7 @@ def test_without_a_suggestion_there_is_nothing_over_the_seeds_either() -> None:
 
 
 def test_one_of_the_suggestions_is_recommended_for_a_reason() -> None:
-    picked, _ = lr_suggestions.suggest(RATES, 1 + (DECADES + 0.55) ** 2)  # its minimum is at 0.28183829...
+    picked, _ = lr_suggestions.suggest(RATES, sigmoid(-2.0))
     suggestions = lr_suggestions.over_seeds(picked, [picked])
     chosen, reason = lr_suggestions.recommend(suggestions)
     assert chosen in suggestions
