@@ -143,6 +143,9 @@ class Metrics:
     pairs: tuple[ConfusedPair, ...]
 
 
+STEEPEST, VALLEY, TENTH = "steepest", "valley", "minimum / 10"  # the rules that suggest a learning rate
+
+
 @dataclass(frozen=True, kw_only=True)
 class LrSuggestion:
     """A learning rate that a rule picks from a sweep; `spread` is the least and the most over the seeds."""

@@ -107,10 +107,7 @@ def evaluate(
     if not as_json:  # before anything is written, which may fail
         header = [
             ("run", str(folder)),
-            (
-                "checkpoint",
-                opened.checkpoint_name + _after(epochs),
-            ),
+            ("checkpoint", opened.checkpoint_name + _after(epochs)),
             ("data", f"{part.dataset.source}: {count}" + ("" if tta == "none" else f", --tta {tta}")),
             ("computed", _when(made.seconds, len(part.indices), made.file)),
         ]

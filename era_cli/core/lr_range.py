@@ -21,8 +21,8 @@ from era_cli.listener import Advance, Listener
 from era_cli.recipe import SWEEP_FROM, SWEEP_STEPS, SWEEP_TO
 from era_cli.results import LrSweep
 
-_MEMORY = 0.8  # of the running mean that is compared with it
-_TIMED_BATCH = 64
+_MEMORY = 0.8  # of the running mean of the loss, by which divergence is judged
+_TIMED_BATCH = 64  # images of the step that tells how long a sweep will take
 
 
 def sweep(

@@ -9,13 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from era_cli.results import LrSuggestion
+from era_cli.results import STEEPEST, TENTH, VALLEY, LrSuggestion
 
 Floats = npt.NDArray[np.float64]
-
-STEEPEST = "steepest"
-VALLEY = "valley"
-TENTH = "minimum / 10"
 
 SMOOTHING = 0.15  # decades: standard deviation of the kernel that smooths a sweep
 FEWEST_POINTS = 20  # before the loss diverges, for a slope to mean anything
@@ -56,10 +52,7 @@ def suggest(rates: Floats, losses: Floats) -> tuple[dict[str, float], str]:
     says nothing of the rates before it.
     """
     if len(rates) < FEWEST_POINTS:
-        return (
-            {},
-            f"{len(rates)} sound steps are too few, {FEWEST_POINTS} are needed: use more --steps",
-        )
+        return {}, f"{len(rates)} sound steps are too few, {FEWEST_POINTS} are needed: use more --steps"
     smoothed = smooth(rates, losses)
     lowest = _first_minimum(smoothed)
     if smoothed[0] - smoothed[lowest] < max(

@@ -26,6 +26,7 @@ from era_cli.files import atomic_write
 from era_cli.listener import Listener
 from era_cli.results import Evaluation
 
+_UNREADABLE = (SyntaxError, tokenize.TokenError, zipfile.BadZipFile)
 FORMAT = 1  # to be raised when the same weights and images would give other logits
 
 
@@ -145,9 +146,7 @@ def _read(file: Path, part: Part, fingerprint: dict[str, Any]) -> Predictions | 
             return None
         return Predictions(evaluation=found, file=file, step=origin["step"], fingerprint=fingerprint, seconds=None)
     # A damaged header leads zipfile and numpy to raise whatever they come upon.
-    except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, SyntaxError, tokenize.TokenError):
-        return None
-    except zipfile.BadZipFile:
+    except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, *_UNREADABLE):
         return None
 
 

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,11 @@ from era_cli.recipe import Recipe
 from era_cli.results import Labels
 from era_cli.runs import Run
 
-SPLITS = ("test", "val", "train")
+SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
+    "test": lambda data: data.dataset.test,
+    "val": lambda data: data.val,
+    "train": lambda data: data.train,
+}
 CHECKPOINTS = {"best": checkpoint.BEST, "last": checkpoint.LAST}
 
 
@@ -94,7 +98,7 @@ class TrainedRun:
             EraError: the data are absent or changed, or the split is empty.
         """
         data = run_data.load(self.run, self.document, data_dir=data_dir, listener=listener)
-        indices = {"train": data.train, "val": data.val, "test": data.dataset.test}[split]
+        indices = SPLITS[split](data)
         if not len(indices):
             raise EraError(
                 f"{self.run.path} has no {split} images (it was trained with --val-size 0): use --split test or train"
@@ -151,7 +155,7 @@ def open_run(run: Run, which: str | None, device: torch.device) -> TrainedRun:
         done, epochs = len(run.epochs()), document["recipe"]["epochs"]
         raise EraError(
             f"{run.path} is not finished (status {document['status']}, {done} of {epochs} epochs):"
-            " let it finish (era fit --resume {run.name}), or name what to judge with --checkpoint best or last"
+            f" let it finish (era fit --resume {run.name}), or name what to judge with --checkpoint best or last"
         )
     name = "best" if which is None else which
     path = run.checkpoints / CHECKPOINTS[name] if name in CHECKPOINTS else Path(name).expanduser()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from era_cli.reports import style
-from era_cli.results import LrSweep
+from era_cli.results import TENTH, LrSweep
 
 FIRST = 10  # steps, whose rate is too low to change the loss
 HEADROOM = 1.0  # the loss axis goes so far above these, in units of the fall below them: beyond is divergence
@@ -38,7 +38,7 @@ def lr_curve(sweep: LrSweep, header: str) -> Figure:
             if many:
                 axes.axvspan(*suggestion.spread, color=colour, alpha=0.12, linewidth=0)
             axes.plot(suggestion.lr, _smoothed_at(sweep, suggestion.lr), "o", color=colour, markersize=8)
-            if suggestion.rule == "minimum / 10":
+            if suggestion.rule == TENTH:
                 minimum = 10 * suggestion.lr
                 axes.plot(
                     minimum,

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from era_cli.core import lr_suggestions
-from era_cli.core.lr_suggestions import FEWEST_POINTS, SMOOTHING, STEEPEST, TENTH, VALLEY
-from era_cli.results import LrSuggestion
+from era_cli.core.lr_suggestions import FEWEST_POINTS, SMOOTHING
+from era_cli.results import STEEPEST, TENTH, VALLEY, LrSuggestion
 
 Floats = npt.NDArray[np.float64]
 RULES = {STEEPEST, VALLEY, TENTH}

@@ -84,6 +84,7 @@ def test_an_unfinished_run_is_refused_unless_a_checkpoint_is_named(run: Run, sta
     sentence = refusal(lambda: opened(run))
     assert status in sentence
     assert "3 of 3 epochs" in sentence
+    assert f"--resume {run.name}" in sentence
     assert "--checkpoint best or last" in sentence
     assert opened(run, "best").checkpoint == run.checkpoints / "best.ckpt"
     assert opened(run, "last").checkpoint == run.checkpoints / "last.ckpt"
