@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from era_cli import __version__, options
 from era_cli.commands import eval as eval_command
-from era_cli.commands import fit, lr_find, plot_curves
+from era_cli.commands import fit, gradcam, lr_find, misclassified, plot_curves
 from era_cli.errors import EraError, Interrupted
 from era_cli.signals import raise_on_signals
 
@@ -72,6 +72,8 @@ app = typer.Typer(
 app.command("fit")(fit.fit)
 app.command("lr-find")(lr_find.lr_find)
 app.command("eval")(eval_command.evaluate)
+app.command("misclassified")(misclassified.misclassified)
+app.command("gradcam")(gradcam.gradcam)
 app.command("plot-curves")(plot_curves.plot_curves)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
-from era_cli.results import Curves, EpochRow, LrSweep, Metrics
+from era_cli.results import Curves, EpochRow, Heatmaps, LrSweep, Metrics, Mistakes
 
 SCHEMA = 1
 MOST_PAIRS = 100  # the confusion counts have them all
@@ -59,6 +60,82 @@ def metrics(metrics: Metrics) -> dict[str, Any]:
         "confusion": metrics.confusion.tolist(),
         "confused_pairs": [dataclasses.asdict(pair) for pair in metrics.pairs[:MOST_PAIRS]],
     }
+
+
+def mistakes(found: Mistakes) -> dict[str, Any]:
+    """How many there are, which of them these are, the pairs of classes most frequent among them, and every one."""
+    columns = mistake_columns(found)
+    return {
+        "suspects": found.suspects,
+        "judged": found.judged,
+        "total": found.total,
+        "share": found.total / found.judged,
+        "true": found.true,
+        "predicted": found.predicted,
+        "count": len(found),
+        "order": found.order,
+        "pairs": [dataclasses.asdict(pair) for pair in found.pairs[:MOST_PAIRS]],
+        "images": [dict(zip(columns, row, strict=True)) for row in mistake_rows(found)],
+    }
+
+
+def mistake_columns(found: Mistakes) -> tuple[str, ...]:
+    """What is known of each."""
+    names = ("label", "suggested") if found.suspects else ("true", "predicted")
+    return ("index", "file", *names, "confidence", "true_probability", "loss", "margin")
+
+
+def mistake_rows(found: Mistakes) -> Iterator[tuple[Any, ...]]:
+    """A row of these columns for each, in their order; the file is None where images have no names."""
+    for row in range(len(found)):
+        yield (
+            int(found.index[row]),
+            None if found.files is None else found.files[row],
+            found.classes[found.labels[row]],
+            found.classes[found.answers[row]],
+            *(float(values[row]) for values in (found.confidence, found.true_probability, found.loss, found.margin)),
+        )
+
+
+def heatmaps(found: Heatmaps) -> dict[str, Any]:
+    """How the maps were made, what they are worth, and of each image what the network says and its maps say."""
+    empty = found.empty
+    return {
+        "method": found.method,
+        "layer": found.layer,
+        "smooth": found.smooth,
+        "map_size": list(found.maps.shape[2:]),
+        "scaled_to": "the maximum of each map",
+        "faithfulness": None if found.faithfulness is None else dataclasses.asdict(found.faithfulness),
+        "count": len(found),
+        "images": [
+            {
+                "index": None if found.index is None else int(found.index[row]),
+                "file": None if found.files is None else found.files[row],
+                "true": None if found.labels is None else found.classes[found.labels[row]],
+                "predicted": found.classes[found.predicted[row]],
+                "probabilities": dict(zip(found.classes, found.probabilities[row].tolist(), strict=True)),
+                "maps": [
+                    {
+                        "of": role,
+                        "class": found.classes[found.targets[row, column]],
+                        "empty": bool(empty[row, column]),
+                        "maximum": None if empty[row, column] else float(found.maps[row, column].max()),
+                        "peak": None if empty[row, column] else _peak(found, row, column),
+                    }
+                    for column, role in enumerate(found.roles)
+                ],
+            }
+            for row in range(len(found))
+        ],
+    }
+
+
+def _peak(found: Heatmaps, row: int, column: int) -> list[float]:
+    """Where the map is hottest: x and y of the middle of its cell, in pixels of the image from the upper left."""
+    values = found.maps[row, column]
+    y, x = divmod(int(values.argmax()), values.shape[1])
+    return [(x + 0.5) * found.images.shape[2] / values.shape[1], (y + 0.5) * found.images.shape[1] / values.shape[0]]
 
 
 def curves(curves: Curves) -> dict[str, Any]:

@@ -18,6 +18,22 @@ FORMATS = (".png", ".svg", ".pdf")
 # What the core calls these; it is not asked, since help must not wait for torch. A test compares them.
 Split = Literal["test", "val", "train"]
 Tta = Literal["none", "flip", "flip-shift"]
+Order = Literal["confidence", "loss", "margin", "index", "random"]
+Which = Literal["misclassified", "correct", "all", "uncertain"]
+CamMethod = Literal[
+    "gradcam",
+    "hirescam",
+    "gradcam++",
+    "xgradcam",
+    "layercam",
+    "eigencam",
+    "eigengradcam",
+    "scorecam",
+    "ablationcam",
+]
+Layer = Literal["prep", "layer1", "layer2", "layer3"]
+Smoothing = Literal["none", "aug", "eigen", "both"]
+Target = Literal["predicted", "true", "both"]
 
 _DEFAULT = recipes.default()
 _DEBUG_KEY = "era_cli.debug"
@@ -143,6 +159,24 @@ Checkpoint = Annotated[
         help="best, last, or the path of a checkpoint; needed for a run that is not finished." + default_text("best"),
         show_default=False,
         metavar="best|last|PATH",
+    ),
+]
+SplitOption = Annotated[
+    Split | None,
+    typer.Option(
+        "--split",
+        help="Which images of the run's data to take." + default_text("test"),
+        show_default=False,
+    ),
+]
+OtherData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="Take other data with the same classes: the test images of cifar10 or digits, the folder test in a"
+        " folder of train and test, or all images of a folder of class folders.",
+        metavar="cifar10|digits|PATH",
+        rich_help_panel=DATA_PANEL,
     ),
 ]
 Out = Annotated[Path | None, out_option("Where the figure goes; its suffix chooses png, svg or pdf.")]

@@ -77,7 +77,12 @@ class Evaluation:
     @property
     def loss(self) -> float:
         """Mean cross-entropy in nats, without label smoothing."""
-        return float(-self._log_probabilities[np.arange(len(self.labels)), self.labels].mean())
+        return float(self.losses.mean())
+
+    @property
+    def losses(self) -> npt.NDArray[np.float64]:
+        """The cross-entropy of each image in nats, (N,)."""
+        return -self._log_probabilities[np.arange(len(self.labels)), self.labels]
 
     @property
     def _log_probabilities(self) -> npt.NDArray[np.float64]:
@@ -99,7 +104,10 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusedPair:
-    """`count` images of class `true` were taken for `predicted`: the share `share` of that class."""
+    """`count` images of class `true` were taken for `predicted`.
+
+    They are the share `share` of that class in Metrics, and of all the mistakes in Mistakes.
+    """
 
     true: str
     predicted: str
@@ -141,6 +149,114 @@ class Metrics:
     per_class: tuple[ClassScore, ...]
     confusion: npt.NDArray[np.int64]
     pairs: tuple[ConfusedPair, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistakes:
+    """Images on whose class the network and the label differ, M of the `judged`, in `order`.
+
+    With `suspects` the label is probably wrong, else the network. `total` of them there are in all, and these are
+    those of the class `true` that are taken for `predicted`, None for any.
+
+    `places` (M,) are rows in the evaluation; `index` (M,) and `files` (M, or None but for folders) what their source
+    calls them. `labels` (M,) say one class and `answers` (M,) another. `confidence` (M,) is the probability of the
+    answer, `true_probability` (M,) that of the label, `loss` (M,) its cross-entropy in nats, `margin` (M,) how far
+    the likeliest other class leads over the label, -1..1. `pairs`: of which classes they are, the most frequent first.
+    """
+
+    suspects: bool
+    judged: int
+    total: int
+    true: str | None
+    predicted: str | None
+    order: str
+    classes: tuple[str, ...]
+    places: Labels
+    index: Labels
+    files: tuple[str, ...] | None
+    labels: Labels
+    answers: Labels
+    confidence: npt.NDArray[np.float64]
+    true_probability: npt.NDArray[np.float64]
+    loss: npt.NDArray[np.float64]
+    margin: npt.NDArray[np.float64]
+    pairs: tuple[ConfusedPair, ...]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def which(self) -> str:
+        """Which of them these are, in words; empty for all."""
+        parts = [] if self.true is None else [f"labelled {self.true}" if self.suspects else f"of {self.true}"]
+        if self.predicted is not None:
+            parts.append(f"{'rather' if self.suspects else 'taken for'} {self.predicted}")
+        return ", ".join(parts) if self.suspects else " ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faithfulness:
+    """How much of a class's probability is lost when part of an image is replaced, means over `count` images.
+
+    The `share` of the pixels that goes is the hottest of the map, as many `random` ones, or those of the map `moved`
+    elsewhere in the image: the same shape in another place.
+    """
+
+    count: int
+    share: float
+    hottest: float
+    random: float
+    moved: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heatmaps:
+    """Class activation maps over N images, each for T classes.
+
+    `images` (N, H, W, 3) uint8; `index` (N,) and `files` (N,): what their source calls them, one of them or both;
+    `labels` (N,), None for a person's own pictures; `probabilities` (N, K). `targets` (N, T) are the classes that the
+    maps are for, and `roles` (T,) what those are of the image: "predicted" or "true". `maps` (N, T, h, w) float32 are
+    raw: positive where the features of `layer` speak for the class, or without `by_class` for any.
+    """
+
+    method: str
+    by_class: bool
+    layer: str
+    smooth: str
+    classes: tuple[str, ...]
+    images: Images
+    index: Labels | None
+    files: tuple[str, ...] | None
+    labels: Labels | None
+    probabilities: npt.NDArray[np.float64]
+    roles: tuple[str, ...]
+    targets: Labels
+    maps: npt.NDArray[np.float32]
+    faithfulness: Faithfulness | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def predicted(self) -> Labels:
+        """The most likely class of each image, (N,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def empty(self) -> npt.NDArray[np.bool_]:
+        """Which maps (N, T) show nothing: nowhere positive, or not finite."""
+        return np.logical_not(np.isfinite(self.maps).all(axis=(2, 3)) & (self.maps > 0).any(axis=(2, 3)))
+
+    @property
+    def scaled(self) -> npt.NDArray[np.float32]:
+        """The maps (N, T, h, w) without what is negative, each divided by its own maximum; 0 where one is empty."""
+        positive = np.where(self.empty[:, :, None, None], 0, np.maximum(self.maps, 0))
+        highest = positive.max(axis=(2, 3), keepdims=True)
+        return np.divide(positive, highest, out=np.zeros_like(positive), where=highest > 0)
+
+    def name(self, row: int) -> str:
+        """What the image is called."""
+        return self.files[row] if self.files is not None else str(self.index[row] if self.index is not None else row)
 
 
 STEEPEST, VALLEY, TENTH = "steepest", "valley", "minimum / 10"  # the rules that suggest a learning rate

@@ -8,21 +8,14 @@ from typing import Annotated
 import typer
 
 from era_cli import options
-from era_cli.errors import UsageError
+from era_cli.commands import reading
 from era_cli.signals import held
 
 
 def evaluate(
     run: options.RunName = "latest",
     checkpoint: options.Checkpoint = None,
-    split: Annotated[
-        options.Split | None,
-        typer.Option(
-            "--split",
-            help="Which images of the run's data to judge." + options.default_text("test"),
-            show_default=False,
-        ),
-    ] = None,
+    split: options.SplitOption = None,
     tta: Annotated[
         options.Tta,
         typer.Option(
@@ -31,16 +24,7 @@ def evaluate(
             " pixel (flip-shift).",
         ),
     ] = "none",
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            help="Judge on other data with the same classes: the test images of cifar10 or digits, the folder test"
-            " in a folder of train and test, or all images of a folder of class folders.",
-            metavar="cifar10|digits|PATH",
-            rich_help_panel=options.DATA_PANEL,
-        ),
-    ] = None,
+    data: options.OtherData = None,
     data_dir: options.DataDir = None,
     gpus: options.Gpus = "auto",
     runs_dir: options.RunsDir = Path("runs"),
@@ -60,25 +44,18 @@ def evaluate(
     Computes in fp32 and writes into the run folder: confusion.png, reliability.png, eval-SPLIT.json with everything,
     and predictions-SPLIT.npz, which is used again as long as it holds.
     """
-    if data is not None and split is not None:
-        raise UsageError("--split names a part of the run's own data: leave it out with --data")
-
+    reading.check(split, data)
     with held():
-        from era_cli import documents, runs, terminal
+        from era_cli import documents, terminal
         from era_cli.console.evaluation import print_evaluation
         from era_cli.console.progress import WorkProgress, print_files
-        from era_cli.core import devices, metrics, predictions, trained
+        from era_cli.core import metrics, predictions
         from era_cli.files import atomic_write_json
         from era_cli.reports import confusion, reliability, style
 
     progress = WorkProgress(quiet=quiet)
-    device = devices.choose(gpus, "32").torch_device
-    opened = trained.open_run(runs.find(runs_dir.expanduser(), run), checkpoint, device)
-    data_dir = data_dir and data_dir.expanduser()
-    if data is not None:
-        part = opened.other_part(data, data_dir, progress)
-    else:
-        part = opened.part(split or "test", data_dir, progress)
+    opened = reading.open_run(runs_dir, run, checkpoint, gpus)
+    part = reading.part(opened, split, data, data_dir, progress)
     if tta != "none" and not opened.recipe.flip:
         progress.note(f"The run was trained without mirrored images, so --tta {tta} may cost accuracy.")
     made = predictions.of(opened, part, tta, progress)
@@ -90,28 +67,16 @@ def evaluate(
     confusion_file = out or folder / f"confusion{suffix}.png"
     reliability_file = out.with_stem(f"{out.stem}-reliability") if out else folder / f"reliability{suffix}.png"
     files = [json_file, confusion_file, reliability_file, made.file]
-    epochs = None if made.step is None else made.step / opened.steps_per_epoch
     document = {
-        "schema": documents.SCHEMA,
-        "run": str(folder),
-        "checkpoint": str(opened.checkpoint),
-        "epochs": epochs,
-        "data": {"source": part.dataset.source, "part": part.name, "skipped": list(part.dataset.skipped)},
+        **reading.document(opened, part, made),
         "tta": tta,
-        "computed_from": made.fingerprint,
         "result": documents.metrics(result),
         "files": [str(file) for file in files],
     }
     count = f"{len(part.indices):,} {part.title}"
     console = terminal.record_console(to_stderr=as_json)
     if not as_json:  # before anything is written, which may fail
-        header = [
-            ("run", str(folder)),
-            ("checkpoint", opened.checkpoint_name + _after(epochs)),
-            ("data", f"{part.dataset.source}: {count}" + ("" if tta == "none" else f", --tta {tta}")),
-            ("computed", _when(made.seconds, len(part.indices), made.file)),
-        ]
-        print_evaluation(console, header, result)
+        print_evaluation(console, reading.header(opened, part, made, tta), result)
     atomic_write_json(json_file, document)
     about = f"{opened.run.name}, {count}"
     matrix = confusion.confusion_matrix(
@@ -123,11 +88,3 @@ def evaluate(
         terminal.print_json(document)
     else:
         print_files(console, [file for file in files if file.exists()])
-
-
-def _after(epochs: float | None) -> str:
-    return "" if epochs is None else f", after {epochs:.4g} epoch{'s' * (epochs != 1)}"
-
-
-def _when(seconds: float | None, images: int, file: Path) -> str:
-    return f"before, in {file.name}" if seconds is None else f"now, {images / seconds:,.0f} images/s"

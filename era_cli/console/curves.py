@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
+from era_cli.console import tables
 from era_cli.results import Curves
 from era_cli.terminal import printable
 
 
 def print_curves(console: Console, runs: Sequence[Curves]) -> None:
     """Prints a row per run."""
-    table = Table(box=SIMPLE_HEAD, title="Runs", title_justify="left", title_style="bold")
+    table = tables.titled("Runs")
     table.add_column("run", overflow="fold")
     table.add_column("status", no_wrap=True)
     for name in ("epochs", "best", "val", "test"):

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from era_cli.console import tables
 from era_cli.results import ClassScore, Metrics
 from era_cli.terminal import printable
 
 MOST_CLASSES = 20  # shown; beyond, the worst of them
 MOST_PAIRS = 5
-LONGEST_NAME, SHORT_NAME = 24, 14  # columns of a class name on a terminal of more than NARROW columns, and on others
-NARROW = 72
 
 
 def print_evaluation(console: Console, header: Sequence[tuple[str, str]], metrics: Metrics) -> None:
     """Prints the facts of `header`, then every figure that a person wants first."""
     console.print(_headline(header, metrics))
-    longest = LONGEST_NAME if console.width > NARROW else SHORT_NAME
+    longest = tables.longest_name(console)
     console.print(_classes(metrics, longest))
     if metrics.pairs:
         console.print(_pairs(metrics, longest))
 
 
 def _headline(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, fact in header:
-        table.add_row(name, printable(fact))
+    table = tables.facts(header)
     low, high = metrics.interval
     counted = f"{metrics.correct:,} of {metrics.count:,}"
     table.add_row("accuracy", f"{metrics.accuracy:.2%} ({counted}), 95 % interval {low:.2%} to {high:.2%}")
@@ -48,7 +42,7 @@ def _classes(metrics: Metrics, longest: int) -> Table:
     title = "Classes, worst first"
     if len(ranked) > MOST_CLASSES:
         title = f"The {MOST_CLASSES} worst of {len(ranked)} classes (the JSON file has all)"
-    table = _table(title)
+    table = tables.titled(title)
     table.add_column("class", overflow="ellipsis", no_wrap=True, max_width=longest)
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -64,7 +58,7 @@ def _badness(score: ClassScore) -> tuple[bool, float]:
 
 
 def _pairs(metrics: Metrics, longest: int) -> Table:
-    table = _table("Most confused")
+    table = tables.titled("Most confused")
     for name in ("true", "predicted"):
         table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=longest)
     table.add_column("images", justify="right", no_wrap=True)
@@ -72,10 +66,6 @@ def _pairs(metrics: Metrics, longest: int) -> Table:
     for pair in metrics.pairs[:MOST_PAIRS]:
         table.add_row(printable(pair.true), printable(pair.predicted), f"{pair.count:,}", f"{pair.share:.2%}")
     return table
-
-
-def _table(title: str) -> Table:
-    return Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
 
 
 def _percent(share: float | None) -> str:

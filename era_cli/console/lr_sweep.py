@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from era_cli.console import tables
 from era_cli.results import LrSweep
-from era_cli.terminal import printable
 
 
 def print_sweep(console: Console, header: Sequence[tuple[str, str]], sweep: LrSweep) -> None:
     """Prints the facts of `header`, how each seed's sweep ended, and the suggestions."""
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="bold")
-    facts.add_column(overflow="fold")
-    for name, fact in header:
-        facts.add_row(name, printable(fact))
+    facts = tables.facts(header)
     for seed, stop in zip(sweep.seeds, sweep.stops, strict=True):
         name = "ended" if len(sweep.seeds) == 1 else f"seed {seed}"
         facts.add_row(name, stop or f"went through to {sweep.rates[-1]:g} without diverging")
@@ -32,7 +27,7 @@ def print_sweep(console: Console, header: Sequence[tuple[str, str]], sweep: LrSw
 
 def _suggestions(sweep: LrSweep) -> Table:
     many = len(sweep.seeds) > 1
-    table = Table(box=SIMPLE_HEAD, title="Suggested learning rates", title_justify="left", title_style="bold")
+    table = tables.titled("Suggested learning rates")
     table.add_column("rule", no_wrap=True)
     table.add_column("rate", justify="right", no_wrap=True)
     if many:

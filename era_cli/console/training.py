@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import Progress, ProgressColumn, Task
 from rich.table import Table
 from rich.text import Text
 
+from era_cli.console import tables
 from era_cli.console.progress import Rate, WorkProgress, bar, print_files
 from era_cli.recipe import Recipe
 from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow
@@ -171,7 +171,7 @@ def _arithmetic(precision: str) -> str:
 
 
 def _class_table(plan: FitPlan) -> Table:
-    table = Table(box=SIMPLE_HEAD, title="Images per class", title_justify="left", title_style="bold")
+    table = tables.titled("Images per class")
     table.add_column("class", overflow="ellipsis", max_width=30, no_wrap=True)
     for name in plan.class_counts:
         table.add_column(name, justify="right")
@@ -188,7 +188,7 @@ def _class_table(plan: FitPlan) -> Table:
 
 
 def _layer_table(plan: FitPlan, layers: tuple[LayerRow, ...], narrow: bool) -> Table:
-    table = Table(box=SIMPLE_HEAD, title="Network, for one image", title_justify="left", title_style="bold")
+    table = tables.titled("Network, for one image")
     # Where room is short a long name gives way, never a figure.
     table.add_column("layer", overflow="ellipsis", no_wrap=True, max_width=15 if narrow else None)
     table.add_column("output", no_wrap=True)

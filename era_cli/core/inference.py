@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,14 +16,14 @@ from era_cli.core.augment import RECIPE_IMAGE_SIZE
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.normalize import Normalization
 from era_cli.listener import Listener
-from era_cli.results import Evaluation, Labels
+from era_cli.results import Evaluation, Images, Labels
 
 EVAL_BATCH = 256  # images of 32 px; larger ones come in smaller batches, so that memory stays the same
 
 View = Callable[[Tensor], Tensor]
 
 
-def _full_precision() -> contextlib.AbstractContextManager[None]:
+def full_precision() -> contextlib.AbstractContextManager[None]:
     """Keeps a GPU's convolutions from TF32, torch's default for them."""
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
@@ -43,28 +45,43 @@ def evaluate(
         what: what to call this work to the listener.
         tta: test-time augmentation, a key of TTA: the logits are then the mean over views of the image.
     """
-    device = next(network.parameters()).device
-    batch = batch_size(dataset.image_size)
-    views = TTA[tta](max(1, round(dataset.image_size / RECIPE_IMAGE_SIZE)))
-    logits = torch.empty(len(indices), len(dataset.classes), device=device)
-    training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode(), _full_precision(), listener.work(what, len(indices)) as advance:
-            for start in range(0, len(indices), batch):
-                part = indices[start : start + batch]
-                images = normalization(_sent(torch.from_numpy(dataset.images[part]), device))
-                answers = [network(view(images)).float() * weight for weight, view in views]
-                logits[start : start + len(part)] = torch.stack(answers).sum(dim=0)
-                advance(len(part))
-    finally:
-        network.train(training)
     return Evaluation(
         index=dataset.numbers(indices),
         labels=dataset.labels[indices],
-        logits=logits.cpu().numpy(),
+        logits=logits(network, dataset.images, indices, normalization, listener, what=what, tta=tta),
         classes=dataset.classes,
     )
+
+
+def logits(
+    network: nn.Module,
+    images: Images,
+    indices: Labels,
+    normalization: Normalization,
+    listener: Listener,
+    *,
+    what: str,
+    tta: str = "none",
+) -> npt.NDArray[np.float32]:
+    """The logits (N, K) of those of the images (M, 3, H, W) uint8 that lie at `indices` (N,); else as `evaluate`."""
+    device = next(network.parameters()).device
+    side = images.shape[-1]
+    batch = batch_size(side)
+    views = TTA[tta](max(1, round(side / RECIPE_IMAGE_SIZE)))
+    found: list[Tensor] = []
+    training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode(), full_precision(), listener.work(what, len(indices)) as advance:
+            for start in range(0, len(indices), batch):
+                part = indices[start : start + batch]
+                pixels = normalization(_sent(torch.from_numpy(images[part]), device))
+                answers = [network(view(pixels)).float() * weight for weight, view in views]
+                found.append(torch.stack(answers).sum(dim=0))
+                advance(len(part))
+    finally:
+        network.train(training)
+    return torch.cat(found).cpu().numpy()
 
 
 def batch_size(image_size: int) -> int:

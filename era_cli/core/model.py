@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 CHANNELS = (64, 128, 256, 512)
+STAGES = ("prep", "layer1", "layer2", "layer3")  # each but the first halves the side
 SMALLEST_IMAGE = 8  # three poolings halve it to one pixel
 
 
@@ -68,5 +69,16 @@ class CustomResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W), H and W at least 8 -> logits (N, classes)."""
-        features = self.layer3(self.layer2(self.layer1(self.prep(images))))
+        return self.classify(self.features(images))
+
+    def features(self, images: Tensor, layer: str = STAGES[-1]) -> Tensor:
+        """Normalised images (N, 3, H, W) -> what `layer`, one of STAGES, makes of them (N, C, h, w), never negative."""
+        for stage in STAGES[: STAGES.index(layer) + 1]:
+            images = self.get_submodule(stage)(images)
+        return images
+
+    def classify(self, features: Tensor, layer: str = STAGES[-1]) -> Tensor:
+        """The features of `layer` (N, C, h, w) -> logits (N, classes)."""
+        for stage in STAGES[STAGES.index(layer) + 1 :]:
+            features = self.get_submodule(stage)(features)
         return self.linear(self.pool(features).flatten(1)) * self.logit_scale

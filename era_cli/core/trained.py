@@ -23,7 +23,7 @@ from era_cli.core.normalize import Normalization
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipe import Recipe
-from era_cli.results import Labels
+from era_cli.results import Images, Labels
 from era_cli.runs import Run
 
 SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
@@ -42,6 +42,16 @@ class Part:
     title: str
     dataset: Dataset
     indices: Labels
+
+    @property
+    def files(self) -> tuple[str, ...] | None:
+        """What each image is called, if images have names."""
+        files = self.dataset.files
+        return None if files is None else tuple(files[index] for index in self.indices)
+
+    def images(self, places: Labels) -> Images:
+        """The images at `places` (M,) among the indices, (M, H, W, 3)."""
+        return self.dataset.images[self.indices[places]].transpose(0, 2, 3, 1)
 
 
 @dataclass(frozen=True)

@@ -7,41 +7,87 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from era_cli.reports import style
-from era_cli.results import Images, Samples
+from era_cli.reports import sheet, style
+from era_cli.reports.sheet import Sheet
+from era_cli.results import Images, Mistakes, Samples
 
-CELL = 1.15  # inches a side
-TITLE = 0.26  # inches above each image
-HEADER = 0.42  # inches above the grid
-GAP = 0.08  # inches between images
+SAMPLE_COLUMNS = 8
+SHAPE = 1.6  # width to height of a grid whose columns nobody named, about that of a slide
+
+_ORDERS = {
+    "confidence": "the most confident first",
+    "loss": "the largest loss first",
+    "margin": "the widest lead over the label first",
+    "index": "by index",
+    "random": "in random order",
+}
 
 
-def image_grid(images: Images, titles: Sequence[str], header: str, *, columns: int = 8) -> Figure:
-    """Draws images (N, H, W, 3) uint8 at their own colours, their pixels not smeared, `columns` in a row."""
-    columns = min(columns, len(images))
+def image_grid(
+    images: Images,
+    titles: Sequence[Sequence[str]],
+    header: str,
+    *,
+    note: str = "",
+    notes: Sequence[str] | None = None,
+    columns: int | None = None,
+) -> Figure:
+    """Draws images (N, H, W, 3) uint8 at their own colours, their pixels not smeared, `columns` in a row.
+
+    Args:
+        titles: of each image the names over it, parted by a slash.
+        note: a line below the header.
+        notes: a line below each title.
+        columns: None is as many as make the figure about as wide as a slide.
+    """
+    side = sheet.enlarged(images.shape[1]) if len(images) else 0
+    across, down = side + sheet.GAP, side + sheet.GAP + sheet.TITLE + (sheet.NOTE if notes is not None else 0)
+    columns = max(1, min(columns or _columns(len(images), down / across if side else 1.0), len(images)))
     rows = math.ceil(len(images) / columns)
-    width, height = columns * (CELL + GAP) + GAP, rows * (CELL + TITLE + GAP) + HEADER
     with style.look():
-        figure = Figure(figsize=(width, height))
-        above = figure.suptitle(style.plain(header), ha="left", va="top", fontsize=11, fontweight="bold")
-        width = max(width, above.get_window_extent().width / figure.dpi + 2 * GAP)
-        figure.set_figwidth(width)
-        above.set_position((GAP / width, 1 - 0.14 / height))
+        page = Sheet(columns * across + sheet.GAP, rows * down, header, note)
         for place, (image, title) in enumerate(zip(images, titles, strict=True)):
             row, column = divmod(place, columns)
-            left = GAP + column * (CELL + GAP)
-            bottom = height - HEADER - (row + 1) * (CELL + TITLE + GAP) + GAP
-            axes = figure.add_axes((left / width, bottom / height, CELL / width, CELL / height))
-            axes.imshow(image, interpolation="nearest")
-            shown = axes.set_title(style.label(title), fontsize=9, pad=3, loc="center", fontweight="normal")
-            while shown.get_window_extent().width / figure.dpi > CELL + GAP / 2 and len(shown.get_text()) > 1:
-                shown.set_text(shown.get_text().removesuffix("…")[:-1] + "…")
-            axes.set_axis_off()
-    return figure
+            top = row * down + down - side - sheet.GAP
+            page.image(sheet.GAP + column * across, top, side, image, title, "" if notes is None else notes[place])
+        return page.finished()
 
 
 def training_samples(samples: Samples) -> Figure:
     """What the network sees while it trains: augmented images and their labels."""
-    titles = [samples.classes[label] for label in samples.labels]
+    titles = [[samples.classes[label]] for label in samples.labels]
     header = "Training images as the network sees them"
-    return image_grid(samples.images, titles, f"{header}: {samples.augmentation}" if samples.augmentation else header)
+    if samples.augmentation:
+        header += f": {samples.augmentation}"
+    return image_grid(samples.images, titles, header, columns=SAMPLE_COLUMNS)
+
+
+def mistakes(images: Images, found: Mistakes, about: str, columns: int | None = None) -> Figure:
+    """Draws the first N of `found`, `images` (N, H, W, 3), under predicted and actual class and the confidence.
+
+    Args:
+        about: the run and the images that were judged, for the header.
+    """
+    count, names = len(images), found.classes
+    share = f"{found.total:,} of {found.judged:,} ({found.total / found.judged:.2%})"
+    header = f"{about}: {share} {'labels look wrong' if found.suspects else 'are wrong'}"
+    if found.which:
+        header += f"; {len(found):,} {found.which}"
+    note = "suggested / label" if found.suspects else "predicted / actual"
+    note += f", confidence below; {_ORDERS[found.order]}"
+    if count < len(found):
+        note += f"; {count:,} of {len(found):,} shown"
+    titles = [(names[found.answers[row]], names[found.labels[row]]) for row in range(count)]
+    notes = [f"{confidence:.1%}" for confidence in found.confidence[:count]]
+    return image_grid(images, titles, header, note=note if count else "", notes=notes, columns=columns)
+
+
+def _columns(count: int, cell: float) -> int:
+    """How many columns make `count` cells, `cell` times as high as wide, a full grid of about SHAPE."""
+
+    def awkwardness(columns: int) -> float:
+        rows = math.ceil(count / columns)
+        empty = 1 - count / (columns * rows)
+        return abs(math.log(columns / (rows * cell * SHAPE))) + 2 * empty
+
+    return min(range(1, count + 1), key=awkwardness, default=1)

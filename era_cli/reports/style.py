@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from era_cli.files import atomic_write, make_folder
 
 DPI = 150
+PIXEL = 1 / DPI  # inches
 INK = "#222222"
 FAINT = "#767676"  # the lightest grey that is legible on white (WCAG 2.1, contrast 4.5)
 GRID = "#E4E4E4"

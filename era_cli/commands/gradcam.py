@@ -1,0 +1,216 @@
+"""`era gradcam`: heat maps of what a trained network looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from era_cli import options
+from era_cli.commands import reading
+from era_cli.errors import UsageError
+from era_cli.signals import held
+
+_DEFAULTS = {"method": "gradcam", "layer": "layer3", "smooth": "none"}  # what file names need not say
+
+
+def gradcam(
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="More pictures, as a shell makes them of --image *.jpg.", metavar="[FILE]...", show_default=False
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", help="How many images.", min=1)] = 10,
+    which: Annotated[
+        options.Which | None,
+        typer.Option(
+            "--which",
+            help="Which: the misclassified ones, the most confident first; correct ones, or any, drawn at random; or"
+            " those where the two likeliest classes are closest (uncertain)." + options.default_text("misclassified"),
+            show_default=False,
+        ),
+    ] = None,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            "--index",
+            help="Just these images, by their numbers as misclassified.csv has them, e.g. 12,57.",
+            metavar="N,N,...",
+            show_default=False,
+        ),
+    ] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--image",
+            help="Your own pictures, brought to the network as the images of a folder are.",
+            metavar="FILE...",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        options.CamMethod,
+        typer.Option(
+            "--method",
+            help="How the map is made. eigencam is the same for every class; scorecam and ablationcam need no gradients"
+            " but a forward pass per channel, seconds an image on a CPU.",
+        ),
+    ] = "gradcam",
+    layer: Annotated[
+        options.Layer,
+        typer.Option("--layer", help="The layer whose features are weighed."),
+    ] = "layer3",
+    smooth: Annotated[
+        options.Smoothing,
+        typer.Option(
+            "--smooth",
+            help="aug: the mean over three contrasts of the image and its mirror image. eigen: the first principal"
+            " component over the channels.",
+        ),
+    ] = "none",
+    target: Annotated[
+        options.Target | None,
+        typer.Option(
+            "--target",
+            help="The class whose map is drawn: the predicted one, the true one, or both."
+            + options.default_text("both; predicted with --image"),
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of what is drawn at random.", min=0)] = 0,
+    run: options.RunName = "latest",
+    checkpoint: options.Checkpoint = None,
+    split: options.SplitOption = None,
+    data: options.OtherData = None,
+    data_dir: options.DataDir = None,
+    gpus: options.Gpus = "auto",
+    runs_dir: options.RunsDir = Path("runs"),
+    out: options.Out = None,
+    alpha: Annotated[
+        float,
+        typer.Option(
+            "--alpha",
+            help="Opacity of the map over the image. The course project's was 0.275.",
+            min=0,
+            max=1,
+            rich_help_panel=options.OUTPUT_PANEL,
+        ),
+    ] = 0.45,
+    save_maps: Annotated[
+        bool,
+        typer.Option(
+            "--save-maps",
+            help="Write the raw maps beside the figure, as npz.",
+            rich_help_panel=options.OUTPUT_PANEL,
+        ),
+    ] = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Draw heat maps of what a trained network looked at (Grad-CAM).
+
+    Each image stands beside its maps for the predicted and the true class. Writes gradcam.png into the run folder;
+    for another question the name says which.
+    """
+    reading.check(split, data)
+    files = [file.expanduser() for file in (*(image or []), *(pictures or []))]
+    numbers = None if index is None else _numbers(index)
+    _check_one_question(files, which, index, target, split, data)
+    with held():
+        from era_cli import documents, terminal
+        from era_cli.console.heatmaps import print_heatmaps
+        from era_cli.console.progress import WorkProgress, print_files
+        from era_cli.core import explanation, predictions, selection
+        from era_cli.files import make_folder
+        from era_cli.reports import heatmaps, style
+
+    progress = WorkProgress(quiet=quiet)
+    opened = reading.open_run(runs_dir, run, checkpoint, gpus)
+    weights = opened.weights()
+    if files:
+        subjects = explanation.of_files(opened, weights.network, files, progress)
+        head, facts = reading.run_document(opened, weights.step), reading.run_header(opened, weights.step)
+        about, marks = f"{opened.run.name}, own pictures", ["pictures"]
+    else:
+        part = reading.part(opened, split, data, data_dir, progress)
+        made = predictions.of(opened, part, "none", progress)
+        kind = which or "misclassified"
+        rows = (
+            selection.choose(made.evaluation, kind, n, seed)
+            if numbers is None
+            else selection.rows_of(made.evaluation, numbers)
+        )
+        if numbers is None and len(rows) < n:
+            progress.note(f"There are {len(rows)} {kind} {part.title}, fewer than --n {n}.")
+        subjects = explanation.of_part(part, made.evaluation, rows)
+        head, facts = reading.document(opened, part, made), reading.header(opened, part, made)
+        label = predictions.label(opened, part, "none")
+        marks = [
+            mark for mark in (label, kind if numbers is None else "index") if mark not in ("test", "misclassified")
+        ]
+        about = f"{opened.run.name}, {_chosen(kind, numbers)} {part.title}"
+    found = explanation.explain(
+        opened,
+        weights.network,
+        subjects,
+        progress,
+        method=method,
+        layer=layer,
+        smooth=smooth,
+        target=target or ("predicted" if files else "both"),
+        seed=seed,
+    )
+    if not found.by_class and target != "predicted":
+        progress.note(f"The map of {method} is the same for every class: one is drawn.")
+    for row, column in zip(*found.empty.nonzero(), strict=True):
+        progress.note(
+            f"Image {found.name(row)}: the map for {found.classes[found.targets[row, column]]} is empty; nothing at"
+            f" {layer} speaks for that class by {method}."
+        )
+    made_by = [
+        value for name, value in (("method", method), ("layer", layer), ("smooth", smooth)) if value != _DEFAULTS[name]
+    ]
+    figure_file = out or opened.run.path / f"{'-'.join(['gradcam', *marks, *made_by])}.png"
+    written = [figure_file, *([figure_file.with_suffix(".npz")] if save_maps else [])]
+    document = {**head, "result": documents.heatmaps(found), "files": [str(file) for file in written]}
+    console = terminal.record_console(to_stderr=as_json)
+    if not as_json:  # before anything is written, which may fail
+        print_heatmaps(console, facts, found)
+    make_folder(figure_file.parent)
+    if save_maps:
+        explanation.save(found, written[1])
+    style.save(heatmaps.heatmaps(found, about, alpha), figure_file)
+    if as_json:
+        terminal.print_json(document)
+    else:
+        print_files(console, written)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--index is {text!r}, but must be numbers with commas between them, e.g. 12,57") from None
+
+
+def _check_one_question(
+    files: list[Path], which: str | None, index: str | None, target: str | None, split: str | None, data: str | None
+) -> None:
+    """Refuses options that speak of different images."""
+    if which is not None and index is not None:
+        raise UsageError("--which and --index both choose images: leave one out")
+    if not files:
+        return
+    for option, value in (("--which", which), ("--index", index), ("--split", split), ("--data", data)):
+        if value is not None:
+            raise UsageError(f"{option} chooses images of the data, and --image takes your own: leave one out")
+    if target in ("true", "both"):
+        raise UsageError(f"--target {target} needs to know the true class, which a picture of your own does not say")
+
+
+def _chosen(kind: str, numbers: list[int] | None) -> str:
+    words = {"all": "any", "misclassified": "misclassified", "correct": "correct", "uncertain": "uncertain"}
+    return words[kind] if numbers is None else "chosen"

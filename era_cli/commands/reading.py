@@ -1,0 +1,92 @@
+"""What every command that reads a trained run does first, and says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from era_cli.errors import UsageError
+from era_cli.listener import Listener
+
+if TYPE_CHECKING:
+    from era_cli.core.predictions import Predictions
+    from era_cli.core.trained import Part, TrainedRun
+
+
+def check(split: str | None, data: str | None) -> None:
+    """Refuses what cannot be meant.
+
+    Raises:
+        UsageError: both name images.
+    """
+    if data is not None and split is not None:
+        raise UsageError("--split names a part of the run's own data: leave it out with --data")
+
+
+def open_run(runs_dir: Path, run: str, checkpoint: str | None, gpus: str) -> TrainedRun:
+    """The run that was asked for, to be judged on the device that was asked for.
+
+    Raises:
+        EraError: there is no such run, checkpoint or device.
+    """
+    from era_cli import runs
+    from era_cli.core import devices, trained
+
+    device = devices.choose(gpus, "32").torch_device
+    return trained.open_run(runs.find(runs_dir.expanduser(), run), checkpoint, device)
+
+
+def part(opened: TrainedRun, split: str | None, data: str | None, data_dir: Path | None, listener: Listener) -> Part:
+    """The images that were asked for: those of `split`, of other data, or the test images.
+
+    Raises:
+        EraError: they are absent or of other classes.
+    """
+    data_dir = data_dir and data_dir.expanduser()
+    if data is not None:
+        return opened.other_part(data, data_dir, listener)
+    return opened.part(split or "test", data_dir, listener)
+
+
+def document(opened: TrainedRun, part: Part, made: Predictions) -> dict[str, Any]:
+    """The head of a JSON document: what was judged, and what the answers were computed from."""
+    return {
+        **run_document(opened, made.step),
+        "data": {"source": part.dataset.source, "part": part.name, "skipped": list(part.dataset.skipped)},
+        "computed_from": made.fingerprint,
+    }
+
+
+def run_document(opened: TrainedRun, step: int | None) -> dict[str, Any]:
+    """The head of a JSON document on a run alone, whose checkpoint was taken after `step` steps."""
+    from era_cli import documents
+
+    return {
+        "schema": documents.SCHEMA,
+        "run": str(opened.run.path),
+        "checkpoint": str(opened.checkpoint),
+        "epochs": _epochs(opened, step),
+    }
+
+
+def header(opened: TrainedRun, part: Part, made: Predictions, tta: str = "none") -> list[tuple[str, str]]:
+    """The same as `document` for people."""
+    images = len(part.indices)
+    augmented = "" if tta == "none" else f", --tta {tta}"
+    computed = f"before, in {made.file.name}" if made.seconds is None else f"now, {images / made.seconds:,.0f} images/s"
+    return [
+        *run_header(opened, made.step),
+        ("data", f"{part.dataset.source}: {images:,} {part.title}{augmented}"),
+        ("computed", computed),
+    ]
+
+
+def run_header(opened: TrainedRun, step: int | None) -> list[tuple[str, str]]:
+    """The same as `run_document` for people."""
+    epochs = _epochs(opened, step)
+    after = "" if epochs is None else f", after {epochs:.4g} epoch{'s' * (epochs != 1)}"
+    return [("run", str(opened.run.path)), ("checkpoint", opened.checkpoint_name + after)]
+
+
+def _epochs(opened: TrainedRun, step: int | None) -> float | None:
+    return None if step is None else step / opened.steps_per_epoch

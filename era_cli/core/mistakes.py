@@ -1,0 +1,119 @@
+"""Where a network's answers and the labels differ, and which of the labels look wrong. Loads no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from era_cli.results import ConfusedPair, Evaluation, Labels, Mistakes
+
+# What comes first in each order is what the key has least of.
+_KEYS: dict[str, Callable[[Mistakes, np.random.Generator], npt.NDArray[np.float64] | Labels]] = {
+    "confidence": lambda found, draw: -found.confidence,
+    "loss": lambda found, draw: -found.loss,
+    "margin": lambda found, draw: -found.margin,
+    "index": lambda found, draw: found.index,
+    "random": lambda found, draw: draw.permutation(len(found)),
+}
+ORDERS = tuple(_KEYS)
+
+
+def wrong(evaluation: Evaluation, files: tuple[str, ...] | None = None) -> Mistakes:
+    """The images that were classified wrongly, by place; `files` (N,) are the names of all that were judged."""
+    return _differing(evaluation, evaluation.predicted, files, suspects=False)
+
+
+def suspects(evaluation: Evaluation, files: tuple[str, ...] | None = None) -> Mistakes:
+    """The images whose label is probably wrong, by place; the answer is the class that it should rather be.
+
+    Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset
+    Labels", arXiv:1911.00068, section 3.1): the threshold of a class is the mean probability that the images
+    labelled with it get for it; an image belongs confidently to the likeliest of the classes whose threshold it
+    reaches, and is a suspect where that is not its label: an off-diagonal entry of the confident joint. In order of
+    `margin` they are ranked by normalised margin, in order of `loss` by self-confidence (both section 3.2). The
+    probabilities must be out of sample.
+    """
+    probabilities = evaluation.probabilities
+    own = probabilities[np.arange(len(evaluation.labels)), evaluation.labels]
+    classes = len(evaluation.classes)
+    counts = np.bincount(evaluation.labels, minlength=classes)
+    totals = np.bincount(evaluation.labels, weights=own, minlength=classes)
+    thresholds = np.divide(totals, counts, out=np.full(classes, np.inf), where=counts > 0)
+    reached = np.where(probabilities >= thresholds, probabilities, -1.0)
+    confident = np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), evaluation.labels)
+    return _differing(evaluation, confident, files, suspects=True)
+
+
+def of_classes(found: Mistakes, true: str | None, predicted: str | None) -> Mistakes:
+    """Those labelled `true` and taken for `predicted`, names of classes, where these are not None."""
+    kept = np.ones(len(found), bool)
+    if true is not None:
+        kept &= found.labels == found.classes.index(true)
+    if predicted is not None:
+        kept &= found.answers == found.classes.index(predicted)
+    return dataclasses.replace(_rows(found, np.flatnonzero(kept)), true=true, predicted=predicted)
+
+
+def ordered(found: Mistakes, order: str, seed: int = 0) -> Mistakes:
+    """Them in one of ORDERS: the most confident, the largest loss, the widest margin or the lowest index first.
+
+    `seed` is that of the random order; ties stay as they were.
+    """
+    rows = np.argsort(_KEYS[order](found, np.random.default_rng(seed)), kind="stable")
+    return dataclasses.replace(_rows(found, rows), order=order)
+
+
+def _differing(evaluation: Evaluation, other: Labels, files: tuple[str, ...] | None, *, suspects: bool) -> Mistakes:
+    """The images whose label is not their class in `other` (N,)."""
+    places = np.flatnonzero(other != evaluation.labels)
+    rows, labels, answers = np.arange(len(places)), evaluation.labels[places], other[places]
+    probabilities = evaluation.probabilities[places]
+    own = probabilities[rows, labels]
+    rest = probabilities.copy()
+    rest[rows, labels] = 0.0
+    return Mistakes(
+        suspects=suspects,
+        judged=len(evaluation.labels),
+        total=len(places),
+        true=None,
+        predicted=None,
+        order="place",
+        classes=evaluation.classes,
+        places=places,
+        index=evaluation.index[places],
+        files=None if files is None else tuple(files[place] for place in places),
+        labels=labels,
+        answers=answers,
+        confidence=probabilities[rows, answers],
+        true_probability=own,
+        loss=evaluation.losses[places],
+        margin=rest.max(axis=1) - own,
+        pairs=_pairs(labels, answers, evaluation.classes),
+    )
+
+
+def _rows(found: Mistakes, rows: Labels) -> Mistakes:
+    """The mistakes at `rows`, in their order."""
+    arrays = ("places", "index", "labels", "answers", "confidence", "true_probability", "loss", "margin")
+    return dataclasses.replace(
+        found,
+        **{name: getattr(found, name)[rows] for name in arrays},
+        files=None if found.files is None else tuple(found.files[row] for row in rows),
+        pairs=_pairs(found.labels[rows], found.answers[rows], found.classes),
+    )
+
+
+def _pairs(labels: Labels, answers: Labels, classes: tuple[str, ...]) -> tuple[ConfusedPair, ...]:
+    cells, counts = np.unique(labels * len(classes) + answers, return_counts=True)
+    return tuple(
+        ConfusedPair(
+            true=classes[cells[place] // len(classes)],
+            predicted=classes[cells[place] % len(classes)],
+            count=int(counts[place]),
+            share=float(counts[place] / len(labels)),
+        )
+        for place in np.argsort(-counts, kind="stable")
+    )

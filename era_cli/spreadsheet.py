@@ -1,0 +1,33 @@
+"""Tables as CSV that spreadsheets may open. Loads no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from era_cli.files import atomic_write
+
+Cell = str | int | float | None
+
+# With these a spreadsheet takes a cell for a formula (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Writes a table to `path` in UTF-8, whole or not at all; text that would be a formula gets a quote before it.
+
+    Raises:
+        EraError: it cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_safe(cell) for cell in row] for row in rows)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode(errors="backslashreplace"))  # a file name may be no UTF-8
+
+
+def _safe(cell: Cell) -> Cell:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
