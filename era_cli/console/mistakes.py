@@ -64,7 +64,7 @@ def _leading(pairs: tuple[ConfusedPair, ...]) -> list[ConfusedPair]:
 def _pairs(found: Mistakes, longest: int) -> Table:
     pairs = _leading(found.pairs)
     which = "All" if len(pairs) == len(found.pairs) else f"{len(pairs)} of {len(found.pairs)}"
-    table = tables.titled(f"{which} pairs of classes make up {sum(pair.share for pair in pairs):.1%}")
+    table = tables.titled(f"{which} pairs make up {sum(pair.share for pair in pairs):.1%}")
     for name in ("label", "rather") if found.suspects else ("true", "predicted"):
         table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=longest)
     table.add_column("images", justify="right", no_wrap=True)

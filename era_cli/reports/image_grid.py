@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from era_cli.reports import sheet, style
-from era_cli.reports.sheet import Sheet
+from era_cli.reports.sheet import Sheet, full_columns
 from era_cli.results import Images, Mistakes, Samples
 
 SAMPLE_COLUMNS = 8
@@ -40,15 +40,16 @@ def image_grid(
         notes: a line below each title.
         columns: None is as many as make the figure about as wide as a slide.
     """
-    side = sheet.enlarged(images.shape[1]) if len(images) else 0
+    count = len(images)
+    side = sheet.enlarged(images.shape[1])
     across, down = side + sheet.GAP, side + sheet.GAP + sheet.TITLE + (sheet.NOTE if notes is not None else 0)
-    columns = max(1, min(columns or _columns(len(images), down / across if side else 1.0), len(images)))
-    rows = math.ceil(len(images) / columns)
+    columns = max(1, min(columns or full_columns(count, across / down, SHAPE), count))
+    rows = math.ceil(count / columns)
     with style.look():
         page = Sheet(columns * across + sheet.GAP, rows * down, header, note)
         for place, (image, title) in enumerate(zip(images, titles, strict=True)):
             row, column = divmod(place, columns)
-            top = row * down + down - side - sheet.GAP
+            top = (row + 1) * down - side - sheet.GAP
             page.image(sheet.GAP + column * across, top, side, image, title, "" if notes is None else notes[place])
         return page.finished()
 
@@ -68,7 +69,8 @@ def mistakes(images: Images, found: Mistakes, about: str, columns: int | None = 
     Args:
         about: the run and the images that were judged, for the header.
     """
-    count, names = len(images), found.classes
+    images, names = images[: sheet.MOST], found.classes
+    count = len(images)
     share = f"{found.total:,} of {found.judged:,} ({found.total / found.judged:.2%})"
     header = f"{about}: {share} {'labels look wrong' if found.suspects else 'are wrong'}"
     if found.which:
@@ -80,14 +82,3 @@ def mistakes(images: Images, found: Mistakes, about: str, columns: int | None = 
     titles = [(names[found.answers[row]], names[found.labels[row]]) for row in range(count)]
     notes = [f"{confidence:.1%}" for confidence in found.confidence[:count]]
     return image_grid(images, titles, header, note=note if count else "", notes=notes, columns=columns)
-
-
-def _columns(count: int, cell: float) -> int:
-    """How many columns make `count` cells, `cell` times as high as wide, a full grid of about SHAPE."""
-
-    def awkwardness(columns: int) -> float:
-        rows = math.ceil(count / columns)
-        empty = 1 - count / (columns * rows)
-        return abs(math.log(columns / (rows * cell * SHAPE))) + 2 * empty
-
-    return min(range(1, count + 1), key=awkwardness, default=1)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from era_cli.reports import style
 from era_cli.results import Images
 
+Heat = npt.NDArray[np.floating]
+
 GAP = 14  # pixels between images, and around everything
 TITLE = 34  # above an image, of its title
 NOTE = 26  # and of a second line, if it has one
 CELL = 224  # about what an image is enlarged to
+MOST = 400  # images on a sheet: more are neither looked at nor quickly drawn
 NAME_SIZE, SMALLEST_NAME, NOTE_SIZE = 9.5, 7.0, 8.5  # points
+HEADER_SIZE, HEADER_NOTE_SIZE = 12.0, 9.5
 
 
 def enlarged(side: int) -> int:
@@ -23,74 +31,94 @@ def enlarged(side: int) -> int:
     return side * max(1, round(CELL / side))
 
 
+def full_columns(count: int, cell: float, shape: float) -> int:
+    """How many columns make of `count` cells, `cell` times as wide as high, a full grid, `shape` times as wide."""
+
+    def awkwardness(columns: int) -> float:
+        rows = math.ceil(count / columns)
+        return abs(math.log(columns * cell / (rows * shape))) + 2 * (1 - count / (columns * rows))
+
+    return min(range(1, count + 1), key=awkwardness, default=1)
+
+
 class Sheet:
-    """A figure `width` by `height` pixels below its header; widens for a header that would not fit.
+    """A figure `width` by `height` pixels below its header, and wider if the header is.
+
+    `axes` spans the whole of it and counts in pixels: x from its left edge, y from below the header downwards.
 
     Args:
         note: a second line below the header, less loud.
     """
 
     def __init__(self, width: int, height: int, header: str, note: str = "") -> None:
-        self.figure = Figure(figsize=(width * style.PIXEL, height * style.PIXEL))
-        above = self.figure.suptitle(style.plain(header), ha="left", va="top", fontsize=12, fontweight="bold")
-        texts = [above]
+        # A text's size does not depend on its figure's, but a renderer as large as this figure takes long to make.
+        self._renderer = FigureCanvasAgg(Figure(figsize=(1, 1))).get_renderer()
+        self.figure = Figure()
+        lines = [self.figure.suptitle(style.plain(header), fontsize=HEADER_SIZE, fontweight="bold")]
         if note:
-            texts.append(self.figure.text(0, 0, style.plain(note), va="top", fontsize=9.5, color=style.FAINT))
-        boxes = [text.get_window_extent() for text in texts]
-        self._top = 2 * GAP + sum(round(box.height) + GAP // 2 for box in boxes)
-        self._width = max(width, *(round(box.width) + 2 * GAP for box in boxes))
-        self._height = self._top + height
-        self.figure.set_size_inches(self._width * style.PIXEL, self._height * style.PIXEL)
-        top = GAP
-        for text, box in zip(texts, boxes, strict=True):
-            text.set_position((GAP / self._width, 1 - top / self._height))
-            top += round(box.height) + GAP // 2
-        self._titles: list[tuple[Text, Sequence[str], float]] = []
+            lines.append(self.figure.text(0, 0, style.plain(note), fontsize=HEADER_NOTE_SIZE, color=style.FAINT))
+        heights = [round(line.get_window_extent(self._renderer).height) + GAP // 2 for line in lines]
+        width = max(width, *(round(self._width(line)) + 2 * GAP for line in lines))
+        above = 2 * GAP + sum(heights)
+        self.figure.set_size_inches(width * style.PIXEL, (above + height) * style.PIXEL)
+        for place, line in enumerate(lines):
+            top = GAP + sum(heights[:place])
+            line.set(position=(GAP / width, 1 - top / (above + height)), ha="left", va="top")
+        self.axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set_axis_off()
+        self.axes.set(xlim=(0, width), ylim=(height, -above))
+        self._names: list[tuple[Text, list[str], float]] = []
 
-    def axes(self, left: int, top: int, width: int, height: int) -> Axes:
-        """Axes at `left` and `top`, from the left edge and from below the header."""
-        bottom = self._height - self._top - top - height
-        box = (left / self._width, bottom / self._height, width / self._width, height / self._height)
-        return self.figure.add_axes(box)
-
-    def image(self, left: int, top: int, side: int, image: Images, title: Sequence[str], note: str = "") -> Axes:
+    def image(self, left: int, top: int, side: int, image: Images, title: Sequence[str], note: str = "") -> None:
         """Draws an image (H, W, 3), its pixels not smeared, below its title: names that are parted by a slash."""
-        axes = self.axes(left, top, side, side)
-        axes.set_axis_off()
-        axes.imshow(image, interpolation="nearest", extent=(0, 1, 1, 0))
-        pad = 3 + (NOTE / style.DPI * 72 if note else 0)
-        shown = axes.set_title("", fontsize=NAME_SIZE, pad=pad, loc="center", fontweight="normal")
-        self._titles.append((shown, [style.plain(name) for name in title], side + GAP / 2))
+        self.axes.imshow(image, interpolation="nearest", extent=(left, left + side, top + side, top), aspect="auto")
+        middle, bottom = left + side / 2, top - 9
         if note:
-            axes.annotate(
-                style.plain(note),
-                (0.5, 1),
-                xytext=(0, 3.5),
-                xycoords="axes fraction",
-                textcoords="offset points",
-                ha="center",
-                va="bottom",
-                fontsize=NOTE_SIZE,
-                color=style.FAINT,
+            self.axes.text(
+                middle, bottom, style.plain(note), ha="center", va="baseline", fontsize=NOTE_SIZE, color=style.FAINT
             )
-        return axes
+            bottom -= NOTE
+        name = self.axes.text(middle, bottom, "", ha="center", va="baseline", fontsize=NAME_SIZE)
+        self._names.append((name, [style.plain(name) for name in title], side + GAP / 2))
+
+    def overlay(self, left: int, top: int, side: int, heat: Heat, colors: str, opacity: float) -> None:
+        """Lays a map (h, w) of 0..1 over the image there, enlarged smoothly."""
+        self.axes.imshow(
+            heat,
+            cmap=colors,
+            vmin=0,
+            vmax=1,
+            alpha=opacity,
+            interpolation="catrom",  # smooth, and unlike "bicubic" it keeps the maximum a maximum
+            extent=(left, left + side, top + side, top),
+            aspect="auto",
+        )
+
+    def remark(self, left: int, top: int, side: int, text: str) -> None:
+        """Writes a word or two in the middle of the image there."""
+        self.axes.text(
+            left + side / 2, top + side / 2, text, ha="center", va="center", backgroundcolor="white", fontsize=NOTE_SIZE
+        )
+
+    def small_axes(self, left: int, top: int, width: int, height: int) -> Axes:
+        """Axes of their own on a part of the sheet."""
+        box = self.axes.transData.transform([(left, top + height), (left + width, top)])
+        (x0, y0), (x1, y1) = self.figure.transFigure.inverted().transform(box)
+        return self.figure.add_axes((x0, y0, x1 - x0, y1 - y0))
 
     def finished(self) -> Figure:
         """The figure, its titles fitted over their images: all of one size, and the longest names cut short."""
         size = NAME_SIZE
-        for text, names, room in self._titles:
+        for text, names, room in self._names:
             text.set_text(" / ".join(names))
-            if (width := text.get_window_extent().width) > room:
-                size = max(SMALLEST_NAME, min(size, NAME_SIZE * room / width))
-        for text, names, room in self._titles:
+            size = min(size, max(SMALLEST_NAME, NAME_SIZE * room / max(self._width(text), room)))
+        for text, names, room in self._names:
             text.set_fontsize(size)
-            _fit(text, list(names), room)
+            while self._width(text) > room and max(map(len, names)) > 1:
+                longest = max(range(len(names)), key=lambda place: len(names[place]))
+                names[longest] = names[longest].removesuffix("…")[:-1] + "…"
+                text.set_text(" / ".join(names))
         return self.figure
 
-
-def _fit(text: Text, names: list[str], room: float) -> None:
-    """Cuts the longest of the names, again and again, until the text is no wider than `room` pixels."""
-    while text.get_window_extent().width > room and max(map(len, names)) > 1:
-        longest = max(range(len(names)), key=lambda place: len(names[place]))
-        names[longest] = names[longest].removesuffix("…")[:-1] + "…"
-        text.set_text(" / ".join(names))
+    def _width(self, text: Text) -> float:
+        return text.get_window_extent(self._renderer).width
