@@ -29,7 +29,7 @@ def names(parameter: Any) -> set[str]:
 
 
 def options(command: Any) -> set[str]:
-    return ALWAYS.union(*(names(parameter) for parameter in command.params))
+    return ALWAYS.union(*(names(parameter) for parameter in command.params if parameter.param_type_name == "option"))
 
 
 EVERY_OPTION = options(GROUP).union(*(options(command) for command in COMMANDS.values()))

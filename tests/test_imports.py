@@ -19,7 +19,7 @@ GROUND = frozenset({"recipe", "results", "errors", "files", "listener", "signals
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {"commands", "options", "terminal"},
-    "commands": {"options", "core", "reports", "console", "terminal", "runs", "documents"},
+    "commands": {"options", "core", "reports", "console", "terminal", "runs", "documents", "spreadsheet"},
     "core": {"runs", "history", "documents"},
     "runs": {"history"},
     "reports": set(),
@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "terminal": set(),
     "history": set(),
     "documents": set(),
+    "spreadsheet": set(),
     "options": set(),
     **{layer: set() for layer in GROUND},
 }
@@ -36,7 +37,17 @@ HEAVY = frozenset(
     {"torch", "torchvision", "torchmetrics", "matplotlib", "sklearn", "scipy", "pandas", "pytorch_grad_cam", "cv2"}
     | LIGHTNING
 )
-LIGHT_LAYERS = GROUND | {"runs", "history", "documents", "options", "cli", "console", "terminal", "commands"}
+LIGHT_LAYERS = GROUND | {
+    "runs",
+    "history",
+    "documents",
+    "spreadsheet",
+    "options",
+    "cli",
+    "console",
+    "terminal",
+    "commands",
+}
 READING_MODULES = {
     "inference",
     "checkpoint",
@@ -46,6 +57,11 @@ READING_MODULES = {
     "trained",
     "predictions",
     "metrics",
+    "mistakes",
+    "selection",
+    "cam",
+    "faithfulness",
+    "explanation",
 }  # of era_cli.core
 
 

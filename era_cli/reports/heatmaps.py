@@ -33,7 +33,7 @@ def heatmaps(found: Heatmaps, about: str, alpha: float) -> Figure:
     rows = math.ceil(count / columns)
     scaled, empty = found.scaled, found.empty
     with style.look():
-        page = Sheet(columns * across + BAR_ROOM, rows * down, f"{about}: {_what(found)}", _note(found, count))
+        page = Sheet(columns * across + BAR_ROOM, rows * down, f"{about}: {_what(found)}", _notes(found, count))
         for row in range(count):
             # Down the first column, then the next, as one reads a table.
             left = sheet.GAP + (row // rows) * across
@@ -44,7 +44,7 @@ def heatmaps(found: Heatmaps, about: str, alpha: float) -> Figure:
             for column in range(len(found.roles)):
                 left += side + sheet.GAP
                 if column and found.targets[row, column] == found.targets[row, 0]:
-                    page.remark(left, top, side, "the same")
+                    page.remark(left, top, side, "the same class")
                     continue
                 page.image(left, top, side, image, *_title(found, row, column))
                 if empty[row, column]:
@@ -71,16 +71,18 @@ def _what(found: Heatmaps) -> str:
     return f"{found.method} at {found.layer} ({width}x{height}){smooth}"
 
 
-def _note(found: Heatmaps, count: int) -> str:
-    note = "each map is scaled to its own maximum"
+def _notes(found: Heatmaps, count: int) -> list[str]:
+    if not count:
+        return []
+    notes = ["each map is scaled to its own maximum"]
+    if count < len(found):
+        notes[0] += f"; {count:,} of {len(found):,} images shown"
     if (worth := found.faithfulness) is not None:
-        note += (
-            f"; without its hottest {worth.share:.0%} of pixels the {found.roles[0]} class loses"
+        notes.append(
+            f"without the hottest {worth.share:.0%} of its pixels the {found.roles[0]} class loses"
             f" {100 * worth.hottest:.0f} points of probability, without random ones {100 * worth.random:.0f}"
         )
-    if count < len(found):
-        note += f"; {count:,} of {len(found):,} images shown"
-    return note
+    return notes
 
 
 def _bar(page: Sheet, left: int, height: int) -> None:

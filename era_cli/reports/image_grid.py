@@ -28,7 +28,7 @@ def image_grid(
     titles: Sequence[Sequence[str]],
     header: str,
     *,
-    note: str = "",
+    header_notes: Sequence[str] = (),
     notes: Sequence[str] | None = None,
     columns: int | None = None,
 ) -> Figure:
@@ -36,7 +36,7 @@ def image_grid(
 
     Args:
         titles: of each image the names over it, parted by a slash.
-        note: a line below the header.
+        header_notes: lines below the header.
         notes: a line below each title.
         columns: None is as many as make the figure about as wide as a slide.
     """
@@ -46,7 +46,7 @@ def image_grid(
     columns = max(1, min(columns or full_columns(count, across / down, SHAPE), count))
     rows = math.ceil(count / columns)
     with style.look():
-        page = Sheet(columns * across + sheet.GAP, rows * down, header, note)
+        page = Sheet(columns * across + sheet.GAP, rows * down, header, header_notes)
         for place, (image, title) in enumerate(zip(images, titles, strict=True)):
             row, column = divmod(place, columns)
             top = (row + 1) * down - side - sheet.GAP
@@ -81,4 +81,4 @@ def mistakes(images: Images, found: Mistakes, about: str, columns: int | None = 
         note += f"; {count:,} of {len(found):,} shown"
     titles = [(names[found.answers[row]], names[found.labels[row]]) for row in range(count)]
     notes = [f"{confidence:.1%}" for confidence in found.confidence[:count]]
-    return image_grid(images, titles, header, note=note if count else "", notes=notes, columns=columns)
+    return image_grid(images, titles, header, header_notes=[note] if count else [], notes=notes, columns=columns)

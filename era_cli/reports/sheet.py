@@ -47,15 +47,15 @@ class Sheet:
     `axes` spans the whole of it and counts in pixels: x from its left edge, y from below the header downwards.
 
     Args:
-        note: a second line below the header, less loud.
+        notes: lines below the header, less loud.
     """
 
-    def __init__(self, width: int, height: int, header: str, note: str = "") -> None:
+    def __init__(self, width: int, height: int, header: str, notes: Sequence[str] = ()) -> None:
         # A text's size does not depend on its figure's, but a renderer as large as this figure takes long to make.
         self._renderer = FigureCanvasAgg(Figure(figsize=(1, 1))).get_renderer()
         self.figure = Figure()
         lines = [self.figure.suptitle(style.plain(header), fontsize=HEADER_SIZE, fontweight="bold")]
-        if note:
+        for note in notes:
             lines.append(self.figure.text(0, 0, style.plain(note), fontsize=HEADER_NOTE_SIZE, color=style.FAINT))
         heights = [round(line.get_window_extent(self._renderer).height) + GAP // 2 for line in lines]
         width = max(width, *(round(self._width(line)) + 2 * GAP for line in lines))
