@@ -12,7 +12,11 @@ BIN := .venv/bin
 
 demo: .venv/.installed
 	$(BIN)/era fit --data digits --epochs 8 --batch-size 64
+	$(BIN)/era lr-find --data digits --batch-size 64
 	$(BIN)/era eval
+	$(BIN)/era misclassified
+	$(BIN)/era gradcam --n 10
+	$(BIN)/era plot-curves
 
 test: .venv/.installed
 	$(BIN)/python -m pytest

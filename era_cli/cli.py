@@ -90,9 +90,10 @@ def era(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Train a small residual network on CIFAR-10 or on your own image folder, and see how good it is.
+    """Train a small residual network on CIFAR-10 or on your own image folder, and see where and why it is wrong.
 
-    The first tour: era fit, then era eval and era plot-curves, which take the run begun last.
+    The first tour: era fit, then era eval, era misclassified, era gradcam and era plot-curves, which take the run
+    begun last.
     """
 
 

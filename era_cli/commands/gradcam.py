@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +13,12 @@ from era_cli.commands import reading
 from era_cli.errors import UsageError
 from era_cli.signals import held
 
-_DEFAULTS = {"method": "gradcam", "layer": "layer3", "smooth": "none"}  # what file names need not say
+if TYPE_CHECKING:
+    from era_cli.results import Heatmaps
+
+_UNSAID = frozenset({"test", "misclassified", "gradcam", "layer3", "none", ""})
+_ADJECTIVES = {"all": "any", "index": "chosen", **{name: name for name in ("misclassified", "correct", "uncertain")}}
+_MOST_NAMED = 5  # empty maps
 
 
 def gradcam(
@@ -133,25 +139,20 @@ def gradcam(
     if files:
         subjects = explanation.of_files(opened, weights.network, files, progress)
         head, facts = reading.run_document(opened, weights.step), reading.run_header(opened, weights.step)
-        about, marks = f"{opened.run.name}, own pictures", ["pictures"]
+        chosen, label, title = "pictures", predictions.label(opened, None, "none"), "own pictures"
     else:
         part = reading.part(opened, split, data, data_dir, progress)
         made = predictions.of(opened, part, "none", progress)
-        kind = which or "misclassified"
-        rows = (
-            selection.choose(made.evaluation, kind, n, seed)
-            if numbers is None
-            else selection.rows_of(made.evaluation, numbers)
-        )
-        if numbers is None and len(rows) < n:
-            progress.note(f"There are {len(rows)} {kind} {part.title}, fewer than --n {n}.")
+        if numbers is None:
+            chosen = which or "misclassified"
+            rows = selection.choose(made.evaluation, chosen, n, seed)
+            if len(rows) < n:
+                progress.note(f"There are {len(rows)} {chosen} {part.title}, fewer than --n {n}.")
+        else:
+            chosen, rows = "index", selection.rows_of(made.evaluation, numbers)
         subjects = explanation.of_part(part, made.evaluation, rows)
         head, facts = reading.document(opened, part, made), reading.header(opened, part, made)
-        label = predictions.label(opened, part, "none")
-        marks = [
-            mark for mark in (label, kind if numbers is None else "index") if mark not in ("test", "misclassified")
-        ]
-        about = f"{opened.run.name}, {_chosen(kind, numbers)} {part.title}"
+        label, title = predictions.label(opened, part, "none"), f"{_ADJECTIVES[chosen]} {part.title}"
     found = explanation.explain(
         opened,
         weights.network,
@@ -163,26 +164,20 @@ def gradcam(
         target=target or ("predicted" if files else "both"),
         seed=seed,
     )
-    if not found.by_class and target != "predicted":
-        progress.note(f"The map of {method} is the same for every class: one is drawn.")
-    for row, column in zip(*found.empty.nonzero(), strict=True):
-        progress.note(
-            f"Image {found.name(row)}: the map for {found.classes[found.targets[row, column]]} is empty; nothing at"
-            f" {layer} speaks for that class by {method}."
-        )
-    made_by = [
-        value for name, value in (("method", method), ("layer", layer), ("smooth", smooth)) if value != _DEFAULTS[name]
-    ]
-    figure_file = out or opened.run.path / f"{'-'.join(['gradcam', *marks, *made_by])}.png"
+    for note in _remarks(found, target):
+        progress.note(note)
+    # What is not asked unless it is said need not be said in the file's name either.
+    marks = [mark for mark in (label, chosen, method, layer, smooth) if mark not in _UNSAID]
+    figure_file = out or opened.run.path / f"{'-'.join(['gradcam', *marks])}.png"
     written = [figure_file, *([figure_file.with_suffix(".npz")] if save_maps else [])]
-    document = {**head, "result": documents.heatmaps(found), "files": [str(file) for file in written]}
+    document = {**head, "which": chosen, "result": documents.heatmaps(found), "files": [str(file) for file in written]}
     console = terminal.record_console(to_stderr=as_json)
     if not as_json:  # before anything is written, which may fail
         print_heatmaps(console, facts, found)
     make_folder(figure_file.parent)
     if save_maps:
         explanation.save(found, written[1])
-    style.save(heatmaps.heatmaps(found, about, alpha), figure_file)
+    style.save(heatmaps.heatmaps(found, f"{opened.run.name}, {title}", alpha), figure_file)
     if as_json:
         terminal.print_json(document)
     else:
@@ -211,6 +206,16 @@ def _check_one_question(
         raise UsageError(f"--target {target} needs to know the true class, which a picture of your own does not say")
 
 
-def _chosen(kind: str, numbers: list[int] | None) -> str:
-    words = {"all": "any", "misclassified": "misclassified", "correct": "correct", "uncertain": "uncertain"}
-    return words[kind] if numbers is None else "chosen"
+def _remarks(found: Heatmaps, target: str | None) -> Iterator[str]:
+    """What a person must know who looks at the maps."""
+    if not found.by_class and target != "predicted":
+        yield f"The map of {found.method} is the same for every class: one is drawn."
+    if len(found) and found.maps[0, 0].size == 1:
+        side = found.images.shape[1]
+        yield f"{found.layer} is one cell for images of {side} px, so its maps say nothing: take an earlier --layer."
+    empty = list(zip(*found.empty.nonzero(), strict=True))
+    for row, column in empty[:_MOST_NAMED]:
+        name = found.classes[found.targets[row, column]]
+        yield f"Image {found.name(row)} has no map for {name}: nothing at {found.layer} speaks for it ({found.method})."
+    if len(empty) > _MOST_NAMED:
+        yield f"So it is with {len(empty) - _MOST_NAMED} maps more."

@@ -20,14 +20,12 @@ def print_heatmaps(console: Console, header: Sequence[tuple[str, str]], found: H
     """Prints the facts of `header`, what the maps are worth, and a row for each of the first images."""
     facts = [*header]
     if (worth := found.faithfulness) is not None:
-        points = (100 * loss for loss in (worth.hottest, worth.random, worth.moved))
-        facts.append(
-            (
-                "faithfulness",
-                "without the hottest {:.0%} of pixels the {} class loses {:.1f} points of probability; without random"
-                " ones {:.1f}, without the same shape elsewhere {:.1f}".format(worth.share, found.roles[0], *points),
-            )
+        hottest, random, moved = (f"{-100 * loss:+.1f}" for loss in (worth.hottest, worth.random, worth.moved))
+        said = (
+            f"replacing the hottest {worth.share:.0%} of pixels changes the {found.roles[0]} class's probability by"
+            f" {hottest} points; random pixels {random}, the same shape elsewhere {moved}"
         )
+        facts.append(("faithfulness", said))
     console.print(tables.facts(facts))
     if len(found):
         longest = tables.longest_name(console)

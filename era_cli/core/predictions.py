@@ -49,9 +49,9 @@ class Predictions:
         return self.seconds is None
 
 
-def label(trained: TrainedRun, part: Part, tta: str) -> str:
+def label(trained: TrainedRun, part: Part | None, tta: str) -> str:
     """What tells files apart: the part of the data, then the checkpoint and the augmentation if not the usual ones."""
-    parts = [part.name]
+    parts = [] if part is None else [part.name]
     if trained.checkpoint_name != "best":
         parts.append(trained.checkpoint_name)
     if tta != "none":

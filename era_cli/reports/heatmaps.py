@@ -79,10 +79,14 @@ def _notes(found: Heatmaps, count: int) -> list[str]:
         notes[0] += f"; {count:,} of {len(found):,} images shown"
     if (worth := found.faithfulness) is not None:
         notes.append(
-            f"without the hottest {worth.share:.0%} of its pixels the {found.roles[0]} class loses"
-            f" {100 * worth.hottest:.0f} points of probability, without random ones {100 * worth.random:.0f}"
+            f"replacing its hottest {worth.share:.0%} of pixels changes the {found.roles[0]} class's probability by"
+            f" {_points(worth.hottest)} points, random ones by {_points(worth.random)}"
         )
     return notes
+
+
+def _points(loss: float) -> str:
+    return f"{round(-100 * loss):+d}"
 
 
 def _bar(page: Sheet, left: int, height: int) -> None:

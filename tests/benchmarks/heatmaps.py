@@ -1,0 +1,91 @@
+"""Maps a second of `era gradcam`'s core against the grad-cam library's plain use, on this machine, in one run.
+
+python -m tests.benchmarks.heatmaps [--rounds 3] [--images 128] [--layer layer3]
+
+Both make a Grad-CAM map for the predicted class of the same random images with the same network, in fp32: era in
+batches, its backward pass ending at the layer; the library as its README shows it, called for one image after the
+other. Sides take turns; the ratio of each round is printed, then the median. A first round warms up and is not
+counted. Before that it is checked that both make the same maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch.nn import functional as F
+
+from era_cli.core import cam, inference
+from era_cli.core.checkpoint import new_network
+from era_cli.core.normalize import Normalization
+from era_cli.listener import Listener
+from era_cli.recipe import default
+
+SIDE, CLASSES = 32, 10
+NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--layer", choices=cam.LAYERS, default="layer3")
+    asked = parser.parse_args()
+
+    torch.manual_seed(0)
+    network = new_network(default(), CLASSES).eval()
+    images = np.random.default_rng(0).integers(0, 256, (asked.images, 3, SIDE, SIDE), np.uint8)
+    rows = np.arange(len(images))
+    logits = inference.logits(network, images, rows, NORMALIZATION, Listener(), what="judging")
+    targets = logits.argmax(axis=1)[:, None]
+
+    def era() -> np.ndarray:
+        maps = cam.maps(
+            network, images, targets, logits, NORMALIZATION, Listener(), method="gradcam", layer=asked.layer
+        )
+        return maps[:, 0]
+
+    def library() -> np.ndarray:
+        explain = GradCAM(model=network, target_layers=[network.get_submodule(asked.layer)])
+        found = []
+        for image, (target,) in zip(images, targets, strict=True):
+            pixels = NORMALIZATION(torch.from_numpy(image[None]))
+            found.append(explain(input_tensor=pixels, targets=[ClassifierOutputTarget(target)])[0])
+        explain.activations_and_grads.release()
+        return np.stack(found)
+
+    _check(era(), library())
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {asked.images} images, {asked.layer}")
+    ratios = []
+    for round_number in range(asked.rounds):
+        ours, theirs = _rate(era, asked.images), _rate(library, asked.images)
+        ratios.append(ours / theirs)
+        print(f"round {round_number + 1}: era {ours:.1f} maps/s, library {theirs:.1f} maps/s, ratio {ratios[-1]:.2f}")
+    print(f"median ratio {statistics.median(ratios):.2f}")
+
+
+def _check(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """The library enlarges a map, from whose values it took the least, and scales it to its maximum."""
+    rectified = np.maximum(ours, 0)
+    rectified -= rectified.min(axis=(1, 2), keepdims=True)
+    large = F.interpolate(torch.from_numpy(rectified)[:, None], (SIDE, SIDE), mode="bilinear")[:, 0].numpy()
+    large -= large.min(axis=(1, 2), keepdims=True)
+    large /= np.maximum(large.max(axis=(1, 2), keepdims=True), 1e-12)
+    np.testing.assert_allclose(large, theirs, atol=1e-2)
+
+
+def _rate(work: Callable[[], object], images: int) -> float:
+    started = time.perf_counter()
+    work()
+    return images / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()
