@@ -151,6 +151,15 @@ class Metrics:
     pairs: tuple[ConfusedPair, ...]
 
 
+_ORDERS = {
+    "confidence": "the most confident first",
+    "loss": "the largest loss first",
+    "margin": "the widest lead over the label first",
+    "index": "by index",
+    "random": "in random order",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mistakes:
     """Images on whose class the network and the label differ, M of the `judged`, in `order`.
@@ -184,6 +193,11 @@ class Mistakes:
 
     def __len__(self) -> int:
         return len(self.places)
+
+    @property
+    def how(self) -> str:
+        """Their order, in words."""
+        return _ORDERS.get(self.order, self.order)
 
     @property
     def which(self) -> str:

@@ -21,12 +21,15 @@ def write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) ->
     Raises:
         EraError: it cannot be written.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_safe(cell) for cell in row] for row in rows)
+    lines = [_line(columns), *(_line([_safe(cell) for cell in row]) for row in rows)]
     with atomic_write(path) as file:
-        file.write(text.getvalue().encode(errors="backslashreplace"))  # a file name may be no UTF-8
+        file.write("".join(lines).encode(errors="backslashreplace"))  # a file name may be no UTF-8
+
+
+def _line(cells: Sequence[Cell]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # quotes what its line ends are made of, and no more
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _safe(cell: Cell) -> Cell:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +104,41 @@ def test_the_readmes_calls_of_era_would_be_understood() -> None:
         known = options(COMMANDS[name]) if name else options(GROUP)
         given = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert given <= known, words
+
+
+def run_script(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(["bash", "-c", text], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+SCRIPT = next(
+    block for block in re.findall(r"^```sh\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL) if "pipefail" in block
+)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the script is one of bash")
+def test_the_readmes_script_of_every_command_runs(tmp_path: Path) -> None:
+    assert {words[0] for words in calls(f"```\n{SCRIPT.replace('$(', chr(10))}```")} == set(COMMANDS)
+    done = run_script(SCRIPT, tmp_path)
+    assert done.returncode == 0, done.stderr
+    accuracy, macro_f1, wrong, hottest, figure = done.stdout.split()
+    # Three ways to the same mistakes: fit, eval and misclassified speak of the same 359 images.
+    assert round((1 - float(accuracy)) * 359) == int(wrong)
+    assert abs(float(macro_f1) - float(accuracy)) < 0.1
+    assert -1 <= float(hottest) <= 1
+    assert (tmp_path / figure).is_file()
+    written = {path.name for path in (tmp_path / "runs" / "digits-1").iterdir()}
+    assert {"confusion.png", "misclassified.png", "misclassified.csv", "gradcam-layer1.png"} <= written
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the script is one of bash")
+def test_the_readmes_script_stops_where_a_command_fails(tmp_path: Path) -> None:
+    done = run_script(SCRIPT.replace("--data digits", "--data nowhere"), tmp_path)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "nowhere" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_changelog_has_an_entry_for_this_version() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from era_cli import documents
 from era_cli.core import metrics
+from era_cli.core import mistakes as core_mistakes
 from era_cli.results import Curves, EpochRow, Evaluation, LrSuggestion, LrSweep
 
 
@@ -56,6 +57,89 @@ def test_the_bins_of_calibration_are_null_where_they_are_empty() -> None:
     assert bins["confidence"][:14] == bins["accuracy"][:14] == [None] * 14
     assert bins["accuracy"][14] == 0.5
     assert bins["confidence"][14] == pytest.approx(np.exp(9) / (np.exp(9) + 3))
+
+
+def mistaken(files: tuple[str, ...] | None = None, *, suspects: bool = False) -> Any:
+    """Three images: one of a taken for c, one of b taken for c, and one of c that is right."""
+    logits = np.array([[1, 0, 2], [0, 1, 3], [0, 0, 4]], np.float32)
+    judged = Evaluation(
+        index=np.array([5, 7, 9]), labels=np.array([0, 1, 2]), logits=logits, classes=("a", "b\u001b", "c")
+    )
+    return dataclasses.replace(core_mistakes.wrong(judged, files), suspects=suspects)
+
+
+def test_mistakes_are_json_with_a_row_for_each() -> None:
+    found = core_mistakes.ordered(mistaken(), "confidence")
+    document = strict(documents.mistakes(found))
+    assert (document["judged"], document["total"], document["count"]) == (3, 2, 2)
+    assert document["share"] == pytest.approx(2 / 3)
+    assert (document["suspects"], document["order"]) == (False, "confidence")
+    assert (document["true"], document["predicted"]) == (None, None)
+    assert {(pair["true"], pair["predicted"], pair["count"], pair["share"]) for pair in document["pairs"]} == {
+        ("a", "c", 1, 0.5),
+        ("b\u001b", "c", 1, 0.5),
+    }
+    first, second = document["images"]
+    total = 1 + np.exp(1) + np.exp(3)
+    assert first == {
+        "index": 7,
+        "file": None,
+        "true": "b\u001b",
+        "predicted": "c",
+        "confidence": pytest.approx(np.exp(3) / total),
+        "true_probability": pytest.approx(np.exp(1) / total),
+        "loss": pytest.approx(np.log(total) - 1),
+        "margin": pytest.approx((np.exp(3) - np.exp(1)) / total),
+    }
+    assert (second["index"], second["true"], second["predicted"]) == (5, "a", "c")
+
+
+def test_suspects_are_json_with_a_label_and_a_suggestion() -> None:
+    found = core_mistakes.of_classes(mistaken(("x.png", "caf\udce9.png", "z.png"), suspects=True), "b\u001b", "c")
+    document = strict(documents.mistakes(found))
+    (only,) = document["images"]
+    assert (only["label"], only["suggested"], only["file"]) == ("b\u001b", "c", "caf\udce9.png")
+    assert not {"true", "predicted"} & set(only)
+    assert (document["true"], document["predicted"]) == ("b\u001b", "c")
+    assert (document["suspects"], document["total"], document["count"]) == (True, 2, 1)
+
+
+def test_no_mistakes_are_json_too() -> None:
+    right = core_mistakes.wrong(
+        Evaluation(
+            index=np.arange(2),
+            labels=np.zeros(2, np.int64),
+            logits=np.eye(2, dtype=np.float32)[[0, 0]],
+            classes=("a", "b"),
+        )
+    )
+    document = strict(documents.mistakes(right))
+    assert (document["total"], document["share"], document["count"]) == (0, 0.0, 0)
+    assert document["pairs"] == document["images"] == []
+
+
+def test_a_hopeless_label_is_json_and_of_many_pairs_the_first_hundred_are_told() -> None:
+    """Logits so far apart that the label's probability is 0; and each of 150 images is of a pair of its own."""
+    labels = np.arange(150)
+    judged = Evaluation(
+        index=labels,
+        labels=labels,
+        logits=np.eye(151, dtype=np.float32)[labels + 1] * 1e4,
+        classes=tuple(f"c{place}" for place in range(151)),
+    )
+    document = strict(documents.mistakes(core_mistakes.wrong(judged)))
+    assert document["images"][0]["true_probability"] == 0
+    assert document["images"][0]["loss"] == 1e4
+    assert len(document["pairs"]) == 100
+    assert len(document["images"]) == 150
+
+
+def test_the_rows_of_the_table_are_those_of_the_document() -> None:
+    found = mistaken(("x.png", "y.png", "z.png"))
+    columns = documents.mistake_columns(found)
+    assert [dict(zip(columns, row, strict=True)) for row in documents.mistake_rows(found)] == documents.mistakes(found)[
+        "images"
+    ]
 
 
 def sweep(recommended: LrSuggestion | None) -> LrSweep:

@@ -66,7 +66,7 @@ def evaluate(
     json_file = folder / f"eval-{label}.json"
     confusion_file = out or folder / f"confusion{suffix}.png"
     reliability_file = out.with_stem(f"{out.stem}-reliability") if out else folder / f"reliability{suffix}.png"
-    files = [json_file, confusion_file, reliability_file, made.file]
+    files = [json_file, confusion_file, reliability_file, *reading.kept(made)]
     document = {
         **reading.document(opened, part, made),
         "tta": tta,
@@ -74,7 +74,7 @@ def evaluate(
         "files": [str(file) for file in files],
     }
     count = f"{len(part.indices):,} {part.title}"
-    console = terminal.record_console(to_stderr=as_json)
+    console = terminal.record_console()
     if not as_json:  # before anything is written, which may fail
         print_evaluation(console, reading.header(opened, part, made, tta), result)
     atomic_write_json(json_file, document)
@@ -87,4 +87,4 @@ def evaluate(
     if as_json:
         terminal.print_json(document)
     else:
-        print_files(console, [file for file in files if file.exists()])
+        print_files(console, files)

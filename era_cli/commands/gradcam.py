@@ -108,7 +108,7 @@ def gradcam(
         bool,
         typer.Option(
             "--save-maps",
-            help="Write the raw maps beside the figure, as npz.",
+            help="Write the raw maps beside the figure, as NAME-maps.npz.",
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = False,
@@ -169,14 +169,15 @@ def gradcam(
     # What is not asked unless it is said need not be said in the file's name either.
     marks = [mark for mark in (label, chosen, method, layer, smooth) if mark not in _UNSAID]
     figure_file = out or opened.run.path / f"{'-'.join(['gradcam', *marks])}.png"
-    written = [figure_file, *([figure_file.with_suffix(".npz")] if save_maps else [])]
+    maps_file = figure_file.with_name(f"{figure_file.stem}-maps.npz")
+    written = [figure_file, *([maps_file] if save_maps else [])]
     document = {**head, "which": chosen, "result": documents.heatmaps(found), "files": [str(file) for file in written]}
-    console = terminal.record_console(to_stderr=as_json)
+    console = terminal.record_console()
     if not as_json:  # before anything is written, which may fail
         print_heatmaps(console, facts, found)
     make_folder(figure_file.parent)
     if save_maps:
-        explanation.save(found, written[1])
+        explanation.save(found, maps_file)
     style.save(heatmaps.heatmaps(found, f"{opened.run.name}, {title}", alpha), figure_file)
     if as_json:
         terminal.print_json(document)

@@ -55,7 +55,9 @@ def misclassified(
     runs_dir: options.RunsDir = Path("runs"),
     out: Annotated[
         Path | None,
-        options.out_option("Where the grid goes; its suffix chooses png, svg or pdf. The table goes beside it as csv."),
+        options.out_option(
+            "Where the grid goes; its suffix chooses png, svg or pdf. The table goes beside it, as NAME-table.csv."
+        ),
     ] = None,
     columns: Annotated[
         int | None,
@@ -108,23 +110,25 @@ def misclassified(
         ["suspects" if suspects else "misclassified", *_marks(predictions.label(opened, part, "none"), found)]
     )
     figure_file = out or opened.run.path / f"{stem}.png"
-    files = [figure_file, figure_file.with_suffix(".csv"), made.file]
+    # Beside a figure of the person's naming there may be a table of the same name: the run's own metrics.csv, say.
+    table_file = out.with_name(f"{out.stem}-table.csv") if out else figure_file.with_suffix(".csv")
+    files = [figure_file, table_file, *reading.kept(made)]
     document = {
         **reading.document(opened, part, made),
         "result": documents.mistakes(found),
         "files": [str(file) for file in files],
     }
-    console = terminal.record_console(to_stderr=as_json)
+    console = terminal.record_console()
     if not as_json:  # before anything is written, which may fail
         print_mistakes(console, reading.header(opened, part, made), found)
     make_folder(figure_file.parent)
-    spreadsheet.write(files[1], documents.mistake_columns(found), documents.mistake_rows(found))
+    spreadsheet.write(table_file, documents.mistake_columns(found), documents.mistake_rows(found))
     about = f"{opened.run.name}, {part.title}"
     style.save(image_grid.mistakes(part.images(found.places[:n]), found, about, columns), figure_file)
     if as_json:
         terminal.print_json(document)
     else:
-        print_files(console, [file for file in files if file.exists()])
+        print_files(console, files)
 
 
 def _check_class(option: str, name: str | None, classes: tuple[str, ...]) -> None:

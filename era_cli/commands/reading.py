@@ -57,6 +57,11 @@ def document(opened: TrainedRun, part: Part, made: Predictions) -> dict[str, Any
     }
 
 
+def kept(made: Predictions) -> list[Path]:
+    """The file of the predictions, if they could be kept."""
+    return [made.file] if made.file.exists() else []
+
+
 def run_document(opened: TrainedRun, step: int | None) -> dict[str, Any]:
     """The head of a JSON document on a run alone, whose checkpoint was taken after `step` steps."""
     from era_cli import documents

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from era_cli.console import tables
 from era_cli.results import Heatmaps
@@ -28,37 +29,40 @@ def print_heatmaps(console: Console, header: Sequence[tuple[str, str]], found: H
         facts.append(("faithfulness", said))
     console.print(tables.facts(facts))
     if len(found):
-        longest = tables.longest_name(console)
+        longest = tables.longest_name(console, names=3)
         console.print(_pictures(found, longest) if found.labels is None else _images(found, longest))
 
 
 def _images(found: Heatmaps, longest: int) -> Table:
-    table = _table(found)
-    for name in ("true", "p(true)", "predicted", "p(predicted)"):
-        numbers = name.startswith("p(")
-        table.add_column(
-            name, justify="right" if numbers else "left", overflow="ellipsis", no_wrap=True, max_width=longest
-        )
+    table, names = _table(found, longest)
+    for name in ("true", "predicted"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=longest)
+        table.add_column("p", justify="right", no_wrap=True, min_width=len("100.0%"))
     labels = found.labels if found.labels is not None else found.predicted
-    for row in range(min(MOST_ROWS, len(found))):
-        cells: list[object] = [printable(found.name(row))]
-        for place in (labels[row], found.predicted[row]):
-            cells += [printable(found.classes[place]), f"{found.probabilities[row, place]:.1%}"]
-        table.add_row(*cells)  # type: ignore[arg-type]
+    for row, image in enumerate(names):
+        true, predicted = labels[row], found.predicted[row]
+        table.add_row(
+            image,
+            printable(found.classes[true]),
+            f"{found.probabilities[row, true]:.1%}",
+            printable(found.classes[predicted]),
+            f"{found.probabilities[row, predicted]:.1%}",
+        )
     return table
 
 
 def _pictures(found: Heatmaps, longest: int) -> Table:
-    table = _table(found)
+    table, names = _table(found, longest)
     table.add_column("likeliest classes", overflow="fold")
-    for row in range(min(MOST_ROWS, len(found))):
+    for row, name in enumerate(names):
         likeliest = np.argsort(-found.probabilities[row], kind="stable")[:LIKELIEST]
         said = ", ".join(f"{found.classes[place]} {found.probabilities[row, place]:.1%}" for place in likeliest)
-        table.add_row(printable(found.name(row)), printable(said))
+        table.add_row(name, printable(said))
     return table
 
 
-def _table(found: Heatmaps) -> Table:
-    table = tables.titled(f"The first {MOST_ROWS} of {len(found):,} images" if len(found) > MOST_ROWS else "Images")
-    table.add_column("image", overflow="ellipsis", no_wrap=True)
-    return table
+def _table(found: Heatmaps, longest: int) -> tuple[Table, list[Text]]:
+    """A table of the first images, and their names in its first column."""
+    count = min(MOST_ROWS, len(found))
+    table = tables.titled("Images" if count == len(found) else f"The first {count} of {len(found):,} images")
+    return table, tables.add_images(table, [found.name(row) for row in range(count)], longest)

@@ -19,7 +19,8 @@ FIRST = 10  # suspects that are listed
 def print_mistakes(console: Console, header: Sequence[tuple[str, str]], found: Mistakes) -> None:
     """Prints the facts of `header`, the first of the suspects, and the pairs of classes that make up most of them."""
     what = "suspects" if found.suspects else "wrong"
-    facts = [*header, (what, f"{found.total:,} of {found.judged:,} ({found.total / found.judged:.2%})")]
+    count = f"{found.total:,} of {found.judged:,} ({found.total / found.judged:.2%})"
+    facts = [*header, (what, count)]
     if found.which:
         facts.append(("of these", f"{len(found):,} {found.which}"))
     console.print(tables.facts(facts))
@@ -27,22 +28,22 @@ def print_mistakes(console: Console, header: Sequence[tuple[str, str]], found: M
         return
     longest = tables.longest_name(console)
     if found.suspects:
-        console.print(_suspects(found, longest))
-    if len(found.pairs) > 1:
-        console.print(_pairs(found, longest))
+        console.print(_suspects(found, tables.longest_name(console, names=3)))
+    console.print(_pairs(found, longest))
 
 
 def _suspects(found: Mistakes, longest: int) -> Table:
     first = min(FIRST, len(found))
     table = tables.titled(f"The first {first}" if first < len(found) else "All of them")
-    table.add_column("image", overflow="ellipsis", no_wrap=True)
+    names = [str(found.index[row]) if found.files is None else found.files[row] for row in range(first)]
+    images = tables.add_images(table, names, longest)
     for name in ("label", "rather"):
         table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=longest)
     for name in ("p(label)", "p(rather)"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for row in range(first):
         table.add_row(
-            printable(str(found.index[row]) if found.files is None else found.files[row]),
+            images[row],
             printable(found.classes[found.labels[row]]),
             printable(found.classes[found.answers[row]]),
             f"{found.true_probability[row]:.2%}",
@@ -51,20 +52,20 @@ def _suspects(found: Mistakes, longest: int) -> Table:
     return table
 
 
-def _leading(pairs: tuple[ConfusedPair, ...]) -> list[ConfusedPair]:
+def _leading(found: Mistakes) -> list[ConfusedPair]:
     """The most frequent pairs that make up most of the mistakes together, or as many as are to be read."""
     shown: list[ConfusedPair] = []
-    for pair in pairs[:MOST_PAIRS]:
-        if sum(other.share for other in shown) >= MOST_OF_THEM:
+    for pair in found.pairs[:MOST_PAIRS]:
+        if sum(other.count for other in shown) >= MOST_OF_THEM * len(found):
             break
         shown.append(pair)
     return shown
 
 
 def _pairs(found: Mistakes, longest: int) -> Table:
-    pairs = _leading(found.pairs)
+    pairs = _leading(found)
     which = "All" if len(pairs) == len(found.pairs) else f"{len(pairs)} of {len(found.pairs)}"
-    table = tables.titled(f"{which} pairs make up {sum(pair.share for pair in pairs):.1%}")
+    table = tables.titled(f"{which} pairs make up {sum(pair.count for pair in pairs) / len(found):.1%}")
     for name in ("label", "rather") if found.suspects else ("true", "predicted"):
         table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=longest)
     table.add_column("images", justify="right", no_wrap=True)

@@ -20,6 +20,8 @@ _KEYS: dict[str, Callable[[Mistakes, np.random.Generator], npt.NDArray[np.float6
 }
 ORDERS = tuple(_KEYS)
 
+_ROUNDING = 1e-9  # of a probability
+
 
 def wrong(evaluation: Evaluation, files: tuple[str, ...] | None = None) -> Mistakes:
     """The images that were classified wrongly, by place; `files` (N,) are the names of all that were judged."""
@@ -42,8 +44,11 @@ def suspects(evaluation: Evaluation, files: tuple[str, ...] | None = None) -> Mi
     counts = np.bincount(evaluation.labels, minlength=classes)
     totals = np.bincount(evaluation.labels, weights=own, minlength=classes)
     thresholds = np.divide(totals, counts, out=np.full(classes, np.inf), where=counts > 0)
-    reached = np.where(probabilities >= thresholds, probabilities, -1.0)
-    confident = np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), evaluation.labels)
+    # Equal probabilities must reach their own mean, which rounding may put above them.
+    reached = np.where(probabilities >= thresholds - _ROUNDING, probabilities, -1.0)
+    highest = reached.max(axis=1)
+    elsewhere = (highest >= 0) & (highest > reached[np.arange(len(own)), evaluation.labels])
+    confident = np.where(elsewhere, reached.argmax(axis=1), evaluation.labels)
     return _differing(evaluation, confident, files, suspects=True)
 
 

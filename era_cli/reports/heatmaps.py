@@ -60,7 +60,7 @@ def _title(found: Heatmaps, row: int, column: int) -> tuple[list[str], str]:
     target = found.targets[row, column]
     name = found.classes[target]
     if not found.by_class:
-        return ["any class"], f"predicted: {name}"
+        return ["any class"], f"{found.roles[column]}: {name}"
     return [name], f"{found.roles[column]}, {found.probabilities[row, target]:.1%}"
 
 

@@ -14,14 +14,6 @@ from era_cli.results import Images, Mistakes, Samples
 SAMPLE_COLUMNS = 8
 SHAPE = 1.6  # width to height of a grid whose columns nobody named, about that of a slide
 
-_ORDERS = {
-    "confidence": "the most confident first",
-    "loss": "the largest loss first",
-    "margin": "the widest lead over the label first",
-    "index": "by index",
-    "random": "in random order",
-}
-
 
 def image_grid(
     images: Images,
@@ -72,11 +64,11 @@ def mistakes(images: Images, found: Mistakes, about: str, columns: int | None = 
     images, names = images[: sheet.MOST], found.classes
     count = len(images)
     share = f"{found.total:,} of {found.judged:,} ({found.total / found.judged:.2%})"
-    header = f"{about}: {share} {'labels look wrong' if found.suspects else 'are wrong'}"
+    header = f"{about}: {share} {'labels are suspect' if found.suspects else 'are wrong'}"
     if found.which:
         header += f"; {len(found):,} {found.which}"
     note = "suggested / label" if found.suspects else "predicted / actual"
-    note += f", confidence below; {_ORDERS[found.order]}"
+    note += f", confidence below; {found.how}"
     if count < len(found):
         note += f"; {count:,} of {len(found):,} shown"
     titles = [(names[found.answers[row]], names[found.labels[row]]) for row in range(count)]

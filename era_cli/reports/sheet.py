@@ -32,7 +32,7 @@ def enlarged(side: int) -> int:
 
 
 def full_columns(count: int, cell: float, shape: float) -> int:
-    """How many columns make of `count` cells, `cell` times as wide as high, a full grid, `shape` times as wide."""
+    """How many columns make `count` cells, `cell` times as wide as high, a full grid, or nearly, of about `shape`."""
 
     def awkwardness(columns: int) -> float:
         rows = math.ceil(count / columns)
@@ -114,11 +114,18 @@ class Sheet:
             size = min(size, max(SMALLEST_NAME, NAME_SIZE * room / max(self._width(text), room)))
         for text, names, room in self._names:
             text.set_fontsize(size)
-            while self._width(text) > room and max(map(len, names)) > 1:
-                longest = max(range(len(names)), key=lambda place: len(names[place]))
-                names[longest] = names[longest].removesuffix("…")[:-1] + "…"
-                text.set_text(" / ".join(names))
+            if self._width(text) > room:
+                self._shorten(text, names, room)
         return self.figure
+
+    def _shorten(self, text: Text, names: list[str], room: float) -> None:
+        """Cuts each of the names to as many characters, found by halving, as let the text fit."""
+        fits, too_many = 1, max(map(len, names))
+        while too_many - fits > 1:
+            middle = (fits + too_many) // 2
+            text.set_text(" / ".join(style.label(name, middle) for name in names))
+            fits, too_many = (fits, middle) if self._width(text) > room else (middle, too_many)
+        text.set_text(" / ".join(style.label(name, fits) for name in names))
 
     def _width(self, text: Text) -> float:
         return text.get_window_extent(self._renderer).width

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from era_cli.core import cam, inference
+from era_cli.core import cam, devices, inference
 from era_cli.core.model import CustomResNet
 from era_cli.core.normalize import Normalization
 from era_cli.listener import Listener
@@ -21,7 +21,7 @@ from era_cli.results import Images, Labels
 SIDE, PATCH = 32, 8  # pixels
 OWN = np.array([[220, 40, 40], [40, 200, 60], [60, 80, 220], [220, 200, 40]])  # the colours of the classes
 OTHER = np.array([[200, 40, 200], [40, 200, 200], [240, 240, 240], [20, 20, 20]])  # as bright, of no class
-STEPS, BATCH, PEAK = 50, 16, 0.03  # some ten seconds on one core
+STEPS, BATCH, PEAK = 60, 16, 0.05  # some ten seconds on one core
 JUDGED = 100
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -57,10 +57,11 @@ def trained(seed: int) -> CustomResNet:
     draw = np.random.default_rng(seed)
     network = CustomResNet(len(OWN), logit_scale=1 / 8).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=PEAK, momentum=0.9, nesterov=True)
+    half = devices.choose("0", "auto").precision.startswith("bf16")
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK, total_steps=STEPS, anneal_strategy="linear")
     for _ in range(STEPS):
         batch = scenes(BATCH, draw)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
             logits = network(NORMALIZATION(torch.from_numpy(batch.images)))
             loss = F.cross_entropy(logits, torch.from_numpy(batch.labels), label_smoothing=0.1)
         optimizer.zero_grad()

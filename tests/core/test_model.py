@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from era_cli.core.model import SMALLEST_IMAGE, ConvBlock, CustomResNet
+from era_cli.core.model import SMALLEST_IMAGE, STAGES, ConvBlock, CustomResNet
 from era_cli.core.summary import layer_rows
 
 
@@ -14,6 +14,7 @@ def test_it_has_the_parameters_of_the_course_project() -> None:
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
 def test_it_returns_one_logit_per_class(classes: int) -> None:
+    torch.manual_seed(2)
     logits = CustomResNet(classes).eval()(torch.randn(3, 3, 32, 32))
     assert logits.shape == (3, classes)
     assert (logits < 0).any()  # logits, no probabilities
@@ -70,3 +71,24 @@ def test_the_logit_scale_multiplies_the_logits() -> None:
     plain = CustomResNet(10).eval()(images)
     torch.manual_seed(0)
     assert torch.allclose(CustomResNet(10, logit_scale=0.125).eval()(images) * 8, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", STAGES)
+def test_it_can_be_cut_at_every_layer(layer: str) -> None:
+    torch.manual_seed(0)
+    network = CustomResNet(10, logit_scale=0.125)
+    images = torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        network.train()(images)
+        network.eval()
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.bias)
+        features = network.features(images, layer)
+        assert torch.equal(network.classify(features, layer), network(images))
+        assert features.min() == 0  # Grad-CAM's weights are read as speaking for or against
+        assert features.max() > 0
+        caught: list[torch.Tensor] = []
+        network.get_submodule(layer).register_forward_hook(lambda module, inputs, output: caught.append(output))
+        network(images)
+    assert torch.equal(caught[0], features)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from era_cli.reports import image_grid, sheet, style
+from era_cli.reports.sheet import Sheet, enlarged, full_columns
+from era_cli.results import Images
+
+SIDES = [8, 28, 32, 64, 96, 224]
+
+
+def noise(count: int, side: int) -> Images:
+    return np.random.default_rng(side).integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+def pixels(figure: Figure, folder: Path) -> npt.NDArray[np.uint8]:
+    """The figure as it is written, (H, W, 3)."""
+    style.save(figure, folder / "x.png")
+    with Image.open(folder / "x.png") as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def large(image: Images, times: int) -> Images:
+    return image.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def drawn(width: int, height: int, header: str = "header") -> Sheet:
+    with style.look():
+        return Sheet(width, height, header)
+
+
+# How large, and how many in a row
+
+
+@pytest.mark.parametrize("side", [*SIDES, 1, 7, 33, 100, 149, 150, 223, 225, 300, 1000])
+def test_an_image_is_enlarged_to_a_whole_multiple_and_no_other_is_nearer(side: int) -> None:
+    chosen = enlarged(side)
+    assert chosen >= side
+    assert chosen % side == 0
+    assert abs(chosen - sheet.CELL) == min(abs(side * times - sheet.CELL) for times in range(1, 2 * sheet.CELL))
+
+
+@pytest.mark.parametrize("cell", [0.7, 0.8, 0.9, 1.0])
+def test_ten_images_leave_no_cell_empty(cell: float) -> None:
+    assert 10 % full_columns(10, cell, 1.6) == 0
+
+
+@pytest.mark.parametrize("count", range(1, 60))
+def test_a_grid_is_about_as_wide_as_asked_for_and_has_no_more_columns_than_cells(count: int) -> None:
+    columns = full_columns(count, 0.8, 1.6)
+    rows = -(-count // columns)
+    assert 1 <= columns <= count
+    assert columns * (rows - 1) < count
+    if count > 7:
+        assert 0.5 <= columns * 0.8 / rows / 1.6 <= 2.1
+    assert full_columns(count, 0.8, 100) >= columns >= full_columns(count, 0.8, 0.01)
+
+
+def test_no_images_at_all_have_a_column() -> None:
+    assert full_columns(0, 0.8, 1.6) == 1
+
+
+# Pixel by pixel
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_every_pixel_of_an_image_is_a_square_of_as_many_pixels_in_the_file(side: int, tmp_path: Path) -> None:
+    images, times = noise(3, side), enlarged(side) // side
+    figure = image_grid.image_grid(
+        images, [["cat", "dog"]] * 3, "a header", header_notes=["a note"], notes=["1%"] * 3, columns=2
+    )
+    page = pixels(figure, tmp_path)
+    axes = figure.axes[0]
+    above = -axes.get_ylim()[1]
+    assert page.shape[:2] == (axes.get_ylim()[0] + above, axes.get_xlim()[1])
+    for one, image in zip(axes.get_images(), images, strict=True):
+        left, right, bottom, top = one.get_extent()
+        assert (right - left, bottom - top) == (side * times, side * times)
+        assert (left % 1, top % 1) == (0, 0)
+        part = page[round(above + top) : round(above + bottom), round(left) : round(right)]
+        np.testing.assert_array_equal(part, large(image, times))
+
+
+@pytest.mark.parametrize("width", [301, 640, 997])
+@pytest.mark.parametrize("header", ["", "a header that is wider than the narrowest of these sheets"])
+def test_images_are_not_smeared_whatever_the_size_of_the_sheet(width: int, header: str, tmp_path: Path) -> None:
+    image = noise(1, 32)[0]
+    made = drawn(width, 263, header)
+    made.image(17, 40, 96, image, ["cat"])
+    figure = made.finished()
+    page = pixels(figure, tmp_path)
+    above = round(-made.axes.get_ylim()[1])
+    assert page.shape[0] == 263 + above
+    assert page.shape[1] >= width
+    np.testing.assert_array_equal(page[above + 40 : above + 136, 17:113], large(image, 3))
+
+
+def test_a_wide_header_makes_the_sheet_wider_and_a_short_one_does_not() -> None:
+    assert drawn(400, 100, "short").axes.get_xlim() == (0, 400)
+    wide = drawn(400, 100, "x" * 100)
+    (line,) = wide.figure.texts
+    wide.figure.draw_without_rendering()
+    assert line.get_window_extent().x0 >= sheet.GAP - 1
+    assert line.get_window_extent().x1 <= wide.axes.get_xlim()[1] - sheet.GAP + 1
+
+
+def test_the_edges_of_a_file_are_white(tmp_path: Path) -> None:
+    page = pixels(image_grid.image_grid(noise(4, 8), [["cat"]] * 4, "four"), tmp_path)
+    for edge in (page[:5], page[-5:], page[:, :5], page[:, -5:]):
+        assert (edge == 255).all()
+
+
+# What is laid over images and beside them
+
+
+def test_an_overlay_that_is_all_opaque_lies_on_its_image_alone(tmp_path: Path) -> None:
+    image = np.full((8, 8, 3), 255, np.uint8)
+    made = drawn(400, 300)
+    made.image(10, 50, 96, image, ["cat"])
+    made.overlay(10, 50, 96, np.ones((4, 4)), "gray_r", 1.0)  # 1 is black
+    page = pixels(made.finished(), tmp_path)
+    above = round(-made.axes.get_ylim()[1])
+    assert (page[above + 50 : above + 146, 10:106] == 0).all()
+    page = page.copy()
+    page[above + 50 : above + 146, 10:106] = 255
+    assert (page[above + 48 :] == 255).all()
+
+
+def test_the_hottest_place_of_an_overlay_lies_over_the_middle_of_its_cell(tmp_path: Path) -> None:
+    heat = np.zeros((4, 4))
+    heat[1, 2] = 1
+    made = drawn(400, 300)
+    made.image(10, 50, 224, np.zeros((8, 8, 3), np.uint8), ["cat"])
+    made.overlay(10, 50, 224, heat, "gray", 1.0)
+    page = pixels(made.finished(), tmp_path)
+    above = round(-made.axes.get_ylim()[1])
+    part = page[above + 50 : above + 274, 10:234, 0]
+    rows, columns = np.nonzero(part == part.max())
+    assert part.max() >= 250
+    assert rows.mean() == pytest.approx(1.5 * 56, abs=2)
+    assert columns.mean() == pytest.approx(2.5 * 56, abs=2)
+
+
+def test_small_axes_lie_where_they_are_asked_for_and_a_remark_in_the_middle_of_its_image() -> None:
+    made = drawn(400, 300)
+    small = made.small_axes(120, 50, 200, 96)
+    made.remark(10, 50, 96, "empty")
+    figure = made.finished()
+    figure.set_dpi(style.DPI)
+    figure.draw_without_rendering()
+    box = small.get_window_extent()
+    assert (box.x0, box.x1) == pytest.approx((120, 320))
+    assert (300 - box.y1, 300 - box.y0) == pytest.approx((50, 146))
+    (text,) = made.axes.texts
+    extent = text.get_window_extent()
+    assert (extent.x0 + extent.x1) / 2 == pytest.approx(58, abs=1)
+    assert 300 - (extent.y0 + extent.y1) / 2 == pytest.approx(98, abs=4)
