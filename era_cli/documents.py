@@ -104,7 +104,7 @@ def heatmaps(found: Heatmaps) -> dict[str, Any]:
         "method": found.method,
         "layer": found.layer,
         "smooth": found.smooth,
-        "map_size": list(found.maps.shape[2:]),
+        "map_size": list(found.maps.shape[2:]) if len(found) else None,
         "scaled_to": "the maximum of each map",
         "faithfulness": None if found.faithfulness is None else dataclasses.asdict(found.faithfulness),
         "count": len(found),

@@ -44,7 +44,7 @@ def evaluate(
     Computes in fp32 and writes into the run folder: confusion.png, reliability.png, eval-SPLIT.json with everything,
     and predictions-SPLIT.npz, which is used again as long as it holds.
     """
-    reading.check(split, data)
+    reading.check_one_source(split, data)
     with held():
         from era_cli import documents, terminal
         from era_cli.console.evaluation import print_evaluation

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +17,8 @@ from era_cli.signals import held
 if TYPE_CHECKING:
     from era_cli.results import Heatmaps
 
-_UNSAID = frozenset({"test", "misclassified", "gradcam", "layer3", "none", ""})
-_ADJECTIVES = {"all": "any", "index": "chosen", **{name: name for name in ("misclassified", "correct", "uncertain")}}
+_ADJECTIVES = {"misclassified": "misclassified", "correct": "correct", "all": "any", "uncertain": "uncertain"}
+_LONGEST_MARK = 40  # characters of a file's name
 _MOST_NAMED = 5  # empty maps
 
 
@@ -28,7 +29,9 @@ def gradcam(
             help="More pictures, as a shell makes them of --image *.jpg.", metavar="[FILE]...", show_default=False
         ),
     ] = None,
-    n: Annotated[int, typer.Option("--n", help="How many images.", min=1)] = 10,
+    n: Annotated[
+        int, typer.Option("--n", help="How many images, where --index or --image do not name them.", min=1)
+    ] = 10,
     which: Annotated[
         options.Which | None,
         typer.Option(
@@ -72,8 +75,8 @@ def gradcam(
         options.Smoothing,
         typer.Option(
             "--smooth",
-            help="aug: the mean over three contrasts of the image and its mirror image. eigen: the first principal"
-            " component over the channels.",
+            help="aug: the mean over three contrasts of the image and, if the network was trained with mirrored images,"
+            " of its mirror image. eigen: the first principal component over the channels.",
         ),
     ] = "none",
     target: Annotated[
@@ -119,9 +122,9 @@ def gradcam(
     """Draw heat maps of what a trained network looked at (Grad-CAM).
 
     Each image stands beside its maps for the predicted and the true class. Writes gradcam.png into the run folder;
-    for another question the name says which.
+    for other images, another class, method, layer or smoothing the name says which.
     """
-    reading.check(split, data)
+    reading.check_one_source(split, data)
     files = [file.expanduser() for file in (*(image or []), *(pictures or []))]
     numbers = None if index is None else _numbers(index)
     _check_one_question(files, which, index, target, split, data)
@@ -135,24 +138,25 @@ def gradcam(
 
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
-    weights = opened.weights()
+    weights, written = opened.weights(), []
     if files:
         subjects = explanation.of_files(opened, weights.network, files, progress)
         head, facts = reading.run_document(opened, weights.step), reading.run_header(opened, weights.step)
-        chosen, label, title = "pictures", predictions.label(opened, None, "none"), "own pictures"
+        label, chosen, title = predictions.label(opened, None, "none"), f"pictures-{_digest(files)}", "own pictures"
     else:
         part = reading.part(opened, split, data, data_dir, progress)
         made = predictions.of(opened, part, "none", progress)
         if numbers is None:
-            chosen = which or "misclassified"
+            chosen, title = which or "misclassified", f"{_ADJECTIVES[which or 'misclassified']} {part.title}"
             rows = selection.choose(made.evaluation, chosen, n, seed)
-            if len(rows) < n:
-                progress.note(f"There are {len(rows)} {chosen} {part.title}, fewer than --n {n}.")
+            reading.check_enough(len(rows), n, progress)
         else:
-            chosen, rows = "index", selection.rows_of(made.evaluation, numbers)
+            chosen, title = f"index-{_few(numbers)}", f"chosen {part.title}"
+            rows = selection.rows_of(made.evaluation, numbers)
         subjects = explanation.of_part(part, made.evaluation, rows)
         head, facts = reading.document(opened, part, made), reading.header(opened, part, made)
-        label, title = predictions.label(opened, part, "none"), f"{_ADJECTIVES[chosen]} {part.title}"
+        label, written = predictions.label(opened, part, "none"), reading.kept(made)
+    wanted = target or ("predicted" if files else "both")
     found = explanation.explain(
         opened,
         weights.network,
@@ -161,16 +165,18 @@ def gradcam(
         method=method,
         layer=layer,
         smooth=smooth,
-        target=target or ("predicted" if files else "both"),
+        target=wanted,
         seed=seed,
     )
-    for note in _remarks(found, target):
+    for note in _remarks(found, wanted):
         progress.note(note)
-    # What is not asked unless it is said need not be said in the file's name either.
-    marks = [mark for mark in (label, chosen, method, layer, smooth) if mark not in _UNSAID]
+    # A file's name says what differs from the question that is asked unasked.
+    asked = (label, chosen, method, layer, smooth, wanted)
+    usual = ("test", "misclassified", "gradcam", "layer3", "none", "predicted" if files else "both")
+    marks = [mark for mark, plain in zip(asked, usual, strict=True) if mark not in (plain, "")]
     figure_file = out or opened.run.path / f"{'-'.join(['gradcam', *marks])}.png"
     maps_file = figure_file.with_name(f"{figure_file.stem}-maps.npz")
-    written = [figure_file, *([maps_file] if save_maps else [])]
+    written = [figure_file, *([maps_file] if save_maps else []), *written]
     document = {**head, "which": chosen, "result": documents.heatmaps(found), "files": [str(file) for file in written]}
     console = terminal.record_console()
     if not as_json:  # before anything is written, which may fail
@@ -207,16 +213,29 @@ def _check_one_question(
         raise UsageError(f"--target {target} needs to know the true class, which a picture of your own does not say")
 
 
-def _remarks(found: Heatmaps, target: str | None) -> Iterator[str]:
+def _few(numbers: list[int]) -> str:
+    text = "-".join(map(str, numbers))
+    return text if len(text) <= _LONGEST_MARK else _digest(numbers)
+
+
+def _digest(things: Iterable[object]) -> str:
+    """Six letters that tell one choice of images from another, for a file's name."""
+    return hashlib.sha256(repr([str(thing) for thing in things]).encode()).hexdigest()[:6]
+
+
+def _remarks(found: Heatmaps, target: str) -> Iterator[str]:
     """What a person must know who looks at the maps."""
     if not found.by_class and target != "predicted":
         yield f"The map of {found.method} is the same for every class: one is drawn."
     if len(found) and found.maps[0, 0].size == 1:
         side = found.images.shape[1]
         yield f"{found.layer} is one cell for images of {side} px, so its maps say nothing: take an earlier --layer."
-    empty = list(zip(*found.empty.nonzero(), strict=True))
+        return
+    twice = found.targets == found.targets[:, :1]  # the map of the predicted class is that of the true one, too
+    twice[:, 0] = False
+    empty = list(zip(*(found.empty & ~twice).nonzero(), strict=True))
     for row, column in empty[:_MOST_NAMED]:
         name = found.classes[found.targets[row, column]]
         yield f"Image {found.name(row)} has no map for {name}: nothing at {found.layer} speaks for it ({found.method})."
     if len(empty) > _MOST_NAMED:
-        yield f"So it is with {len(empty) - _MOST_NAMED} maps more."
+        yield f"So it is with {len(empty) - _MOST_NAMED} more."

@@ -78,7 +78,7 @@ def misclassified(
     Writes misclassified.png, a grid of --n images titled predicted / actual with the confidence, and
     misclassified.csv, all of them, into the run folder; with --suspects, suspects.png and suspects.csv.
     """
-    reading.check(split, data)
+    reading.check_one_source(split, data)
     if true is not None and true == predicted:
         raise UsageError(f"--true and --predicted are both {true!r}: an image of a class taken for it is no mistake")
     with held():
@@ -104,8 +104,7 @@ def misclassified(
             "The network was trained on these labels and repeats the wrong ones, too: the ranking misleads."
             " Take --split val or test."
         )
-    if len(found) < n:
-        progress.note(f"There {_are(len(found))} to draw, fewer than --n {n}.")
+    reading.check_enough(len(found), n, progress)
     stem = "-".join(
         ["suspects" if suspects else "misclassified", *_marks(predictions.label(opened, part, "none"), found)]
     )
@@ -139,14 +138,10 @@ def _check_class(option: str, name: str | None, classes: tuple[str, ...]) -> Non
     raise UsageError(f"{option} {name!r} is none of the run's {len(classes)} classes: {known}")
 
 
-def _are(count: int) -> str:
-    return {0: "are no images", 1: "is 1 image"}.get(count, f"are {count} images")
-
-
 def _marks(label: str, found: Mistakes) -> list[str]:
     """What tells the files of one question from those of another."""
     marks = [] if label == "test" else [label]
     for option, name in (("true", found.true), ("predicted", found.predicted)):
         if name is not None:
-            marks += [option, f"{found.classes.index(name)}_{re.sub(r'[^A-Za-z0-9]+', '_', name)}"]
+            marks += [option, f"{found.classes.index(name)}_{re.sub(r'[^A-Za-z0-9]+', '_', name)[:40]}"]
     return marks

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from era_cli.core.trained import Part, TrainedRun
 
 
-def check(split: str | None, data: str | None) -> None:
+def check_one_source(split: str | None, data: str | None) -> None:
     """Refuses what cannot be meant.
 
     Raises:
@@ -55,6 +55,13 @@ def document(opened: TrainedRun, part: Part, made: Predictions) -> dict[str, Any
         "data": {"source": part.dataset.source, "part": part.name, "skipped": list(part.dataset.skipped)},
         "computed_from": made.fingerprint,
     }
+
+
+def check_enough(count: int, asked: int, listener: Listener) -> None:
+    """Notes that there are fewer than `asked` images to draw."""
+    if count < asked:
+        there = {0: "are no images", 1: "is 1 image"}.get(count, f"are {count:,} images")
+        listener.note(f"There {there} to draw, fewer than --n {asked}.")
 
 
 def kept(made: Predictions) -> list[Path]:

@@ -21,7 +21,9 @@ def print_heatmaps(console: Console, header: Sequence[tuple[str, str]], found: H
     """Prints the facts of `header`, what the maps are worth, and a row for each of the first images."""
     facts = [*header]
     if (worth := found.faithfulness) is not None:
-        hottest, random, moved = (f"{-100 * loss:+.1f}" for loss in (worth.hottest, worth.random, worth.moved))
+        hottest, random, moved = (
+            f"{round(-100 * loss, 1) + 0.0:+.1f}" for loss in (worth.hottest, worth.random, worth.moved)
+        )
         said = (
             f"replacing the hottest {worth.share:.0%} of pixels changes the {found.roles[0]} class's probability by"
             f" {hottest} points; random pixels {random}, the same shape elsewhere {moved}"

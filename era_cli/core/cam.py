@@ -36,7 +36,8 @@ TOLERANCE = 1e-4  # how far a logit may be from that of the evaluation, or this 
 CONTRASTS = (1.0, 0.9, 1.1)  # of augmentation smoothing, as in the library
 
 _CHUNK = 64  # images of 32 px whose features are held together; more at once is no faster
-_MASKED = 64  # forward passes at once of the methods that mask the image or ablate channels one by one
+_MASKED = 64  # images of 32 px likewise, whose channels are masked or ablated
+_MOST_MASKED = 4e9  # bytes of masked images, of which the library makes as many as the layer has channels
 _MOST_CELLS = 4096  # of a map that is projected: the library's decomposition takes their square in memory
 
 
@@ -57,7 +58,8 @@ class _Cut:
 
 
 def _by_gradients(kind: type[Any], cut: _Cut, target: Tensor, eigen: bool) -> Maps:
-    score = cut.logits.gather(1, target[:, None]).sum()  # each logit depends on its own image alone
+    with torch.enable_grad():
+        score = cut.logits.gather(1, target[:, None]).sum()  # each logit depends on its own image alone
     (gradients,) = torch.autograd.grad(score, cut.features, retain_graph=True)
     return kind(cut.network, []).get_cam_image(None, None, None, cut.activations, gradients.cpu().numpy(), eigen)
 
@@ -67,17 +69,28 @@ def _by_features(kind: type[Any], cut: _Cut, target: Tensor, eigen: bool) -> Map
 
 
 def _by_masking(kind: type[Any], cut: _Cut, target: Tensor, eigen: bool) -> Maps:
+    masked = cut.features.shape[1] * cut.pixels[0].numel() * 4  # bytes that the library holds of each image
+    if masked > _MOST_MASKED:
+        raise UsageError(
+            f"masking images of {cut.pixels.shape[-1]} px by each channel of {cut.layer} takes {masked / 1e9:.0f} GB:"
+            " take another --method"
+        )
     method = kind(cut.network, [])
-    method.batch_size = _MASKED
+    method.batch_size = _at_once(cut)
     return method.get_cam_image(cut.pixels, None, _scores(target), cut.activations, None, eigen)
 
 
 def _by_ablation(kind: type[Any], cut: _Cut, target: Tensor, eigen: bool) -> Maps:
     rest = _Rest(cut.network, cut.layer)
-    method = kind(rest, [], batch_size=_MASKED)
+    method = kind(rest, [], batch_size=_at_once(cut))
     maps = method.get_cam_image(cut.features.detach(), rest.entry, _scores(target), cut.activations, None, eigen)
     # The method divides by the score, which turns the map of a class with a negative one upside down.
     return maps * cut.logits.gather(1, target[:, None]).sign()[:, :, None].detach().cpu().numpy()
+
+
+def _at_once(cut: _Cut) -> int:
+    """Forward passes at once of the methods that mask the image, or ablate channels, one by one."""
+    return min(_MASKED, inference.batch_size(cut.pixels.shape[-1]))
 
 
 def _scores(target: Tensor) -> list[ClassifierOutputTarget]:
@@ -156,35 +169,35 @@ def maps(
         UsageError: the layer is too large for the method.
         EraError: the network answers otherwise than `logits` say.
     """
-    chosen, device = METHODS[method], next(network.parameters()).device
-    augment, eigen = smooth in ("aug", "both"), smooth in ("eigen", "both")
+    if not len(images):
+        return np.zeros((*targets.shape, 1, 1), np.float32)
+    chosen, augment, eigen = METHODS[method], smooth in ("aug", "both"), smooth in ("eigen", "both")
     chunk = 1 if chosen.one_by_one else max(1, _CHUNK * inference.batch_size(images.shape[-1]) // inference.EVAL_BATCH)
     found: list[Maps] = []
-    training = network.training
-    network.eval()
-    try:
-        with inference.full_precision(), _silent(), listener.work(f"explaining by {method}", len(images)) as advance:
-            for start in range(0, len(images), chunk):
-                rows = slice(start, start + chunk)
-                pixels = normalization(torch.from_numpy(images[rows]).to(device))
-                wanted = torch.from_numpy(targets[rows]).to(device)
-                views = list(_views(pixels, augment, mirrored))
-                total = np.zeros((), np.float32)
-                for place, (view, flipped) in enumerate(views):
-                    cut = _cut(network, view, layer)
-                    if place == 0:
-                        _check(cut.logits, logits[rows])
-                    if chosen.projects or eigen:
-                        _check_size(cut.features, layer)
-                    made = np.stack([chosen.make(chosen.kind, cut, target, eigen) for target in wanted.T], axis=1)
-                    if chosen.projects or eigen:
-                        made = _upright(made)
-                    total = total + (made[..., ::-1] if flipped else made)
-                found.append((total / len(views)).astype(np.float32))
-                advance(len(pixels))
-    finally:
-        network.train(training)
-    return np.concatenate(found) if found else np.zeros((*targets.shape, 1, 1), np.float32)
+    with (
+        inference.judging(network) as device,
+        _silent(),
+        listener.work(f"explaining by {method}", len(images)) as advance,
+    ):
+        for start in range(0, len(images), chunk):
+            rows = slice(start, start + chunk)
+            pixels = normalization(torch.from_numpy(images[rows]).to(device))
+            wanted = torch.from_numpy(targets[rows]).to(device)
+            views: list[Maps] = []
+            for view, mirrored_view in _views(pixels, augment, mirrored):
+                cut = _cut(network, view, layer)
+                if not views:
+                    _check(cut.logits, logits[rows])
+                if chosen.projects or eigen:
+                    _check_size(cut.features, layer)
+                made = np.stack([chosen.make(chosen.kind, cut, target, eigen) for target in wanted.T], axis=1)
+                made = made[..., ::-1] if mirrored_view else made
+                if chosen.projects or eigen:
+                    made = _along(views[0], made) if views else _upright(made)
+                views.append(made)
+            found.append(np.mean(views, axis=0, dtype=np.float32))
+            advance(len(pixels))
+    return np.concatenate(found)
 
 
 def _cut(network: CustomResNet, pixels: Tensor, layer: str) -> _Cut:
@@ -210,7 +223,7 @@ def _check(logits: Tensor, known: npt.NDArray[np.float32]) -> None:
     if not np.allclose(found, known, rtol=0, atol=TOLERANCE * max(1.0, float(np.abs(known).max()))):
         raise EraError(
             f"the network answers otherwise than in its predictions, by {np.abs(found - known).max():.2g} of a logit:"
-            " remove the predictions file, so that they are computed anew"
+            " remove the run's predictions-*.npz, so that they are computed anew"
         )
 
 
@@ -230,6 +243,12 @@ def _upright(maps: Maps) -> Maps:
     """
     highest, lowest = maps.max(axis=(-2, -1), keepdims=True), maps.min(axis=(-2, -1), keepdims=True)
     return np.where(np.abs(lowest) > np.abs(highest), -maps, maps)
+
+
+def _along(first: Maps, maps: Maps) -> Maps:
+    """With the sign by which they agree with the maps of another view, so that a mean does not cancel them."""
+    agreement = (first * maps).sum(axis=(-2, -1), keepdims=True)
+    return np.where(agreement < 0, -maps, maps)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from era_cli.core import cam, faithfulness, inference
-from era_cli.core.data.image_file import load_image
+from era_cli.core.data.image_file import load_image, reason
 from era_cli.core.model import CustomResNet
 from era_cli.core.trained import Part, TrainedRun
-from era_cli.errors import EraError
+from era_cli.errors import EraError, UsageError
 from era_cli.files import atomic_write
 from era_cli.listener import Listener
 from era_cli.results import Evaluation, Heatmaps, Images, Labels
@@ -53,13 +54,17 @@ def of_files(trained: TrainedRun, network: CustomResNet, files: Sequence[Path], 
     """A person's own pictures, brought to the network as the images of a folder are.
 
     Raises:
-        EraError: one cannot be read.
+        UsageError: one is absent.
+        EraError: one cannot be read, or the network answers with NaN.
     """
     size = int(trained.document["data"]["image_size"])
-    images = np.stack([_loaded(file, size) for file in files]).transpose(0, 3, 1, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd files that it reads all the same
+        images = np.stack([_loaded(file, size) for file in files]).transpose(0, 3, 1, 2)
     logits = inference.logits(
         network, images, np.arange(len(images)), trained.normalization, listener, what="classifying"
     )
+    trained.check_answers(logits)
     return Subjects(images=images, logits=logits, index=None, files=tuple(map(str, files)), labels=None)
 
 
@@ -118,7 +123,7 @@ def explain(
         faithfulness=None,
     )
     shown = np.flatnonzero(~found.empty[:, 0])
-    if not len(shown):
+    if not len(shown) or maps[0, 0].size == 1:  # a single cell points nowhere
         return found
     worth = faithfulness.measure(
         network,
@@ -148,9 +153,9 @@ def save(found: Heatmaps, path: Path) -> None:
 
 
 def _loaded(file: Path, size: int) -> Images:
+    if not file.is_file():
+        raise UsageError(f"there is no image {file}: check the path")
     try:
         return load_image(file, size)
-    except FileNotFoundError:
-        raise EraError(f"there is no image {file}: check the path") from None
     except Exception as error:  # Pillow raises whatever a damaged file leads it to
-        raise EraError(f"{file} cannot be read as an image ({error}): mend it or leave it out") from error
+        raise EraError(f"{file} cannot be read as an image ({reason(error, file)}): mend it or leave it out") from error

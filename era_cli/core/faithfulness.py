@@ -19,7 +19,8 @@ from era_cli.listener import Listener
 from era_cli.results import Faithfulness, Images, Labels
 
 SHARE = 0.25
-MOST_IMAGES = 100  # judged: a mean over these is sure to a few hundredths, and each takes three systems of equations
+MOST_IMAGES = 100  # judged: a mean over these is sure to a few hundredths, and each takes three systems of equations,
+MOST_PIXELS = MOST_IMAGES * 64**2  # as large as a share of the image, so that of large images fewer are judged
 
 _NOISE = 0.01  # of the imputation, in deviations of the data, as in the library
 
@@ -44,15 +45,15 @@ def measure(
     Args:
         seed: of the pixels, the places, the order among pixels equally hot, and the noise.
     """
-    images, targets, maps = images[:MOST_IMAGES], targets[:MOST_IMAGES], maps[:MOST_IMAGES]
-    draw = np.random.default_rng(seed)
-    device = next(network.parameters()).device
     side = images.shape[-1]
+    most = max(1, min(MOST_IMAGES, MOST_PIXELS // side**2))
+    images, targets, maps = images[:most], targets[:most], maps[:most]
+    draw = np.random.default_rng(seed)
     imputer = NoisyLinearImputer(noise=_NOISE)
     lost: list[npt.NDArray[np.float64]] = []
     with (
         torch.random.fork_rng(devices=[]),
-        inference.full_precision(),
+        inference.judging(network) as device,
         torch.no_grad(),
         listener.work("testing the maps", len(images)) as advance,
     ):

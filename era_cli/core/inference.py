@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -23,9 +23,20 @@ EVAL_BATCH = 256  # images of 32 px; larger ones come in smaller batches, so tha
 View = Callable[[Tensor], Tensor]
 
 
-def full_precision() -> contextlib.AbstractContextManager[None]:
-    """Keeps a GPU's convolutions from TF32, torch's default for them."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+@contextlib.contextmanager
+def judging(network: nn.Module) -> Iterator[torch.device]:
+    """The network as it judges, on the device that is yielded: in fp32, without dropout; afterwards as it was before.
+
+    That keeps a GPU's convolutions from TF32, torch's default for them, and a caller's autocast out.
+    """
+    device = next(network.parameters()).device
+    training = network.training
+    network.eval()
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False), torch.autocast(device.type, enabled=False):
+            yield device
+    finally:
+        network.train(training)
 
 
 def evaluate(
@@ -64,23 +75,17 @@ def logits(
     tta: str = "none",
 ) -> npt.NDArray[np.float32]:
     """The logits (N, K) of those of the images (M, 3, H, W) uint8 that lie at `indices` (N,); else as `evaluate`."""
-    device = next(network.parameters()).device
     side = images.shape[-1]
     batch = batch_size(side)
     views = TTA[tta](max(1, round(side / RECIPE_IMAGE_SIZE)))
     found: list[Tensor] = []
-    training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode(), full_precision(), listener.work(what, len(indices)) as advance:
-            for start in range(0, len(indices), batch):
-                part = indices[start : start + batch]
-                pixels = normalization(_sent(torch.from_numpy(images[part]), device))
-                answers = [network(view(pixels)).float() * weight for weight, view in views]
-                found.append(torch.stack(answers).sum(dim=0))
-                advance(len(part))
-    finally:
-        network.train(training)
+    with judging(network) as device, torch.inference_mode(), listener.work(what, len(indices)) as advance:
+        for start in range(0, len(indices), batch):
+            part = indices[start : start + batch]
+            pixels = normalization(_sent(torch.from_numpy(images[part]), device))
+            answers = [network(view(pixels)) * weight for weight, view in views]
+            found.append(torch.stack(answers).sum(dim=0))
+            advance(len(part))
     return torch.cat(found).cpu().numpy()
 
 

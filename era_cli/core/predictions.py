@@ -87,10 +87,7 @@ def compute(trained: TrainedRun, part: Part, tta: str, listener: Listener, *, wh
         fingerprint=_fingerprint(trained, part, tta, weights.digest),
         seconds=time.monotonic() - started,
     )
-    if not np.isfinite(evaluation.logits).all():
-        raise EraError(
-            f"the checkpoint {trained.checkpoint} answers with what is no number: judge another with --checkpoint"
-        )
+    trained.check_answers(evaluation.logits)
     try:
         _write(made)
     except EraError as error:

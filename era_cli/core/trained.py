@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from era_cli.core import checkpoint, run_data
@@ -100,6 +102,17 @@ class TrainedRun:
         except EraError as error:
             raise EraError(f"{error}; judge another with --checkpoint") from error
         return dataclasses.replace(loaded, network=loaded.network.to(self.device))
+
+    def check_answers(self, logits: npt.NDArray[np.float32]) -> None:
+        """Refuses a network that has broken down.
+
+        Raises:
+            EraError: some of its logits are no numbers.
+        """
+        if not np.isfinite(logits).all():
+            raise EraError(
+                f"the checkpoint {self.checkpoint} answers with what is no number: judge another with --checkpoint"
+            )
 
     def part(self, split: str, data_dir: Path | None, listener: Listener) -> Part:
         """The images of the run's own `split`.

@@ -52,7 +52,7 @@ def heatmaps(found: Heatmaps, about: str, alpha: float) -> Figure:
                 else:
                     page.overlay(left, top, side, scaled[row, column], COLORS, alpha)
         if count:
-            _bar(page, columns * across, rows * down)
+            _bar(page, columns * across, rows * down, found.by_class)
         return page.finished()
 
 
@@ -68,7 +68,8 @@ def _what(found: Heatmaps) -> str:
     smoothed = {"none": "", "aug": ", augmentation smoothing", "eigen": ", eigen smoothing"}
     smooth = smoothed.get(found.smooth, ", augmentation and eigen smoothing")
     height, width = found.maps.shape[-2:]
-    return f"{found.method} at {found.layer} ({width}x{height}){smooth}"
+    size = f" ({width}x{height})" if len(found) else ""
+    return f"{found.method} at {found.layer}{size}{smooth}"
 
 
 def _notes(found: Heatmaps, count: int) -> list[str]:
@@ -89,10 +90,10 @@ def _points(loss: float) -> str:
     return f"{round(-100 * loss):+d}"
 
 
-def _bar(page: Sheet, left: int, height: int) -> None:
+def _bar(page: Sheet, left: int, height: int, by_class: bool) -> None:
     top = sheet.TITLE + sheet.NOTE
     axes = page.small_axes(left, top, BAR, min(height - top - sheet.GAP, 600))
     bar = page.figure.colorbar(ScalarMappable(cmap=COLORS), cax=axes)
     bar.set_ticks([0, 1], labels=["0", "max"])
-    bar.set_label("speaks for the class")
+    bar.set_label("speaks for the class" if by_class else "stands out")
     bar.outline.set_visible(False)

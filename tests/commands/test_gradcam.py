@@ -113,7 +113,7 @@ def test_the_figure_is_written_and_named_and_the_table_is_on_stdout(run: Run) ->
     before = set(run.files())
     done = draw("--n=4", "--layer=layer2")
     assert {path.name for path in set(run.files()) - before} == {"gradcam-layer2.png"}
-    assert done.stdout.splitlines()[-1] == "runs/mine/gradcam-layer2.png"
+    assert done.stdout.splitlines()[-2:] == ["runs/mine/gradcam-layer2.png", "runs/mine/predictions-test.npz"]
     with Image.open(run.path / "gradcam-layer2.png") as picture:
         picture.load()
     answers = Answers(run)
@@ -158,7 +158,11 @@ def test_the_numbers_of_misclassified_csv_choose_images(run: Run) -> None:
         assert (str(image["index"]), image["true"], image["predicted"]) == (row["index"], row["true"], row["predicted"])
         assert image["probabilities"][row["predicted"]] == pytest.approx(float(row["confidence"]), abs=1e-4)
         assert dataset.classes[dataset.labels[image["index"]]] == row["true"]
-    assert (run.path / "gradcam-index.png").is_file()
+    name = "-".join(row["index"] for row in rows)
+    assert (run.path / f"gradcam-index-{name}.png").is_file()
+    document("--index", ",".join(map(str, Answers(run).index[:20])))
+    assert len(list(run.path.glob("gradcam-index-*.png"))) == 2
+    assert max(len(path.name) for path in run.path.glob("gradcam-index-*.png")) < 70
 
 
 @pytest.mark.parametrize("index", ["1797", "3,-1", "x", "", "1.5", "of training"])
@@ -174,7 +178,8 @@ def test_the_document_is_one_and_its_figures_hold_together(run: Run) -> None:
     done = draw("--n=3", "--json", "--layer=layer2")
     told = json.loads(done.stdout)
     answers, result = Answers(run), told["result"]
-    assert (told["schema"], told["run"], told["files"]) == (1, "runs/mine", ["runs/mine/gradcam-layer2.png"])
+    names = ("gradcam-layer2.png", "predictions-test.npz")
+    assert (told["schema"], told["run"], told["files"]) == (1, "runs/mine", [f"runs/mine/{name}" for name in names])
     assert (result["method"], result["layer"], result["map_size"], result["count"]) == ("gradcam", "layer2", [2, 2], 3)
     assert result["faithfulness"]["count"] == 3
     for image, row in zip(result["images"], answers.wrong[:3], strict=True):
@@ -197,8 +202,8 @@ def test_the_target_says_which_class_has_a_map(run: Run, target: str) -> None:
 
 def test_the_saved_maps_are_those_of_the_core(run: Run) -> None:
     done = draw("--n=3", "--method=hirescam", "--layer=layer2", "--smooth=aug", "--save-maps")
-    names = ["runs/mine/gradcam-hirescam-layer2-aug.png", "runs/mine/gradcam-hirescam-layer2-aug.npz"]
-    assert done.stdout.splitlines()[-2:] == names
+    names = ["runs/mine/gradcam-hirescam-layer2-aug.png", "runs/mine/gradcam-hirescam-layer2-aug-maps.npz"]
+    assert done.stdout.splitlines()[-3:-1] == names
     answers = Answers(run)
     rows = answers.wrong[:3]
     opened = trained.open_run(run, None, torch.device("cpu"))
@@ -227,6 +232,7 @@ def test_the_saved_maps_are_those_of_the_core(run: Run) -> None:
     [
         ("--method hirescam --layer layer2", "gradcam-hirescam-layer2.png"),
         ("--split val", "gradcam-val.png"),
+        ("--target predicted", "gradcam-predicted.png"),
         ("--which correct --smooth both --method gradcam++", "gradcam-correct-gradcam++-both.png"),
     ],
 )
@@ -238,7 +244,7 @@ def test_another_question_has_a_file_of_its_own(run: Run, arguments: str, name: 
 def test_out_names_the_figure_and_chooses_its_format(run: Run, tmp_path: Path) -> None:
     done = draw("--n=1", "--out", "new/x.svg", "--save-maps")
     assert (tmp_path / "new" / "x.svg").read_bytes().startswith(b"<?xml")
-    assert done.stdout.splitlines()[-2:] == ["new/x.svg", "new/x.npz"]
+    assert done.stdout.splitlines()[-3:-1] == ["new/x.svg", "new/x-maps.npz"]
     assert list(run.path.glob("gradcam*")) == []
 
 
@@ -284,7 +290,9 @@ def test_empty_maps_are_named_unless_there_are_many(run: Run, count: int) -> Non
     file = changed_checkpoint(run, "odd.ckpt", nothing_speaks_for_three)
     answers = Answers(run)
     threes = answers.index[answers.labels == 3][:count]
-    done = draw(f"--index={','.join(map(str, threes))}", f"--checkpoint={file}", "--target=true", "--json")
+    done = draw(
+        f"--index={','.join(map(str, threes))}", f"--checkpoint={file}", "--target=true", "--layer=layer2", "--json"
+    )
     for image in json.loads(done.stdout)["result"]["images"]:
         (heat,) = image["maps"]
         assert image["predicted"] != "3"
@@ -292,15 +300,15 @@ def test_empty_maps_are_named_unless_there_are_many(run: Run, count: int) -> Non
     named = [line for line in done.stderr.splitlines() if line.startswith("Note: Image")]
     assert len(named) == min(count, 5)
     for number, line in zip(threes, named, strict=False):
-        assert line.startswith(f"Note: Image {number} has no map for 3: nothing at layer3 speaks for it")
-    assert ("2 maps more" in done.stderr) == (count == 7)
+        assert line.startswith(f"Note: Image {number} has no map for 3: nothing at layer2 speaks for it")
+    assert ("Note: So it is with 2 more." in done.stderr) == (count == 7)
 
 
 def test_a_map_that_stands_for_both_classes_is_named_once_if_it_is_empty(run: Run) -> None:
     file = changed_checkpoint(run, "odd.ckpt", always_three_for_no_reason)
     answers = Answers(run)
     three, four = (answers.index[answers.labels == digit][0] for digit in (3, 4))
-    done = draw(f"--index={three},{four}", f"--checkpoint={file}", "--json")
+    done = draw(f"--index={three},{four}", f"--checkpoint={file}", "--layer=layer2", "--json")
     first, other = json.loads(done.stdout)["result"]["images"]
     assert [heat["class"] for heat in first["maps"] + other["maps"]] == ["3", "3", "3", "4"]
     assert done.stderr.count(f"Image {three} has no map for 3") == 1
@@ -318,11 +326,11 @@ def folder(run: Run, path: Path, wrong: int, right: int) -> None:
 def test_fewer_images_than_asked_for_are_told_of(run: Run, tmp_path: Path, wrong: int) -> None:
     folder(run, tmp_path / "easy", wrong, 5)
     done = draw(f"--n={wrong + 1}", "--data=easy")
-    sentence = f"Note: There are {wrong} misclassified images of easy, fewer than --n {wrong + 1}."
+    sentence = f"Note: There are {wrong or 'no'} images to draw, fewer than --n {wrong + 1}."
     assert sentence in done.stderr.splitlines()
-    with Image.open(done.stdout.splitlines()[-1]) as picture:
+    with Image.open(done.stdout.splitlines()[-2]) as picture:
         picture.load()
-    done = draw("--data=easy", "--json", f"--n={max(1, wrong)}")
+    done = draw("--data=easy", "--json", "--layer=layer2", f"--n={max(1, wrong)}")
     assert ("fewer" in done.stderr) == (wrong == 0)
     told = json.loads(done.stdout)["result"]
     assert len(told["images"]) == told["count"] == wrong
@@ -339,7 +347,8 @@ def test_pictures_are_answered_as_the_same_images_of_the_data_are(run: Run, tmp_
     own = document("--layer=layer1", "--image", *files)
     known = document("--layer=layer1", "--target=predicted", "--index", ",".join(map(str, numbers)))
     assert [image["file"] for image in own["images"]] == files
-    assert (run.path / "gradcam-pictures-layer1.png").is_file()
+    document("--layer=layer1", "--image", *files[:1])
+    assert len(list(run.path.glob("gradcam-pictures-??????-layer1.png"))) == 2  # neither replaces the other
     for image, same in zip(own["images"], known["images"], strict=True):
         assert (image["index"], image["true"]) == (None, None)
         assert image["predicted"] == same["predicted"]
@@ -374,7 +383,8 @@ def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_written(run: Run,
     elif damage == "folder":
         bad.mkdir()
     before = sorted(tmp_path.rglob("*"))
-    assert "bad.png" in the_error(draw("--image", "good.png", "bad.png", "--save-maps", code=1))
+    code = 2 if damage in ("folder", "absent") else 1
+    assert "bad.png" in the_error(draw("--image", "good.png", "bad.png", "--save-maps", code=code))
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -391,7 +401,7 @@ def test_in_60_columns_no_line_but_a_path_is_wider(run: Run, tmp_path: Path, pic
 def test_quiet_leaves_stderr_empty(run: Run) -> None:
     done = draw("--quiet", "--n=1", "--method=scorecam", "--layer=prep")  # whose maps are never empty
     assert done.stderr == ""
-    assert done.stdout.splitlines()[-1] == "runs/mine/gradcam-scorecam-prep.png"
+    assert done.stdout.splitlines()[-2] == "runs/mine/gradcam-scorecam-prep.png"
 
 
 # What it refuses

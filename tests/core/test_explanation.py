@@ -129,7 +129,7 @@ def test_a_picture_that_cannot_be_read_is_named_in_a_sentence(opened: TrainedRun
         explanation.of_files(opened, network_of(opened.checkpoint), [good, bad], Listener())
     assert str(bad) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert ("there is no image" in str(caught.value)) == (damage == "absent")
+    assert ("there is no image" in str(caught.value)) == (damage in ("absent", "folder"))
 
 
 @pytest.mark.parametrize("target", explanation.ROLES)
@@ -196,15 +196,23 @@ def test_one_map_is_enough_where_every_answer_is_right_or_the_method_knows_no_cl
 
 def test_only_maps_that_show_something_are_tested(opened: TrainedRun, part: Part, evaluation: Evaluation) -> None:
     subjects = explanation.of_part(part, evaluation, np.arange(40))
-    found = explain(opened, subjects, layer="layer3", target="true")  # one cell, often negative
-    empty = (found.maps[:, 0, 0, 0] <= 0).sum()
+    found = explain(opened, subjects, layer="layer2", method="hirescam", target="true")
+    shows_nothing = found.maps[:, 0].max(axis=(1, 2)) <= 0
+    empty = shows_nothing.sum()
     assert 0 < empty < 40
     assert found.faithfulness is not None
     assert found.faithfulness.count == 40 - empty
-    some = np.flatnonzero(found.maps[:, 0, 0, 0] <= 0)
-    assert (
-        explain(opened, explanation.of_part(part, evaluation, some), layer="layer3", target="true").faithfulness is None
-    )
+    some = explanation.of_part(part, evaluation, np.flatnonzero(shows_nothing))
+    assert explain(opened, some, layer="layer2", method="hirescam", target="true").faithfulness is None
+
+
+def test_a_map_of_one_cell_points_nowhere_and_is_not_tested(
+    opened: TrainedRun, part: Part, evaluation: Evaluation
+) -> None:
+    found = explain(opened, explanation.of_part(part, evaluation, np.arange(3)), layer="layer3")
+    assert found.maps.shape[2:] == (1, 1)
+    assert not found.empty.all()
+    assert found.faithfulness is None
 
 
 def test_no_images_have_no_maps(opened: TrainedRun, part: Part, evaluation: Evaluation) -> None:

@@ -267,7 +267,7 @@ def test_odd_names_are_drawn_as_they_are_but_for_control_characters(tmp_path: Pa
 
 def test_no_images_make_a_figure_that_says_of_what(tmp_path: Path) -> None:
     figure = drawn(maps(0))
-    assert said(figure) == ["mine, some images: gradcam at layer2 (4x2)"]
+    assert said(figure) == ["mine, some images: gradcam at layer2"]
     assert len(figure.axes) == 1
     assert list(figure.axes[0].images) == []
     style.save(figure, tmp_path / "x.png")

@@ -22,7 +22,7 @@ import platformdirs
 from PIL import Image
 
 from era_cli.core.data.dataset import Dataset, content_hash
-from era_cli.core.data.image_file import load_image
+from era_cli.core.data.image_file import load_image, reason
 from era_cli.core.data.splits import held_out_test
 from era_cli.errors import EraError
 from era_cli.files import atomic_write_json
@@ -339,4 +339,4 @@ def _decode(path: Path, size: int) -> Images | str:
     try:
         return load_image(path, size)
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        return " ".join(str(error).split()).replace(str(path), path.name) or type(error).__name__
+        return reason(error, path)

@@ -27,6 +27,11 @@ def load_image(path: Path, size: int) -> Images:
     return np.asarray(square)
 
 
+def reason(error: Exception, path: Path) -> str:
+    """Why the image could not be read, on one line and without the path."""
+    return " ".join(str(error).split()).replace(str(path), path.name) or type(error).__name__
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):  # 16 or 32 bits of grey: convert() would clip them at 255
         grey = np.asarray(image, np.float64)
