@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,42 +16,18 @@ from typer.testing import CliRunner, Result
 
 from era_cli import options
 from era_cli.cli import app
-from era_cli.core import checkpoint, inference, preparation, trained
+from era_cli.core import inference, preparation, trained
 from era_cli.core.data import digits
 from era_cli.listener import Listener
-from era_cli.reports import style
 from era_cli.runs import Run
-from era_cli.signals import STOPPING
+from tests.commands.conftest import copied
 from tests.commands.test_fit import ESCAPE, era
 from tests.conftest import request
 
 ODD = (r"$\frac{$", "[bold]dog[", "\"quoted' `name`", "x" * 60, "猫と犬", f"{ESCAPE}[31mred", "%s {0} \\n", "école")
 
 
-@pytest.fixture(autouse=True)
-def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An own working folder, and pytest's signal handlers given back after a command ran in this process."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(style, "DPI", 40)  # quicker to write
-    handlers = {signum: signal.getsignal(signum) for signum in STOPPING}
-    yield
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
-
-
-def copied(run: Path, to: Path) -> Run:
-    """A copy to be written to; its best checkpoint is a second name of the original and must be replaced whole."""
-    shutil.copytree(run, to, ignore=shutil.ignore_patterns("*.ckpt"))
-    (to / "checkpoints" / checkpoint.BEST).hardlink_to(run / "checkpoints" / checkpoint.BEST)
-    return Run(to)
-
-
-@pytest.fixture
-def run(finished_run: Path, tmp_path: Path) -> Run:
-    """The finished run as runs/mine in the working folder."""
-    return copied(finished_run, tmp_path / "runs" / "mine")
+pytestmark = pytest.mark.usefixtures("own_place")
 
 
 def evaluate(*arguments: str, code: int = 0, **environment: str) -> Result:

@@ -6,10 +6,8 @@ import csv
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +22,12 @@ from era_cli.cli import app
 from era_cli.core import cam, checkpoint, trained
 from era_cli.core.data import digits
 from era_cli.listener import Listener
-from era_cli.reports import style
 from era_cli.results import Labels
 from era_cli.runs import Run
-from era_cli.signals import STOPPING
+from tests.commands.test_eval import the_error
 from tests.commands.test_fit import ERA, ESCAPE, environment
 
-
-@pytest.fixture(autouse=True)
-def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An own working folder, and pytest's signal handlers given back after a command ran in this process."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(style, "DPI", 40)  # quicker to write
-    handlers = {signum: signal.getsignal(signum) for signum in STOPPING}
-    yield
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
-
-
-@pytest.fixture
-def run(finished_run: Path, tmp_path: Path) -> Run:
-    """The finished run as runs/mine in the working folder."""
-    path = Path(shutil.copytree(finished_run, tmp_path / "runs" / "mine", ignore=shutil.ignore_patterns("*.ckpt")))
-    (path / "checkpoints" / checkpoint.BEST).hardlink_to(finished_run / "checkpoints" / checkpoint.BEST)
-    return Run(path)
+pytestmark = pytest.mark.usefixtures("own_place")
 
 
 def draw(*arguments: str, code: int = 0, **environment: str) -> Result:
@@ -61,13 +39,6 @@ def draw(*arguments: str, code: int = 0, **environment: str) -> Result:
 
 def document(*arguments: str) -> Any:
     return json.loads(draw(*arguments, "--n=3", "--json").stdout)["result"]
-
-
-def the_error(result: Result) -> str:
-    """The one sentence on stderr."""
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    return line.removeprefix("Error: ")
 
 
 def new_files(run: Run, *arguments: str) -> set[str]:

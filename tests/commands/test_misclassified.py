@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,23 +25,12 @@ from era_cli.core import checkpoint, mistakes, predictions, preparation, trained
 from era_cli.listener import Listener
 from era_cli.reports import style
 from era_cli.runs import Run
-from era_cli.signals import STOPPING
-from tests.commands.test_eval import copied, digit_folder, the_error
+from tests.commands.conftest import copied
+from tests.commands.test_eval import digit_folder, the_error
 from tests.commands.test_fit import ESCAPE
 from tests.conftest import request
 
-
-@pytest.fixture(autouse=True)
-def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An own working folder, and pytest's signal handlers given back after a command ran in this process."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(style, "DPI", 40)  # quicker to write
-    handlers = {signum: signal.getsignal(signum) for signum in STOPPING}
-    yield
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
+pytestmark = pytest.mark.usefixtures("own_place")
 
 
 @pytest.fixture(scope="module")
