@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from era_cli.results import Curves, EpochRow, Heatmaps, LrSweep, Metrics, Mistakes
+from era_cli.results import Curves, EpochRow, Faithfulness, Heatmaps, LrSweep, Metrics, Mistakes
 
 SCHEMA = 1
 MOST_PAIRS = 100  # the confusion counts have them all
@@ -106,7 +106,7 @@ def heatmaps(found: Heatmaps) -> dict[str, Any]:
         "smooth": found.smooth,
         "map_size": list(found.maps.shape[2:]) if len(found) else None,
         "scaled_to": "the maximum of each map",
-        "faithfulness": None if found.faithfulness is None else dataclasses.asdict(found.faithfulness),
+        "faithfulness": None if found.faithfulness is None else _faithfulness(found.faithfulness),
         "count": len(found),
         "images": [
             {
@@ -129,6 +129,12 @@ def heatmaps(found: Heatmaps) -> dict[str, Any]:
             for row in range(len(found))
         ],
     }
+
+
+def _faithfulness(worth: Faithfulness) -> dict[str, Any]:
+    """What is lost is positive, in fractions of 1."""
+    lost = {"hottest": worth.hottest, "random": worth.random, "moved": worth.moved}
+    return {"count": worth.count, "pixels_replaced": worth.share, "probability_lost": lost}
 
 
 def _peak(found: Heatmaps, row: int, column: int) -> list[float]:

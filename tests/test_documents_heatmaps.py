@@ -76,7 +76,11 @@ def test_the_head_says_how_the_maps_were_made_and_what_they_are_worth() -> None:
         "map_size": [2, 4],
         "count": 2,
     }
-    assert document["faithfulness"] == {"count": 1, "share": 0.25, "hottest": 0.5, "random": 0.125, "moved": -0.25}
+    assert document["faithfulness"] == {
+        "count": 1,
+        "pixels_replaced": 0.25,
+        "probability_lost": {"hottest": 0.5, "random": 0.125, "moved": -0.25},
+    }
     assert documents.heatmaps(heatmaps())["faithfulness"] is None
 
 

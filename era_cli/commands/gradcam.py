@@ -83,7 +83,7 @@ def gradcam(
         options.Target | None,
         typer.Option(
             "--target",
-            help="The class whose map is drawn: the predicted one, the true one, or both."
+            help="The class whose map is drawn: the predicted one, the true one, or both where they differ."
             + options.default_text("both; predicted with --image"),
             show_default=False,
         ),
@@ -121,8 +121,8 @@ def gradcam(
 ) -> None:
     """Draw heat maps of what a trained network looked at (Grad-CAM).
 
-    Each image stands beside its maps for the predicted and the true class. Writes gradcam.png into the run folder;
-    for other images, another class, method, layer or smoothing the name says which.
+    Each image stands beside its maps for the predicted class and, where that is another, the true one. Writes
+    gradcam.png into the run folder; for other images, another class, method, layer or smoothing the name says which.
     """
     reading.check_one_source(split, data)
     files = [file.expanduser() for file in (*(image or []), *(pictures or []))]

@@ -59,8 +59,10 @@ def document(opened: TrainedRun, part: Part, made: Predictions) -> dict[str, Any
 
 def check_enough(count: int, asked: int, listener: Listener) -> None:
     """Notes that there are fewer than `asked` images to draw."""
-    if count < asked:
-        there = {0: "are no images", 1: "is 1 image"}.get(count, f"are {count:,} images")
+    if not count:
+        listener.note("There are no such images: the figure stays empty.")
+    elif count < asked:
+        there = "is 1 image" if count == 1 else f"are {count:,} images"
         listener.note(f"There {there} to draw, fewer than --n {asked}.")
 
 

@@ -26,7 +26,7 @@ def print_heatmaps(console: Console, header: Sequence[tuple[str, str]], found: H
         )
         said = (
             f"replacing the hottest {worth.share:.0%} of pixels changes the {found.roles[0]} class's probability by"
-            f" {hottest} points; random pixels {random}, the same shape elsewhere {moved}"
+            f" {hottest} points; random pixels {random}, the same shape elsewhere {moved} (mean of {worth.count})"
         )
         facts.append(("faithfulness", said))
     console.print(tables.facts(facts))

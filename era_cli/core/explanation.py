@@ -60,7 +60,7 @@ def of_files(trained: TrainedRun, network: CustomResNet, files: Sequence[Path], 
     size = int(trained.document["data"]["image_size"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files that it reads all the same
-        images = np.stack([_loaded(file, size) for file in files]).transpose(0, 3, 1, 2)
+        images = _loaded(files, size)
     logits = inference.logits(
         network, images, np.arange(len(images)), trained.normalization, listener, what="classifying"
     )
@@ -152,10 +152,20 @@ def save(found: Heatmaps, path: Path) -> None:
         np.savez(file, **arrays)
 
 
-def _loaded(file: Path, size: int) -> Images:
-    if not file.is_file():
-        raise UsageError(f"there is no image {file}: check the path")
-    try:
-        return load_image(file, size)
-    except Exception as error:  # Pillow raises whatever a damaged file leads it to
-        raise EraError(f"{file} cannot be read as an image ({reason(error, file)}): mend it or leave it out") from error
+def _loaded(files: Sequence[Path], size: int) -> Images:
+    """The pictures (N, 3, H, W); all that cannot be read are named at once."""
+    images, faults = [], []
+    for file in files:
+        if not file.is_file():
+            raise UsageError(
+                f"{file} is a folder: name the pictures in it"
+                if file.is_dir()
+                else f"there is no image {file}: check the path"
+            )
+        try:
+            images.append(load_image(file, size))
+        except Exception as error:  # Pillow raises whatever a damaged file leads it to
+            faults.append(f"{file} cannot be read as an image ({reason(error, file)})")
+    if faults:
+        raise EraError(f"{'; '.join(faults)}: mend or leave out what cannot be read")
+    return np.stack(images).transpose(0, 3, 1, 2)

@@ -51,9 +51,9 @@ def rows_of(evaluation: Evaluation, numbers: Sequence[int]) -> Labels:
     rows = {int(number): row for row, number in enumerate(evaluation.index)}
     for number in numbers:
         if number not in rows:
-            low, high = evaluation.index.min(), evaluation.index.max()
+            some = ", ".join(str(known) for known in sorted(rows)[:3])
             raise UsageError(
-                f"--index {number} is none of the {len(rows):,} judged images, whose numbers lie between {low} and"
-                f" {high}; misclassified.csv and predictions-SPLIT.npz list them"
+                f"--index {number} is none of the {len(rows):,} judged images, which are numbered {some} and so on:"
+                " take numbers from misclassified.csv or predictions-SPLIT.npz"
             )
     return np.array([rows[number] for number in numbers], np.int64)

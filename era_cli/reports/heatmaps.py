@@ -82,12 +82,13 @@ def _notes(found: Heatmaps, count: int) -> list[str]:
         notes.append(
             f"replacing its hottest {worth.share:.0%} of pixels changes the {found.roles[0]} class's probability by"
             f" {_points(worth.hottest)} points, random ones by {_points(worth.random)}"
+            f" (mean of {worth.count})"
         )
     return notes
 
 
 def _points(loss: float) -> str:
-    return f"{round(-100 * loss):+d}"
+    return f"{round(-100 * loss, 1) + 0.0:+.1f}"
 
 
 def _bar(page: Sheet, left: int, height: int, by_class: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ NOTE = 26  # and of a second line, if it has one
 CELL = 224  # about what an image is enlarged to
 MOST = 400  # images on a sheet: more are neither looked at nor quickly drawn
 NAME_SIZE, SMALLEST_NAME, NOTE_SIZE = 9.5, 7.0, 8.5  # points
+NARROWEST = 640  # pixels that a header may take without a break
 HEADER_SIZE, HEADER_NOTE_SIZE = 12.0, 9.5
 
 
@@ -42,7 +44,7 @@ def full_columns(count: int, cell: float, shape: float) -> int:
 
 
 class Sheet:
-    """A figure `width` by `height` pixels below its header, and wider if the header is.
+    """A figure `width` by `height` pixels below its header, which breaks into lines; wider where a word of it is.
 
     `axes` spans the whole of it and counts in pixels: x from its left edge, y from below the header downwards.
 
@@ -57,6 +59,8 @@ class Sheet:
         lines = [self.figure.suptitle(style.plain(header), fontsize=HEADER_SIZE, fontweight="bold")]
         for note in notes:
             lines.append(self.figure.text(0, 0, style.plain(note), fontsize=HEADER_NOTE_SIZE, color=style.FAINT))
+        for line in lines:
+            self._wrap(line, max(width, NARROWEST) - 2 * GAP)
         heights = [round(line.get_window_extent(self._renderer).height) + GAP // 2 for line in lines]
         width = max(width, *(round(self._width(line)) + 2 * GAP for line in lines))
         above = 2 * GAP + sum(heights)
@@ -68,6 +72,15 @@ class Sheet:
         self.axes.set_axis_off()
         self.axes.set(xlim=(0, width), ylim=(height, -above))
         self._names: list[tuple[Text, list[str], float]] = []
+
+    def _wrap(self, line: Text, room: float) -> None:
+        """Breaks a line wider than `room` pixels at its blanks; a word that is wider stays whole."""
+        text, measured = line.get_text(), self._width(line)
+        characters = len(text)
+        while measured > room and characters > max(map(len, text.split())):
+            characters -= 1
+            line.set_text(textwrap.fill(text, characters, break_long_words=False, break_on_hyphens=False))
+            measured = self._width(line)
 
     def image(self, left: int, top: int, side: int, image: Images, title: Sequence[str], note: str = "") -> None:
         """Draws an image (H, W, 3), its pixels not smeared, below its title: names that are parted by a slash."""

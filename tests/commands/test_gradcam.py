@@ -297,12 +297,14 @@ def folder(run: Run, path: Path, wrong: int, right: int) -> None:
 def test_fewer_images_than_asked_for_are_told_of(run: Run, tmp_path: Path, wrong: int) -> None:
     folder(run, tmp_path / "easy", wrong, 5)
     done = draw(f"--n={wrong + 1}", "--data=easy")
-    sentence = f"Note: There are {wrong or 'no'} images to draw, fewer than --n {wrong + 1}."
+    sentence = f"Note: There are {wrong} images to draw, fewer than --n {wrong + 1}."
+    if not wrong:
+        sentence = "Note: There are no such images: the figure stays empty."
     assert sentence in done.stderr.splitlines()
     with Image.open(done.stdout.splitlines()[-2]) as picture:
         picture.load()
     done = draw("--data=easy", "--json", "--layer=layer2", f"--n={max(1, wrong)}")
-    assert ("fewer" in done.stderr) == (wrong == 0)
+    assert ("There are" in done.stderr) == (wrong == 0)
     told = json.loads(done.stdout)["result"]
     assert len(told["images"]) == told["count"] == wrong
     assert (told["faithfulness"] is None) == (wrong == 0)

@@ -264,7 +264,7 @@ def test_a_network_without_a_mistake_ends_well_and_says_so(run: Run, tmp_path: P
         Image.fromarray(grey).convert("RGB").save(file)
     done = misclassified("--data=right")
     assert "0 of 8 (0.00%)" in done.stdout
-    assert "no images" in done.stderr
+    assert "no such images" in done.stderr
     figure, listed, _ = (tmp_path / line for line in done.stdout.splitlines() if line.startswith("runs/"))
     assert table(listed) == []
     assert listed.read_text(encoding="utf-8").startswith("index,file,true,predicted,")
@@ -283,7 +283,7 @@ def test_classes_that_are_never_confused_leave_an_empty_grid_and_say_so(run: Run
     for arguments in ([], ["--columns=3"]):
         done = misclassified(f"--true={true}", f"--predicted={predicted}", *arguments)
         assert f"{len(truth.wrong)} of 359" in done.stdout
-        assert "no images" in done.stderr
+        assert "no such images" in done.stderr
     figure, listed, _ = (Path(line) for line in done.stdout.splitlines() if line.startswith("runs/"))
     assert numbers(listed) == []
     with Image.open(figure) as picture:

@@ -129,7 +129,11 @@ def test_a_picture_that_cannot_be_read_is_named_in_a_sentence(opened: TrainedRun
         explanation.of_files(opened, network_of(opened.checkpoint), [good, bad], Listener())
     assert str(bad) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert ("there is no image" in str(caught.value)) == (damage in ("absent", "folder"))
+    assert ("there is no image" in str(caught.value)) == (damage == "absent")
+    assert ("is a folder" in str(caught.value)) == (damage == "folder")
+    with pytest.raises(EraError) as both:
+        explanation.of_files(opened, network_of(opened.checkpoint), [bad, tmp_path / "good.png", bad], Listener())
+    assert str(both.value).count(str(bad)) == (1 if damage in ("absent", "folder") else 2)  # all damaged ones at once
 
 
 @pytest.mark.parametrize("target", explanation.ROLES)

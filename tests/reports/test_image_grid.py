@@ -22,7 +22,7 @@ def pictures(count: int, side: int = 8) -> Images:
 
 
 def header(figure: Figure) -> str:
-    return str(figure.get_suptitle())
+    return str(figure.get_suptitle()).replace("\n", " ")  # it breaks where the figure is narrow
 
 
 def page(figure: Figure) -> Axes:
@@ -239,7 +239,7 @@ def found(count: int, *, right: int = 0, suspects: bool = False, classes: tuple[
 
 
 def lines(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.texts]
+    return [text.get_text().replace("\n", " ") for text in figure.texts]
 
 
 def test_mistakes_are_titled_predicted_and_actual_with_the_confidence_below() -> None:

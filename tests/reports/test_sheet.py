@@ -161,3 +161,19 @@ def test_small_axes_lie_where_they_are_asked_for_and_a_remark_in_the_middle_of_i
     extent = text.get_window_extent()
     assert (extent.x0 + extent.x1) / 2 == pytest.approx(58, abs=1)
     assert 300 - (extent.y0 + extent.y1) / 2 == pytest.approx(98, abs=4)
+
+
+def test_a_long_header_breaks_into_lines_rather_than_widen_a_small_figure() -> None:
+    words = "one header of very many words " * 6
+    with style.look():
+        page = Sheet(224, 300, words.strip(), ["and a note of as many words " * 6])
+        figure = page.finished()
+    assert figure.bbox.width <= sheet.NARROWEST + 1
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+        assert len(text.get_text().splitlines()) > 1
+    low = min(text.get_window_extent().y0 for text in figure.texts)
+    assert low >= page.axes.transData.transform((0, 0))[1]  # above what lies below
