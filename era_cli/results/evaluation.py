@@ -1,0 +1,119 @@
+"""How well a network answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from era_cli.results.arrays import Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A network's answers on some images.
+
+    `index` (N,): what their source calls them; `labels` (N,), `logits` (N, K) float32, `classes` the K names.
+    """
+
+    index: Labels
+    labels: Labels
+    logits: npt.NDArray[np.float32]
+    classes: tuple[str, ...]
+
+    @property
+    def predicted(self) -> Labels:
+        """The most likely class of each image, (N,)."""
+        return self.logits.argmax(axis=1)
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Softmax of the logits, (N, K)."""
+        return np.exp(self._log_probabilities)
+
+    @property
+    def correct(self) -> int:
+        """How many images were classified rightly."""
+        return int((self.predicted == self.labels).sum())
+
+    @property
+    def accuracy(self) -> float:
+        """The share classified rightly, 0..1."""
+        return self.correct / len(self.labels)
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy in nats, without label smoothing."""
+        return float(self.losses.mean())
+
+    @property
+    def losses(self) -> npt.NDArray[np.float64]:
+        """The cross-entropy of each image in nats, (N,)."""
+        return -self._log_probabilities[np.arange(len(self.labels)), self.labels]
+
+    @property
+    def _log_probabilities(self) -> npt.NDArray[np.float64]:
+        logits = self.logits.astype(np.float64)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """How one class fares: shares in 0..1, None where nothing is there to divide by; `support` images are of it."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusedPair:
+    """`count` images of class `true` were taken for `predicted`.
+
+    They are the share `share` of that class in Metrics, and of all the mistakes in Mistakes.
+    """
+
+    true: str
+    predicted: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Confidence against accuracy in B bins of equal width over 0..1.
+
+    `counts` (B,) images, `confidence` and `accuracy` (B,) their means, NaN where a bin is empty. `error` is the
+    expected calibration error: the mean gap between the two over all images.
+    """
+
+    counts: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """What an Evaluation amounts to.
+
+    `interval` is the 95 % interval of the accuracy, `loss` plain cross-entropy in nats, `top5` None with five
+    classes or fewer. `confusion` (K, K) counts images by true class (row) and predicted class (column); `pairs`
+    are its cells off the diagonal that are not zero, the largest first.
+    """
+
+    count: int
+    correct: int
+    accuracy: float
+    interval: tuple[float, float]
+    loss: float
+    top5: float | None
+    macro_f1: float
+    calibration: Calibration
+    per_class: tuple[ClassScore, ...]
+    confusion: npt.NDArray[np.int64]
+    pairs: tuple[ConfusedPair, ...]

@@ -1,0 +1,56 @@
+"""A run over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """One row of metrics.csv.
+
+    Losses are nats per image: the training loss is what was minimised (smoothed labels, augmented
+    images), the validation loss plain cross-entropy. Accuracies lie in 0..1. `lr` is the rate of the
+    epoch's last step. `seconds` is the epoch's wall time with its validation;
+    `images_per_second` counts training alone. The validation cells are None without validation.
+    """
+
+    epoch: int
+    train_loss: float
+    train_acc: float
+    val_loss: float | None
+    val_acc: float | None
+    lr: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRow:
+    """One row of steps.csv: the rate and the loss of optimizer step `step`, counted from 1."""
+
+    step: int
+    lr: float
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """A run over time: its epochs and the best of them, its rate by step, and the lines that had to be left out.
+
+    `rates` (S,) are the learning rates of the steps numbered `steps` (S,), from 1; `steps_per_epoch` make an epoch.
+    """
+
+    name: str
+    status: str
+    planned_epochs: int
+    epochs: tuple[EpochRow, ...]
+    best: EpochRow | None
+    steps: npt.NDArray[np.int64]
+    rates: npt.NDArray[np.float64]
+    steps_per_epoch: int
+    test_acc: float | None
+    left_out: tuple[str, ...]
