@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from era_cli.results import Curves, EpochRow, Faithfulness, Heatmaps, LrSweep, Metrics, Mistakes
+from era_cli.results import Curves, EpochRow, Faithfulness, Heatmaps, LrSweep, Metrics, Mistakes, SeedResults
 
 SCHEMA = 1
 MOST_PAIRS = 100  # the confusion counts have them all
@@ -35,6 +35,18 @@ def sweep(sweep: LrSweep) -> dict[str, Any]:
         "rates": sweep.rates.tolist(),
         "losses": [_numbers(losses.tolist()) for losses in sweep.losses],
         "smoothed": _numbers(sweep.smoothed.tolist()),
+    }
+
+
+def seeds(found: SeedResults) -> dict[str, Any]:
+    """Mean and sample standard deviation of the test accuracy over the seeds, and how each of them ended."""
+    return {
+        "test_acc_mean": found.mean,
+        "test_acc_deviation": found.deviation,
+        "seeds": [
+            {"run": str(run), "seed": seed, **dataclasses.asdict(result)}
+            for run, seed, result in zip(found.runs, found.seeds, found.results, strict=True)
+        ],
     }
 
 

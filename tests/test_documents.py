@@ -11,6 +11,7 @@ from era_cli import documents
 from era_cli.core import metrics
 from era_cli.core import mistakes as core_mistakes
 from era_cli.results import Curves, EpochRow, Evaluation, LrSuggestion, LrSweep
+from tests.console.test_seeds import seeds
 
 
 def strict(document: Any) -> Any:
@@ -209,3 +210,13 @@ def test_curves_are_json_with_the_rates_left_out(trained: bool) -> None:
     assert (document["name"], document["status"], document["test_acc"]) == ("digits-1", "interrupted", None)
     assert document["left_out"] == ["metrics.csv, line 3"]
     assert "rates" not in document
+
+
+def test_seeds_document_has_each_run_beside_mean_and_deviation() -> None:
+    document = strict(documents.seeds(seeds(0.80, 0.90, 0.94)))
+    assert document["test_acc_mean"] == pytest.approx(0.88)
+    assert document["test_acc_deviation"] == pytest.approx(0.0052**0.5)
+    assert [one["seed"] for one in document["seeds"]] == [7, 8, 9]
+    assert [one["test_acc"] for one in document["seeds"]] == [0.80, 0.90, 0.94]
+    assert document["seeds"][0]["run"] == "runs/digits-0"
+    assert strict(documents.seeds(seeds(0.8)))["test_acc_deviation"] is None

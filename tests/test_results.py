@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
-from era_cli.results import Evaluation, FitPlan, LayerRow, Samples
+from era_cli.results import Evaluation, FitPlan, FitResult, LayerRow, Samples, SeedResults
 
 
 def evaluation(labels: npt.ArrayLike, logits: npt.ArrayLike) -> Evaluation:
@@ -89,3 +89,30 @@ def test_a_plan_counts_the_whole_network_by_its_leaf_layers() -> None:
 def test_results_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         evaluation([0], [[0.0, 1.0]]).labels = np.zeros(1, np.int64)  # type: ignore[misc]
+
+
+def test_seeds_give_the_mean_and_the_sample_deviation_of_the_test_accuracy() -> None:
+    def results(*accuracies: float) -> SeedResults:
+        return SeedResults(
+            runs=(Path("run"),) * len(accuracies),
+            seeds=tuple(range(len(accuracies))),
+            results=tuple(
+                FitResult(
+                    best_epoch=1,
+                    best_val_acc=None,
+                    best_val_loss=None,
+                    test_acc=accuracy,
+                    test_loss=1.0,
+                    test_correct=1,
+                    test_count=1,
+                    seconds=1.0,
+                )
+                for accuracy in accuracies
+            ),
+        )
+
+    three = results(0.80, 0.90, 0.94)
+    assert three.mean == pytest.approx(0.88, rel=1e-12)
+    # Squared distances 0.0064, 0.0004 and 0.0036, over K - 1 = 2.
+    assert three.deviation == pytest.approx(0.0052**0.5, rel=1e-12)
+    assert results(0.8).deviation is None

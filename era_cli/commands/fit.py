@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +13,15 @@ import typer
 
 from era_cli import options
 from era_cli import recipe as recipes
-from era_cli.errors import Interrupted, UsageError
+from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.options import recipe_option
 from era_cli.signals import held
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.console.training import FitProgress
-    from era_cli.results import FitPlan
+    from era_cli.core.training import Fit
+    from era_cli.recipe import Recipe
+    from era_cli.results import FitPlan, FitResult
     from era_cli.runs import Run
 
 AUTO = "auto"
@@ -62,6 +66,16 @@ def fit(
     flip: Annotated[float | None, recipe_option("flip")] = None,
     cutout: Annotated[int | None, recipe_option("cutout")] = None,
     seed: Annotated[int | None, recipe_option("seed")] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            help="Runs to make one after another, each with the next seed; mean and deviation come last.",
+            min=1,
+            max=1_000,
+            rich_help_panel=options.TRAINING_PANEL,
+        ),
+    ] = 1,
     gpus: options.Gpus = "auto",
     precision: Annotated[str | None, recipe_option("precision")] = None,
     resume: Annotated[
@@ -115,35 +129,74 @@ def fit(
         given["max_lr"] = _rate(max_lr)
     settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
 
+    if resume is not None and seeds > 1:
+        raise UsageError("--seeds begins new runs and --resume goes on with one: use one of them")
+    each = [dataclasses.replace(settings, seed=settings.seed + offset) for offset in range(seeds)]
+
     with held():
-        from era_cli import runs, terminal
+        from era_cli import documents, runs, terminal
+        from era_cli.console.seeds import print_seeds
         from era_cli.console.training import FitProgress
         from era_cli.core import preparation
+        from era_cli.results import SeedResults
 
     if resume is not None and recipe is not None:
         given["name"] = recipe
     runs_dir = runs_dir.expanduser()
+    names = [name] if name is None or seeds == 1 else [f"{name}-{own.seed}" for own in each]
+    for own_name in names:  # before the first of them is trained
+        runs.check_name(runs_dir, own_name)
     progress = FitProgress(
         None if quiet else terminal.record_console(to_stderr=as_json),
         every_layer=summary,
         also=_draw_plan,
     )
-    job = preparation.FitRequest(
-        recipe=settings,
-        given=given,
-        source=data,
-        data_dir=data_dir and data_dir.expanduser(),
-        strict=strict,
-        gpus=gpus,
-        find_lr=find_lr,
-        runs_dir=runs_dir,
-        name=name,
-        command=["era", *sys.argv[1:]],
+    done: list[tuple[Run, FitResult]] = []
+    begun = 0
+    for place, own in enumerate(each):
+        job = preparation.FitRequest(
+            recipe=own,
+            given=given if seeds == 1 else {**given, "seed": own.seed},
+            source=data,
+            data_dir=data_dir and data_dir.expanduser(),
+            strict=strict,
+            gpus=gpus,
+            find_lr=find_lr,
+            runs_dir=runs_dir,
+            name=names[place % len(names)],
+            command=["era", *sys.argv[1:]],
+        )
+        try:
+            if resume is None:
+                prepared = preparation.prepare(job, progress)
+            else:
+                prepared = preparation.resume(runs.find(runs_dir, resume), job, progress)
+            begun += 1
+            done.append((prepared.run, _train(prepared, runs_dir, progress)))
+        except (EraError, Interrupted):
+            if begun and (left := each[begun:]):
+                progress.note(_not_begun(left))
+            raise
+        if not as_json:
+            progress.show_result(done[-1][1], prepared.run.files())
+    finished = [{**run.read(), "run": str(run.path), "files": [str(file) for file in run.files()]} for run, _ in done]
+    if seeds == 1:
+        if as_json:
+            terminal.print_json(finished[0])
+        return
+    together = SeedResults(
+        runs=tuple(run.path for run, _ in done),
+        seeds=tuple(own.seed for own in each),
+        results=tuple(result for _, result in done),
     )
-    if resume is None:
-        prepared = preparation.prepare(job, progress)
+    if as_json:
+        terminal.print_json({"schema": documents.SCHEMA, "result": documents.seeds(together), "runs": finished})
     else:
-        prepared = preparation.resume(runs.find(runs_dir, resume), job, progress)
+        print_seeds(terminal.record_console(), together)
+
+
+def _train(prepared: Fit, runs_dir: Path, progress: FitProgress) -> FitResult:
+    """Trains, and draws what `era plot-curves` draws."""
     try:
         result = prepared.train(progress)
     except Interrupted:
@@ -153,12 +206,13 @@ def fit(
     finally:
         progress.stop()
     _draw_curves(prepared.run, progress)
-    if as_json:
-        document = prepared.run.read()
-        files = [str(file) for file in prepared.run.files()]
-        terminal.print_json({**document, "run": str(prepared.run.path), "files": files})
-    else:
-        progress.show_result(result, prepared.run.files())
+    return result
+
+
+def _not_begun(left: Sequence[Recipe]) -> str:
+    first, last = left[0].seed, left[-1].seed
+    which = f"Seed {first} was" if first == last else f"Seeds {first} to {last} were"
+    return f"{which} not begun: the same command with --seed {first} --seeds {len(left)} does."
 
 
 def _rate(text: str) -> float:

@@ -6,7 +6,7 @@ from era_cli.results.heatmaps import Faithfulness, Heatmaps
 from era_cli.results.history import Curves, EpochRow, StepRow
 from era_cli.results.lr_sweep import STEEPEST, TENTH, VALLEY, LrSuggestion, LrSweep
 from era_cli.results.mistakes import Mistakes
-from era_cli.results.training import FitPlan, FitResult, LayerRow, Samples
+from era_cli.results.training import FitPlan, FitResult, LayerRow, Samples, SeedResults
 
 __all__ = [
     "STEEPEST",
@@ -30,5 +30,6 @@ __all__ = [
     "Metrics",
     "Mistakes",
     "Samples",
+    "SeedResults",
     "StepRow",
 ]

@@ -85,3 +85,27 @@ class FitResult:
     test_correct: int
     test_count: int
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedResults:
+    """The same training with several seeds: each run's folder, its seed, and how it ended."""
+
+    runs: tuple[Path, ...]
+    seeds: tuple[int, ...]
+    results: tuple[FitResult, ...]
+
+    @property
+    def test_accs(self) -> npt.NDArray[np.float64]:
+        """The test accuracy of each run, (K,), 0..1."""
+        return np.array([result.test_acc for result in self.results])
+
+    @property
+    def mean(self) -> float:
+        """The mean test accuracy, 0..1."""
+        return float(self.test_accs.mean())
+
+    @property
+    def deviation(self) -> float | None:
+        """The sample standard deviation of the test accuracy (over K - 1), None of fewer than two runs."""
+        return float(self.test_accs.std(ddof=1)) if len(self.results) > 1 else None

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from era_cli.cli import app
 from era_cli.commands.fit import FIELDS
 from era_cli.core import checkpoint
 from era_cli.runs import Run
@@ -218,3 +220,62 @@ def test_every_recipe_option_of_the_command_is_a_field() -> None:
     from era_cli.recipe import Recipe
 
     assert set(FIELDS) <= set(Recipe.__dataclass_fields__)
+
+
+@pytest.mark.usefixtures("own_place")
+def test_seeds_are_ordinary_runs_side_by_side_and_their_mean_comes_last(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["fit", *TINY, "--seed=4", "--seeds=2", "--quiet"])
+    assert done.exit_code == 0, done.stderr
+    runs = [Run(tmp_path / "runs" / name) for name in ("digits-1", "digits-2")]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits-1", "digits-2"]
+    documents = [run.read() for run in runs]
+    assert [document["seed"] for document in documents] == [4, 5]
+    assert {document["status"] for document in documents} == {"finished"}
+    accuracies = [document["result"]["test_acc"] for document in documents]
+    assert len(set(accuracies)) == 2
+    assert re.search(r"mean\s+" + re.escape(f"{sum(accuracies) / 2:.2%}"), done.stdout)
+    alone = CliRunner().invoke(app, ["fit", *TINY, "--seed=5", "--quiet", "--json"])
+    assert json.loads(alone.stdout)["result"]["test_acc"] == accuracies[1]
+
+
+@pytest.mark.usefixtures("own_place")
+def test_seeds_as_json_and_with_a_name(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["fit", *TINY, "--epochs=1", "--seeds=2", "--name=two", "--json"])
+    document = json.loads(done.stdout)
+    assert document["schema"] == 1
+    assert [run["run"] for run in document["runs"]] == ["runs/two-0", "runs/two-1"]
+    assert [one["test_acc"] for one in document["result"]["seeds"]] == [
+        run["result"]["test_acc"] for run in document["runs"]
+    ]
+    assert (tmp_path / "runs" / "two-1" / "curves.png").is_file()
+    again = CliRunner().invoke(app, ["fit", *TINY, "--seed=1", "--seeds=3", "--name=two"])
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "two-1 exists already" in again.stderr
+
+
+def test_stopped_among_seeds_it_says_which_were_not_begun(tmp_path: Path) -> None:
+    with start(tmp_path, "--seeds=4", "--seed=7") as child:
+        wait_for_epoch(child, 1)
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "--resume digits-1" in errors
+    assert "Seeds 8 to 10 were not begun: the same command with --seed 8 --seeds 3 does." in errors
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["digits-1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--seeds=2", "--resume=latest"), "--seeds begins new runs and --resume goes on with one"),
+        (("--seeds=0",), "--seeds"),
+        (("--seeds=2", f"--seed={2**32 - 1}"), f"seed is {2**32}, but must be"),
+    ],
+)
+def test_seeds_that_cannot_be_are_refused_before_anything_is_written(
+    arguments: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    done = era("fit", *TINY, *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence in done.stderr
+    assert list(tmp_path.iterdir()) == []
