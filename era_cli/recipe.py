@@ -41,8 +41,8 @@ def _choice(default: str, allowed: tuple[str, ...], text: str) -> Any:
     return field(default=default, metadata={"help": text, "choices": allowed})
 
 
-def _switch(default: bool, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _switch(default: bool, text: str, **more: Any) -> Any:
+    return field(default=default, metadata={"help": text, **more})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ class Recipe:
     logit_scale: float = _number(
         0.125, Range(0, 100, open_low=True), "Factor on the logits; below 1 it tames high learning rates."
     )
+    whiten: bool = _switch(True, "First filters that whiten image patches, not random ones.", before=False)
     crop_padding: int = _number(4, Range(0, 16), "Random crop: padding, in pixels of a 32 px image.")
     crop_mode: str = _choice("reflect", ("reflect", "zero"), "What the padding is filled with.")
     flip: float = _number(0.5, Range(0, 1), "Chance of a horizontal flip; 0 where mirrored means another class.")
@@ -101,16 +102,17 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """The recipe that `as_dict` wrote.
+        """The recipe that `as_dict` wrote; a field that came later is as it was `before` there was one.
 
         Raises:
             UsageError: a field is unknown, or its value is not allowed.
         """
-        known = {spec.name for spec in dataclasses.fields(cls)}
+        specs = {spec.name: spec for spec in dataclasses.fields(cls)}
         for name in values:
-            if name not in known:
+            if name not in specs:
                 raise UsageError(f"{name!r} is no field of a recipe: the run was written by another version of era")
-        return cls(**values)
+        before = {name: spec.metadata["before"] for name, spec in specs.items() if "before" in spec.metadata}
+        return cls(**{**before, **values})
 
 
 def _check(spec: dataclasses.Field[Any], value: Any) -> None:
@@ -166,6 +168,7 @@ def session12() -> Recipe:
         warmup=5 / 24,  # the peak comes at epoch 5
         dropout=0.05,
         logit_scale=1.0,
+        whiten=False,
         crop_mode="zero",
         cutout=0,
     )
@@ -185,6 +188,7 @@ def session10() -> Recipe:
         label_smoothing=0.0,
         warmup=5 / 24,
         logit_scale=1.0,
+        whiten=False,
         crop_mode="zero",
         flip=0.2,
         cutout=8,

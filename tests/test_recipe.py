@@ -37,6 +37,7 @@ def test_session12_is_the_course_run() -> None:
         final_div_factor=100.0,
         dropout=0.05,
         logit_scale=1.0,
+        whiten=False,
         crop_padding=4,
         crop_mode="zero",
         flip=0.5,
@@ -256,3 +257,10 @@ def test_sgd_in_place_of_adam_brings_the_default_peak_and_decay() -> None:
 def test_a_wrong_option_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
         recipes.with_options(Recipe(), options)
+
+
+def test_a_run_from_before_a_field_came_is_read_as_it_was_trained() -> None:
+    stored = Recipe().as_dict()
+    del stored["whiten"]
+    assert Recipe().whiten
+    assert not Recipe.from_dict(stored).whiten

@@ -20,6 +20,8 @@ class ConvBlock(nn.Sequential):
     No operation is in place: a ReLU that overwrites its input changes what Grad-CAM sees.
     """
 
+    conv: nn.Conv2d
+
     def __init__(self, inputs: int, outputs: int, *, pool: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
         self.add_module("conv", nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False))

@@ -21,6 +21,7 @@ from era_cli.core.module import Classifier
 from era_cli.core.normalize import Normalization
 from era_cli.core.schedules import Schedule
 from era_cli.core.seeds import Stream, derived_seed
+from era_cli.core.whitening import whiten
 from era_cli.errors import UsageError
 from era_cli.listener import Listener
 from era_cli.recipe import Recipe
@@ -74,6 +75,8 @@ class Setup:
         """A fresh network with the seed's first weights, ready to train by `schedule`."""
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
         network = checkpoint.new_network(self.recipe, len(self.dataset.classes))
+        if self.recipe.whiten:
+            whiten(network.prep.conv, self.dataset, self.train_indices, self.normalization)
         return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule)
 
     def data_module(self) -> EraDataModule:

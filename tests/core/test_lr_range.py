@@ -22,6 +22,7 @@ from era_cli.core.model import CustomResNet
 from era_cli.core.module import Classifier
 from era_cli.core.seeds import Stream, derived_seed, generator
 from era_cli.core.setup import Setup, set_up
+from era_cli.core.whitening import whiten
 from era_cli.errors import Interrupted
 from era_cli.listener import Advance, Listener
 from era_cli.results import LrSweep
@@ -64,6 +65,7 @@ def by_hand(setup: Setup, rates: Sequence[float]) -> list[float]:
     torch.manual_seed(derived_seed(recipe.seed, Stream.START))
     network = CustomResNet(10, dropout=recipe.dropout, logit_scale=recipe.logit_scale)
     network = network.to(memory_format=torch.channels_last).train()
+    whiten(network.prep.conv, setup.dataset, setup.train_indices, setup.normalization)
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     kept = [parameter for parameter in network.parameters() if parameter.ndim == 1]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept}]
