@@ -74,6 +74,7 @@ class Recipe:
         0.125, Range(0, 100, open_low=True), "Factor on the logits; below 1 it tames high learning rates."
     )
     whiten: bool = _switch(True, "First filters that whiten image patches, not random ones.", before=False)
+    dirac: bool = _switch(True, "Convolutions that pass their input on at first, not random ones.", before=False)
     crop_padding: int = _number(4, Range(0, 16), "Random crop: padding, in pixels of a 32 px image.")
     crop_mode: str = _choice("reflect", ("reflect", "zero"), "What the padding is filled with.")
     flip: float = _number(0.5, Range(0, 1), "Chance of a horizontal flip; 0 where mirrored means another class.")
@@ -169,6 +170,7 @@ def session12() -> Recipe:
         dropout=0.05,
         logit_scale=1.0,
         whiten=False,
+        dirac=False,
         crop_mode="zero",
         cutout=0,
     )
@@ -189,6 +191,7 @@ def session10() -> Recipe:
         warmup=5 / 24,
         logit_scale=1.0,
         whiten=False,
+        dirac=False,
         crop_mode="zero",
         flip=0.2,
         cutout=8,

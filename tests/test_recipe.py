@@ -38,6 +38,7 @@ def test_session12_is_the_course_run() -> None:
         dropout=0.05,
         logit_scale=1.0,
         whiten=False,
+        dirac=False,
         crop_padding=4,
         crop_mode="zero",
         flip=0.5,
@@ -261,6 +262,5 @@ def test_a_wrong_option_is_refused(options: dict[str, Any]) -> None:
 
 def test_a_run_from_before_a_field_came_is_read_as_it_was_trained() -> None:
     stored = Recipe().as_dict()
-    del stored["whiten"]
-    assert Recipe().whiten
-    assert not Recipe.from_dict(stored).whiten
+    del stored["whiten"], stored["dirac"]
+    assert Recipe.from_dict(stored) == Recipe(whiten=False, dirac=False) != Recipe()

@@ -17,6 +17,7 @@ from era_cli.core.data import sources
 from era_cli.core.data.dataset import Dataset, mean_and_std, skipped_note
 from era_cli.core.data.splits import steps_per_epoch
 from era_cli.core.datamodule import EraDataModule
+from era_cli.core.identity import start_as_identities
 from era_cli.core.module import Classifier
 from era_cli.core.normalize import Normalization
 from era_cli.core.schedules import Schedule
@@ -75,6 +76,8 @@ class Setup:
         """A fresh network with the seed's first weights, ready to train by `schedule`."""
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
         network = checkpoint.new_network(self.recipe, len(self.dataset.classes))
+        if self.recipe.dirac:
+            start_as_identities(network)
         if self.recipe.whiten:
             whiten(network.prep.conv, self.dataset, self.train_indices, self.normalization)
         return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule)

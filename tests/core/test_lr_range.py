@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from era_cli.core import lr_range
 from era_cli.core.augment import Augmentation
 from era_cli.core.datamodule import epoch_order
+from era_cli.core.identity import start_as_identities
 from era_cli.core.model import CustomResNet
 from era_cli.core.module import Classifier
 from era_cli.core.seeds import Stream, derived_seed, generator
@@ -65,6 +66,7 @@ def by_hand(setup: Setup, rates: Sequence[float]) -> list[float]:
     torch.manual_seed(derived_seed(recipe.seed, Stream.START))
     network = CustomResNet(10, dropout=recipe.dropout, logit_scale=recipe.logit_scale)
     network = network.to(memory_format=torch.channels_last).train()
+    start_as_identities(network)
     whiten(network.prep.conv, setup.dataset, setup.train_indices, setup.normalization)
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     kept = [parameter for parameter in network.parameters() if parameter.ndim == 1]
