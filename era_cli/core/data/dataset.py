@@ -72,7 +72,7 @@ def content_hash(classes: tuple[str, ...], images: Images, labels: Labels, test:
     digest.update(labels.astype(np.int64).tobytes())
     digest.update(test.astype(np.int64).tobytes())
     for start in range(0, len(images), _CHUNK):
-        digest.update(images[start : start + _CHUNK].tobytes())
+        digest.update(np.ascontiguousarray(images[start : start + _CHUNK]).data)
     return digest.hexdigest()
 
 
