@@ -33,8 +33,8 @@ def _plain(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
-def _number(default: Any, allowed: Range, text: str) -> Any:
-    return field(default=default, metadata={"help": text, "range": allowed})
+def _number(default: Any, allowed: Range, text: str, **more: Any) -> Any:
+    return field(default=default, metadata={"help": text, "range": allowed, **more})
 
 
 def _choice(default: str, allowed: tuple[str, ...], text: str) -> Any:
@@ -75,6 +75,12 @@ class Recipe:
     )
     whiten: bool = _switch(True, "First filters that whiten image patches, not random ones.", before=False)
     dirac: bool = _switch(True, "Convolutions that pass their input on at first, not random ones.", before=False)
+    first_size: float = _number(
+        0.5, Range(0, 1, open_low=True), "Side of the images at first, as a share of their full side.", before=1.0
+    )
+    full_size_at: float = _number(
+        0.5, Range(0, 1), "Share of all steps before images have their full side.", before=0.0
+    )
     crop_padding: int = _number(4, Range(0, 16), "Random crop: padding, in pixels of a 32 px image.")
     crop_mode: str = _choice("reflect", ("reflect", "zero"), "What the padding is filled with.")
     flip: float = _number(0.5, Range(0, 1), "Chance of a horizontal flip; 0 where mirrored means another class.")
@@ -171,6 +177,8 @@ def session12() -> Recipe:
         logit_scale=1.0,
         whiten=False,
         dirac=False,
+        first_size=1.0,
+        full_size_at=0.0,
         crop_mode="zero",
         cutout=0,
     )
@@ -192,6 +200,8 @@ def session10() -> Recipe:
         logit_scale=1.0,
         whiten=False,
         dirac=False,
+        first_size=1.0,
+        full_size_at=0.0,
         crop_mode="zero",
         flip=0.2,
         cutout=8,

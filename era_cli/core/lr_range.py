@@ -53,7 +53,9 @@ def sweep(
         for place, recipe in enumerate(recipes):
             watch = _SweepWatch(rates, advance)
             own = dataclasses.replace(setup, recipe=recipe)
-            trainer.run(own, own.classifier(exponential(low, high, steps)), callbacks=[watch], steps=steps)
+            # At full size: the peak must be one that the larger images bear.
+            module = own.classifier(exponential(low, high, steps), own.growth(0))
+            trainer.run(own, module, callbacks=[watch], steps=steps)
             losses[place, : len(watch.losses)] = watch.losses
             stops.append(watch.stop)
     return _analysed(rates, losses, tuple(recipe.seed for recipe in recipes), tuple(stops))

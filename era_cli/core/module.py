@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from era_cli.core.augment import Augmentation
+from era_cli.core.growth import Growth
 from era_cli.core.normalize import Normalization
 from era_cli.core.schedules import Schedule
 from era_cli.core.seeds import Stream, derived_seed, generator
@@ -32,6 +33,7 @@ class Classifier(L.LightningModule):
         augmentation: Augmentation,
         normalization: Normalization,
         schedule: Schedule,
+        growth: Growth,
     ) -> None:
         super().__init__()
         self.network = network
@@ -39,6 +41,7 @@ class Classifier(L.LightningModule):
         self._augmentation = augmentation
         self._normalization = normalization
         self._schedule = schedule
+        self._growth = growth
         self.val_count = 0
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
@@ -48,7 +51,7 @@ class Classifier(L.LightningModule):
         if self._recipe.dropout:  # nn.Dropout knows only the global generator
             torch.manual_seed(derived_seed(self._recipe.seed, Stream.DROPOUT, step))
         augmented = self._augmentation(images, generator(self._recipe.seed, Stream.AUGMENTATION, step))
-        logits = self._logits(augmented)
+        logits = self._logits(self._growth(self._normalization(augmented), step))
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         return {"loss": loss, "correct": _correct(logits, labels)}
 
@@ -61,7 +64,7 @@ class Classifier(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Adds one batch, not augmented, to the sums; the loss is plain cross-entropy."""
         images, labels = batch
-        logits = self._logits(images)
+        logits = self._logits(self._normalization(images))
         self.val_loss_sum += F.cross_entropy(logits, labels, reduction="sum").double()
         self.val_correct += _correct(logits, labels)
         self.val_count += len(labels)
@@ -86,7 +89,7 @@ class Classifier(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
     def _logits(self, images: Tensor) -> Tensor:
-        return self.network(self._normalization(images)).float()
+        return self.network(images).float()
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:

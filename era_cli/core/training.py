@@ -47,6 +47,7 @@ class Fit:
         """What is about to happen, for the person to read."""
         network = checkpoint.new_network(self.setup.recipe, len(self.setup.dataset.classes))
         blocks, leaves = layer_rows(network, self.setup.dataset.image_size)
+        growth = self.setup.growth(self.setup.total_steps)
         parts = {"train": self.setup.train_indices, "val": self.setup.val_indices, "test": self.setup.dataset.test}
         return FitPlan(
             run=self.run.path,
@@ -63,6 +64,8 @@ class Fit:
             precision=self.setup.device.precision,
             steps_per_epoch=self.setup.steps_per_epoch,
             steps_done=self._steps_done,
+            sides=growth.sides,
+            work=growth.work(self.setup.total_steps),
             rows_done=tuple(self._rows_done()),
             samples=self._samples(),
             sweep=self.sweep,
@@ -110,7 +113,7 @@ class Fit:
         setup = self.setup
         trainer.run(
             setup,
-            setup.classifier(one_cycle(setup.recipe, setup.steps_per_epoch * setup.recipe.epochs)),
+            setup.classifier(one_cycle(setup.recipe, setup.total_steps), setup.growth(setup.total_steps)),
             callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size)],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,
@@ -153,7 +156,7 @@ class Fit:
         path = self.run.checkpoints / checkpoint.BEST
         if (step := checkpoint.step_of(path)) is None:  # damaged, and its epoch cannot be had back
             checkpoint.mark_best(self.run.checkpoints)
-            step = self.setup.steps_per_epoch * self.setup.recipe.epochs
+            step = self.setup.total_steps
         best = self.run.epochs()[step // self.setup.steps_per_epoch - 1]
         trained = TrainedRun(self.run, path, self.setup.device.torch_device)
         part = Part(name="test", title="test images", dataset=self.setup.dataset, indices=self.setup.dataset.test)
@@ -175,10 +178,11 @@ class Fit:
             : self.setup.recipe.batch_size
         ]
         images = torch.from_numpy(self.setup.dataset.images[order.numpy()])
+        sides = self.setup.growth(self.setup.total_steps).sides
         augmented = self.setup.augmentation(images, generator(self.setup.recipe.seed, Stream.AUGMENTATION, 0))[:SAMPLES]
         return Samples(
             images=augmented.permute(0, 2, 3, 1).numpy(),
             labels=self.setup.dataset.labels[order.numpy()][:SAMPLES],
             classes=self.setup.dataset.classes,
-            augmentation=str(self.setup.augmentation),
+            augmentation=str(self.setup.augmentation) + (f"; at first at {sides[0]} px" if len(sides) > 1 else ""),
         )
