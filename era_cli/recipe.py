@@ -76,7 +76,7 @@ class Recipe:
     whiten: bool = _switch(True, "First filters that whiten image patches, not random ones.", before=False)
     dirac: bool = _switch(True, "Convolutions that pass their input on at first, not random ones.", before=False)
     first_size: float = _number(
-        0.5, Range(0, 1, open_low=True), "Side of the images at first, as a share of their full side.", before=1.0
+        1.0, Range(0, 1, open_low=True), "Side of the images at first, as a share of their full side.", before=1.0
     )
     full_size_at: float = _number(
         0.5, Range(0, 1), "Share of all steps before images have their full side.", before=0.0
@@ -177,8 +177,6 @@ def session12() -> Recipe:
         logit_scale=1.0,
         whiten=False,
         dirac=False,
-        first_size=1.0,
-        full_size_at=0.0,
         crop_mode="zero",
         cutout=0,
     )
@@ -200,8 +198,6 @@ def session10() -> Recipe:
         logit_scale=1.0,
         whiten=False,
         dirac=False,
-        first_size=1.0,
-        full_size_at=0.0,
         crop_mode="zero",
         flip=0.2,
         cutout=8,

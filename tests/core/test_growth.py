@@ -10,7 +10,7 @@ import torch
 from era_cli.core.growth import Growth
 from era_cli.core.module import Classifier
 from era_cli.listener import Listener
-from era_cli.recipe import Recipe, default, session12
+from era_cli.recipe import Recipe, default
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_each_smaller_side_has_an_equal_part_of_the_steps_before_the_full_one() 
 
 @pytest.mark.parametrize("total", [0, 1, 3, 7, 100])
 def test_few_steps_never_shrink_again_and_none_are_at_full_size(total: int) -> None:
-    growth = Growth.of(default(), 32, total)
+    growth = Growth.of(Recipe(first_size=0.5), 32, total)
     sides = [growth.side(step) for step in range(total + 1)]
     assert sides == sorted(sides)
     assert sides[-1] == 32
@@ -47,7 +47,7 @@ def test_few_steps_never_shrink_again_and_none_are_at_full_size(total: int) -> N
 
 
 def test_a_recipe_without_growth_has_full_images_from_the_start() -> None:
-    growth = Growth.of(session12(), 32, 40)
+    growth = Growth.of(default(), 32, 40)
     images = torch.rand(2, 3, 32, 32)
     assert growth(images, 0) is images
     assert growth.work(4).tolist() == [0, 1, 2, 3, 4]
