@@ -99,6 +99,10 @@ class Recipe:
         "Arithmetic; auto is bf16 where the processor has it, else 32.",
     )
 
+    compile: bool = _switch(
+        False, "Compile the network with torch.compile: a minute at first, faster steps on a GPU.", before=False
+    )
+
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
             _check(spec, getattr(self, spec.name))

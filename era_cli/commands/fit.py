@@ -37,6 +37,7 @@ FIELDS = (
     "cutout",
     "seed",
     "precision",
+    "compile",
     "val_size",
     "limit_train",
     "image_size",
@@ -78,6 +79,7 @@ def fit(
     ] = 1,
     gpus: options.Gpus = "auto",
     precision: Annotated[str | None, recipe_option("precision")] = None,
+    compile: Annotated[bool | None, recipe_option("compile")] = None,
     resume: Annotated[
         str | None,
         typer.Option(

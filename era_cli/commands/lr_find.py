@@ -14,7 +14,7 @@ from era_cli.errors import EraError, UsageError
 from era_cli.options import recipe_option
 from era_cli.signals import held
 
-FIELDS = tuple(field for field in fit.FIELDS if field not in ("epochs", "max_lr"))
+FIELDS = tuple(field for field in fit.FIELDS if field not in ("epochs", "max_lr", "compile"))
 SWEEP_PANEL = "Sweep"
 
 

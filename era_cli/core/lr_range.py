@@ -43,7 +43,8 @@ def sweep(
         EraError: memory ran out.
         Interrupted: a signal came.
     """
-    recipes = [dataclasses.replace(setup.recipe, seed=setup.recipe.seed + offset) for offset in range(seeds)]
+    once = dataclasses.replace(setup.recipe, compile=False)  # which takes longer than it could save
+    recipes = [dataclasses.replace(once, seed=once.seed + offset) for offset in range(seeds)]
     rates = np.geomspace(low, high, steps)
     losses = np.full((seeds, steps), np.nan)
     stops: list[str | None] = []
@@ -54,7 +55,7 @@ def sweep(
             watch = _SweepWatch(rates, advance)
             own = dataclasses.replace(setup, recipe=recipe)
             # At full size: the peak must be one that the larger images bear.
-            module = own.classifier(exponential(low, high, steps), own.growth(0))
+            module = own.classifier(exponential(low, high, steps), own.growth(0), listener.note)
             trainer.run(own, module, callbacks=[watch], steps=steps)
             losses[place, : len(watch.losses)] = watch.losses
             stops.append(watch.stop)

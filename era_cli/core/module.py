@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as L
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from era_cli.core.augment import Augmentation
+from era_cli.core.compilation import Compiled
 from era_cli.core.growth import Growth
 from era_cli.core.normalize import Normalization
 from era_cli.core.schedules import Schedule
@@ -34,6 +36,7 @@ class Classifier(L.LightningModule):
         normalization: Normalization,
         schedule: Schedule,
         growth: Growth,
+        note: Callable[[str], None],
     ) -> None:
         super().__init__()
         self.network = network
@@ -42,6 +45,8 @@ class Classifier(L.LightningModule):
         self._normalization = normalization
         self._schedule = schedule
         self._growth = growth
+        # In a plain object: a module within this one would rename the weights in checkpoints.
+        self._answer: Callable[[Tensor], Tensor] = Compiled(network, note) if recipe.compile else network.__call__
         self.val_count = 0
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
@@ -51,7 +56,7 @@ class Classifier(L.LightningModule):
         if self._recipe.dropout:  # nn.Dropout knows only the global generator
             torch.manual_seed(derived_seed(self._recipe.seed, Stream.DROPOUT, step))
         augmented = self._augmentation(images, generator(self._recipe.seed, Stream.AUGMENTATION, step))
-        logits = self._logits(self._growth(self._normalization(augmented), step))
+        logits = self._answer(self._growth(self._normalization(augmented), step)).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         return {"loss": loss, "correct": _correct(logits, labels)}
 
@@ -64,7 +69,7 @@ class Classifier(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Adds one batch, not augmented, to the sums; the loss is plain cross-entropy."""
         images, labels = batch
-        logits = self._logits(self._normalization(images))
+        logits = self.network(self._normalization(images)).float()
         self.val_loss_sum += F.cross_entropy(logits, labels, reduction="sum").double()
         self.val_correct += _correct(logits, labels)
         self.val_count += len(labels)
@@ -87,9 +92,6 @@ class Classifier(L.LightningModule):
         else:
             optimizer = torch.optim.Adam(groups, lr=recipe.max_lr, betas=(recipe.momentum, 0.999), fused=True)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
-
-    def _logits(self, images: Tensor) -> Tensor:
-        return self.network(images).float()
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:

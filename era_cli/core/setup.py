@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,15 +82,15 @@ class Setup:
         """How the images grow in a training of so many steps."""
         return Growth.of(self.recipe, self.dataset.image_size, total_steps)
 
-    def classifier(self, schedule: Schedule, growth: Growth) -> Classifier:
-        """A fresh network with the seed's first weights, ready to train by `schedule`."""
+    def classifier(self, schedule: Schedule, growth: Growth, note: Callable[[str], None]) -> Classifier:
+        """A fresh network with the seed's first weights, ready to train by `schedule`; `note` hears what goes amiss."""
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
         network = checkpoint.new_network(self.recipe, len(self.dataset.classes))
         if self.recipe.dirac:
             start_as_identities(network)
         if self.recipe.whiten:
             whiten(network.prep.conv, self.dataset, self.train_indices, self.normalization)
-        return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, growth)
+        return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, growth, note)
 
     def data_module(self) -> EraDataModule:
         """The batches of both splits, in the seed's order."""

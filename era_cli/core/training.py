@@ -113,7 +113,9 @@ class Fit:
         setup = self.setup
         trainer.run(
             setup,
-            setup.classifier(one_cycle(setup.recipe, setup.total_steps), setup.growth(setup.total_steps)),
+            setup.classifier(
+                one_cycle(setup.recipe, setup.total_steps), setup.growth(setup.total_steps), listener.note
+            ),
             callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size)],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from era_cli.core.growth import Growth
-from era_cli.core.module import Classifier
+from era_cli.core.model import CustomResNet
 from era_cli.listener import Listener
 from era_cli.recipe import Recipe, default
 
@@ -75,13 +75,13 @@ def test_training_sees_the_sides_in_their_order_and_validation_the_full_one(
     fit_digits: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[bool, int]] = []
-    plain = Classifier._logits
+    plain = CustomResNet.forward
 
-    def watched(self: Classifier, images: torch.Tensor) -> torch.Tensor:
+    def watched(self: CustomResNet, images: torch.Tensor) -> torch.Tensor:
         seen.append((self.training, images.shape[-1]))
         return plain(self, images)
 
-    monkeypatch.setattr(Classifier, "_logits", watched)
+    monkeypatch.setattr(CustomResNet, "forward", watched)
     fit = fit_digits(image_size=16, first_size=0.5, full_size_at=0.6, epochs=2)
     fit.train(Listener())
     assert [side for training, side in seen if training] == [8] * 6 + [16] * 4

@@ -24,6 +24,7 @@ def classifier(recipe: Recipe, total_steps: int = 240) -> Classifier:
         Normalization(HALF, HALF),
         one_cycle(recipe, total_steps),
         Growth.of(recipe, 8, total_steps),
+        print,
     )
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from era_cli import history
 from era_cli.core import checkpoint, module, preparation
+from era_cli.core.augment import Augmentation
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
@@ -236,13 +237,13 @@ def test_the_samples_are_what_the_first_step_sees(fit_digits: Prepare, monkeypat
     fit = fit_digits(epochs=1)
     samples = fit.plan().samples
     seen: list[Any] = []
-    real = module.Classifier._logits
+    real = Augmentation.__call__
 
-    def spy(self: module.Classifier, images: Any) -> Any:
-        seen.append(images.clone())
-        return real(self, images)
+    def spy(self: Augmentation, images: Any, generator: Any) -> Any:
+        seen.append(real(self, images, generator))
+        return seen[-1]
 
-    monkeypatch.setattr(module.Classifier, "_logits", spy)
+    monkeypatch.setattr(Augmentation, "__call__", spy)
     fit.train(Listener())
     assert (seen[0].permute(0, 2, 3, 1).numpy() == samples.images).all()
 

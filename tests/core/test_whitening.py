@@ -108,6 +108,6 @@ def test_only_the_given_images_count_and_a_sample_is_spread_over_them(monkeypatc
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_training_starts_from_them_where_the_recipe_says_so(wanted: bool, fit_digits: Callable[..., Any]) -> None:
     setup = fit_digits(whiten=wanted).setup
-    network = setup.classifier(one_cycle(setup.recipe, 10), setup.growth(10)).network
+    network = setup.classifier(one_cycle(setup.recipe, 10), setup.growth(10), print).network
     filters = whitening_filters(setup.dataset, setup.train_indices, setup.normalization, 3)
     assert torch.equal(network.prep.conv.weight[: len(filters)].contiguous(), filters) == wanted
