@@ -47,7 +47,7 @@ def recipe_option(name: str, panel: str = TRAINING_PANEL) -> Any:
     choices = spec.metadata.get("choices")
     return typer.Option(
         recipes.flag(name),
-        help=spec.metadata["help"] + ("" if value is None else default_text(shown)),
+        help=spec.metadata["help"] + ("" if value is None or value is False else default_text(shown)),
         show_default=False,
         metavar="|".join(choices) if choices else None,
         rich_help_panel=panel,

@@ -100,7 +100,9 @@ class Recipe:
     )
 
     compile: bool = _switch(
-        False, "Compile the network with torch.compile: a minute at first, faster steps on a GPU.", before=False
+        False,
+        "Compile the network (torch.compile), which takes up to a minute; falls back where it fails.",
+        before=False,
     )
 
     def __post_init__(self) -> None:
