@@ -39,12 +39,11 @@ def sweep(sweep: LrSweep) -> dict[str, Any]:
 
 
 def seeds(found: SeedResults) -> dict[str, Any]:
-    """Mean and sample standard deviation of the test accuracy over the seeds, and how each of them ended."""
+    """Mean and sample standard deviation of the test accuracy over the seeds, and how each of their runs ended."""
     return {
-        "test_acc_mean": found.mean,
-        "test_acc_deviation": found.deviation,
-        "seeds": [
-            {"run": str(run), "seed": seed, **dataclasses.asdict(result)}
+        "result": {"test_acc": found.mean, "test_acc_deviation": found.deviation},
+        "runs": [
+            {"run": str(run), "seed": seed, "result": dataclasses.asdict(result)}
             for run, seed, result in zip(found.runs, found.seeds, found.results, strict=True)
         ],
     }

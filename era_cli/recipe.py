@@ -33,8 +33,8 @@ def _plain(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
-def _number(default: Any, allowed: Range, text: str, **more: Any) -> Any:
-    return field(default=default, metadata={"help": text, "range": allowed, **more})
+def _number(default: Any, allowed: Range, text: str) -> Any:
+    return field(default=default, metadata={"help": text, "range": allowed})
 
 
 def _choice(default: str, allowed: tuple[str, ...], text: str) -> Any:
@@ -75,12 +75,6 @@ class Recipe:
     )
     whiten: bool = _switch(True, "First filters that whiten image patches, not random ones.", before=False)
     dirac: bool = _switch(True, "Convolutions that pass their input on at first, not random ones.", before=False)
-    first_size: float = _number(
-        1.0, Range(0, 1, open_low=True), "Side of the images at first, as a share of their full side.", before=1.0
-    )
-    full_size_at: float = _number(
-        0.5, Range(0, 1), "Share of all steps before images have their full side.", before=0.0
-    )
     crop_padding: int = _number(4, Range(0, 16), "Random crop: padding, in pixels of a 32 px image.")
     crop_mode: str = _choice("reflect", ("reflect", "zero"), "What the padding is filled with.")
     flip: float = _number(0.5, Range(0, 1), "Chance of a horizontal flip; 0 where mirrored means another class.")
@@ -99,11 +93,7 @@ class Recipe:
         "Arithmetic; auto is bf16 where the processor has it, else 32.",
     )
 
-    compile: bool = _switch(
-        False,
-        "Compile the network (torch.compile), which takes up to a minute; falls back where it fails.",
-        before=False,
-    )
+    compile: bool = _switch(False, "Compile the network (torch.compile), or go on without where that fails.")
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):

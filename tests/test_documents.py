@@ -11,7 +11,7 @@ from era_cli import documents
 from era_cli.core import metrics
 from era_cli.core import mistakes as core_mistakes
 from era_cli.results import Curves, EpochRow, Evaluation, LrSuggestion, LrSweep
-from tests.console.test_seeds import seeds
+from tests.console.test_several_runs import seeds
 
 
 def strict(document: Any) -> Any:
@@ -214,9 +214,9 @@ def test_curves_are_json_with_the_rates_left_out(trained: bool) -> None:
 
 def test_seeds_document_has_each_run_beside_mean_and_deviation() -> None:
     document = strict(documents.seeds(seeds(0.80, 0.90, 0.94)))
-    assert document["test_acc_mean"] == pytest.approx(0.88)
-    assert document["test_acc_deviation"] == pytest.approx(0.0052**0.5)
-    assert [one["seed"] for one in document["seeds"]] == [7, 8, 9]
-    assert [one["test_acc"] for one in document["seeds"]] == [0.80, 0.90, 0.94]
-    assert document["seeds"][0]["run"] == "runs/digits-0"
-    assert strict(documents.seeds(seeds(0.8)))["test_acc_deviation"] is None
+    assert document["result"]["test_acc"] == pytest.approx(0.88)
+    assert document["result"]["test_acc_deviation"] == pytest.approx(0.0052**0.5)
+    assert [run["seed"] for run in document["runs"]] == [7, 8, 9]
+    assert [run["result"]["test_acc"] for run in document["runs"]] == [0.80, 0.90, 0.94]
+    assert document["runs"][0]["run"] == "runs/digits-0"
+    assert strict(documents.seeds(seeds(0.8)))["result"]["test_acc_deviation"] is None

@@ -39,8 +39,6 @@ def test_session12_is_the_course_run() -> None:
         logit_scale=1.0,
         whiten=False,
         dirac=False,
-        first_size=1.0,
-        full_size_at=0.5,
         crop_padding=4,
         crop_mode="zero",
         flip=0.5,
@@ -263,7 +261,7 @@ def test_a_wrong_option_is_refused(options: dict[str, Any]) -> None:
 
 
 def test_a_run_from_before_a_field_came_is_read_as_it_was_trained() -> None:
-    before: dict[str, Any] = {"whiten": False, "dirac": False, "first_size": 1.0, "full_size_at": 0.5}
+    before: dict[str, Any] = {"whiten": False, "dirac": False}
     stored = {name: value for name, value in Recipe().as_dict().items() if name not in before}
     assert Recipe.from_dict(stored) == Recipe(**before)
     assert Recipe.from_dict(Recipe().as_dict()) == Recipe() != Recipe(**before)

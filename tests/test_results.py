@@ -78,8 +78,6 @@ def test_a_plan_counts_the_whole_network_by_its_leaf_layers() -> None:
         precision="32",
         steps_per_epoch=1,
         steps_done=0,
-        sides=(8,),
-        work=np.arange(2.0),
         rows_done=(),
         samples=Samples(images=np.zeros((0, 8, 8, 3), np.uint8), labels=np.zeros(0, np.int64), classes=("a",)),
         sweep=None,

@@ -19,7 +19,7 @@ from era_cli.signals import held
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.console.training import FitProgress
-    from era_cli.core.training import Fit
+    from era_cli.core.preparation import FitRequest
     from era_cli.recipe import Recipe
     from era_cli.results import FitPlan, FitResult
     from era_cli.runs import Run
@@ -137,7 +137,7 @@ def fit(
 
     with held():
         from era_cli import documents, runs, terminal
-        from era_cli.console.seeds import print_seeds
+        from era_cli.console.several_runs import print_seeds
         from era_cli.console.training import FitProgress
         from era_cli.core import preparation
         from era_cli.results import SeedResults
@@ -145,70 +145,73 @@ def fit(
     if resume is not None and recipe is not None:
         given["name"] = recipe
     runs_dir = runs_dir.expanduser()
-    names = [name] if name is None or seeds == 1 else [f"{name}-{own.seed}" for own in each]
-    for own_name in names:  # before the first of them is trained
-        runs.check_name(runs_dir, own_name)
+    names = [name] if seeds == 1 else [name and f"{name}-{own.seed}" for own in each]
+    if resume is None:
+        for own_name in names:  # all of them before the first is trained
+            runs.check_name(runs_dir, own_name)
     progress = FitProgress(
         None if quiet else terminal.record_console(to_stderr=as_json),
         every_layer=summary,
         also=_draw_plan,
     )
-    done: list[tuple[Run, FitResult]] = []
-    begun = 0
-    for place, own in enumerate(each):
-        job = preparation.FitRequest(
-            recipe=own,
-            given=given if seeds == 1 else {**given, "seed": own.seed},
-            source=data,
-            data_dir=data_dir and data_dir.expanduser(),
-            strict=strict,
-            gpus=gpus,
-            find_lr=find_lr,
-            runs_dir=runs_dir,
-            name=names[place % len(names)],
-            command=["era", *sys.argv[1:]],
-        )
-        try:
-            if resume is None:
-                prepared = preparation.prepare(job, progress)
-            else:
-                prepared = preparation.resume(runs.find(runs_dir, resume), job, progress)
-            begun += 1
-            done.append((prepared.run, _train(prepared, runs_dir, progress)))
-        except (EraError, Interrupted):
-            if begun and (left := each[begun:]):
-                progress.note(_not_begun(left))
-            raise
-        if not as_json:
-            progress.show_result(done[-1][1], prepared.run.files())
-    finished = [{**run.read(), "run": str(run.path), "files": [str(file) for file in run.files()]} for run, _ in done]
-    if seeds == 1:
-        if as_json:
-            terminal.print_json(finished[0])
-        return
-    together = SeedResults(
-        runs=tuple(run.path for run, _ in done),
-        seeds=tuple(own.seed for own in each),
-        results=tuple(result for _, result in done),
+    request = preparation.FitRequest(
+        recipe=settings,
+        given=given,
+        source=data,
+        data_dir=data_dir and data_dir.expanduser(),
+        strict=strict,
+        gpus=gpus,
+        find_lr=find_lr,
+        runs_dir=runs_dir,
+        name=name,
+        command=["era", *sys.argv[1:]],
     )
-    if as_json:
-        terminal.print_json({"schema": documents.SCHEMA, "result": documents.seeds(together), "runs": finished})
+    done: list[tuple[Run, FitResult]] = []
+    for own, own_name in zip(each, names, strict=True):
+        job = dataclasses.replace(request, recipe=own, name=own_name)
+        run, result = _trained(job, resume, progress, left=each[len(done) + 1 :])
+        done.append((run, result))
+        if not as_json:
+            progress.show_result(result, run.files())
+    if seeds > 1:
+        several = SeedResults(
+            runs=tuple(run.path for run, _ in done),
+            seeds=tuple(own.seed for own in each),
+            results=tuple(result for _, result in done),
+        )
+        if as_json:
+            terminal.print_json({"schema": documents.SCHEMA, **documents.seeds(several)})
+        else:
+            print_seeds(terminal.record_console(), several)
+    elif as_json:
+        run, _ = done[0]
+        terminal.print_json({**run.read(), "run": str(run.path), "files": [str(file) for file in run.files()]})
+
+
+def _trained(
+    job: FitRequest, resume: str | None, progress: FitProgress, left: Sequence[Recipe]
+) -> tuple[Run, FitResult]:
+    """Prepares, trains and draws one run, whose data go when it is done; `left` are to come after it."""
+    from era_cli import runs
+    from era_cli.core import preparation
+
+    if resume is None:
+        prepared = preparation.prepare(job, progress)
     else:
-        print_seeds(terminal.record_console(), together)
-
-
-def _train(prepared: Fit, runs_dir: Path, progress: FitProgress) -> FitResult:
-    """Trains, and draws what `era plot-curves` draws."""
+        prepared = preparation.resume(runs.find(job.runs_dir, resume), job, progress)
     try:
         result = prepared.train(progress)
-    except Interrupted:
+    except (EraError, Interrupted) as error:
         progress.stop()
-        progress.note(_how_to_go_on(prepared.run, runs_dir))
+        if isinstance(error, Interrupted):
+            progress.note(_how_to_go_on(prepared.run, job.runs_dir))
+        if left:
+            progress.note(_not_begun(left))
         raise
     finally:
         progress.stop()
     _draw_curves(prepared.run, progress)
-    return result
+    return prepared.run, result
 
 
 def _not_begun(left: Sequence[Recipe]) -> str:

@@ -115,10 +115,11 @@ class FitProgress(WorkProgress):
     @property
     def seconds_left(self) -> float | None:
         """Seconds to the end of training at the pace so far, or None before the first step."""
-        if self._plan is None or self._steps_done == self._steps_before:
+        done = self._steps_done - self._steps_before
+        if not done or self._plan is None:
             return None
-        before, now, end = self._plan.work[[self._steps_before, self._steps_done, -1]]
-        return (time.monotonic() - self._started) / (now - before) * (end - now)
+        left = self._plan.steps_per_epoch * self._epochs - self._steps_done
+        return (time.monotonic() - self._started) / done * left
 
     def show_result(self, result: FitResult, files: list[Path]) -> None:
         """Prints the final panel and the path of every file written."""
@@ -155,10 +156,6 @@ def _header(plan: FitPlan, recipe: Recipe) -> Table:
         f" {_count(recipe.epochs, 'epoch')} of {_count(plan.steps_per_epoch, 'step')} of {recipe.batch_size},"
         f" seed {recipe.seed}{'' if recipe.flip else ', no flip'}",
     )
-    if len(plan.sides) > 1:
-        table.add_row(
-            "", f"images grow from {plan.sides[0]} to {side} px over the first {recipe.full_size_at:.0%} of it"
-        )
     if plan.steps_done:
         epoch, step = divmod(plan.steps_done, plan.steps_per_epoch)
         table.add_row("resumed", f"after {_count(epoch, 'epoch')}" + (f" and {_count(step, 'step')}" if step else ""))

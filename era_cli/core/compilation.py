@@ -1,7 +1,8 @@
-"""A network's forward pass compiled by torch, or as it is where that fails."""
+"""A network compiled by torch, or as it is where that fails."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -9,26 +10,30 @@ from torch import Tensor, nn
 
 
 class Compiled:
-    """Calls `network` through torch.compile; where that fails it tells `note`, and calls it as it is from then on.
+    """Calls `network` through torch.compile; where that fails it tells `note` why, and calls it as it is.
 
-    The network itself stays as it was, and so do the names in its checkpoints. Each shape of a batch is compiled when
-    it first comes, which takes up to a minute.
+    The network itself stays as it was, and so do the names in its checkpoints.
     """
 
     def __init__(self, network: nn.Module, note: Callable[[str], None]) -> None:
         self._network = network
         self._note = note
-        # Shapes do not vary within a training but for a few sizes of image.
-        self._run: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
+        self._run: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        """What the network answers to a batch."""
+        """What the network answers to a batch; the first one, whose shape all have, compiles it, in up to a minute."""
+        if self._run is None:
+            self._run = self._compiled(images)
+        return self._run(images)
+
+    def _compiled(self, images: Tensor) -> Callable[[Tensor], Tensor]:
+        """Tries both passes on a copy: the backward one is compiled only when it comes, too late to go without."""
+        trial = copy.deepcopy(self._network)
         try:
-            return self._run(images)
+            with torch.random.fork_rng():  # dropout must not miss what is drawn here
+                torch.compile(trial, dynamic=False)(images).float().sum().backward()
         except Exception as error:  # whatever a compiler, or the want of one, may raise
-            if self._run is self._network:
-                raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            self._note(f"torch could not compile the network ({reason}): training goes on uncompiled.")
-            self._run = self._network
-            return self._run(images)
+            reason = " ".join(str(getattr(error, "inner_exception", error)).split()) or type(error).__name__
+            self._note(f"torch could not compile the network ({reason[:200]}): training goes on uncompiled.")
+            return self._network
+        return torch.compile(self._network, dynamic=False)

@@ -54,8 +54,7 @@ def sweep(
         for place, recipe in enumerate(recipes):
             watch = _SweepWatch(rates, advance)
             own = dataclasses.replace(setup, recipe=recipe)
-            # At full size: the peak must be one that the larger images bear.
-            module = own.classifier(exponential(low, high, steps), own.growth(0), listener.note)
+            module = own.classifier(exponential(low, high, steps), listener.note)
             trainer.run(own, module, callbacks=[watch], steps=steps)
             losses[place, : len(watch.losses)] = watch.losses
             stops.append(watch.stop)

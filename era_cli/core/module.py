@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from era_cli.core.augment import Augmentation
 from era_cli.core.compilation import Compiled
-from era_cli.core.growth import Growth
 from era_cli.core.normalize import Normalization
 from era_cli.core.schedules import Schedule
 from era_cli.core.seeds import Stream, derived_seed, generator
@@ -35,7 +34,6 @@ class Classifier(L.LightningModule):
         augmentation: Augmentation,
         normalization: Normalization,
         schedule: Schedule,
-        growth: Growth,
         note: Callable[[str], None],
     ) -> None:
         super().__init__()
@@ -44,7 +42,6 @@ class Classifier(L.LightningModule):
         self._augmentation = augmentation
         self._normalization = normalization
         self._schedule = schedule
-        self._growth = growth
         # In a plain object: a module within this one would rename the weights in checkpoints.
         self._answer: Callable[[Tensor], Tensor] = Compiled(network, note) if recipe.compile else network.__call__
         self.val_count = 0
@@ -56,7 +53,7 @@ class Classifier(L.LightningModule):
         if self._recipe.dropout:  # nn.Dropout knows only the global generator
             torch.manual_seed(derived_seed(self._recipe.seed, Stream.DROPOUT, step))
         augmented = self._augmentation(images, generator(self._recipe.seed, Stream.AUGMENTATION, step))
-        logits = self._answer(self._growth(self._normalization(augmented), step)).float()
+        logits = self._answer(self._normalization(augmented)).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         return {"loss": loss, "correct": _correct(logits, labels)}
 
@@ -84,13 +81,15 @@ class Classifier(L.LightningModule):
             {"params": norm_and_bias, "weight_decay": recipe.weight_decay * recipe.decay_norm_and_bias},
         ]
         optimizer: torch.optim.Optimizer
-        # Fused: one pass over all parameters, where torch's default on a CPU takes three times as long.
+        # One pass over all parameters, where torch's default on a CPU takes three times as long. Not on a GPU: there
+        # fused SGD keeps uninitialised momentum when fp16's first step overflows.
+        fused = self.device.type == "cpu" or None
         if recipe.optimizer == "sgd":
             optimizer = torch.optim.SGD(
-                groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
+                groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
             )
         else:
-            optimizer = torch.optim.Adam(groups, lr=recipe.max_lr, betas=(recipe.momentum, 0.999), fused=True)
+            optimizer = torch.optim.Adam(groups, lr=recipe.max_lr, betas=(recipe.momentum, 0.999), fused=fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
 

@@ -17,7 +17,6 @@ from era_cli.core.data import sources
 from era_cli.core.data.dataset import Dataset, mean_and_std, skipped_note
 from era_cli.core.data.splits import steps_per_epoch
 from era_cli.core.datamodule import EraDataModule
-from era_cli.core.growth import Growth
 from era_cli.core.identity import start_as_identities
 from era_cli.core.module import Classifier
 from era_cli.core.normalize import Normalization
@@ -78,11 +77,7 @@ class Setup:
         """The recipe's augmentation at this source's image size."""
         return Augmentation.of(self.recipe, self.dataset.image_size, self.normalization.mean)
 
-    def growth(self, total_steps: int) -> Growth:
-        """How the images grow in a training of so many steps."""
-        return Growth.of(self.recipe, self.dataset.image_size, total_steps)
-
-    def classifier(self, schedule: Schedule, growth: Growth, note: Callable[[str], None]) -> Classifier:
+    def classifier(self, schedule: Schedule, note: Callable[[str], None]) -> Classifier:
         """A fresh network with the seed's first weights, ready to train by `schedule`; `note` hears what goes amiss."""
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
         network = checkpoint.new_network(self.recipe, len(self.dataset.classes))
@@ -90,7 +85,7 @@ class Setup:
             start_as_identities(network)
         if self.recipe.whiten:
             whiten(network.prep.conv, self.dataset, self.train_indices, self.normalization)
-        return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, growth, note)
+        return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, note)
 
     def data_module(self) -> EraDataModule:
         """The batches of both splits, in the seed's order."""

@@ -47,7 +47,6 @@ class Fit:
         """What is about to happen, for the person to read."""
         network = checkpoint.new_network(self.setup.recipe, len(self.setup.dataset.classes))
         blocks, leaves = layer_rows(network, self.setup.dataset.image_size)
-        growth = self.setup.growth(self.setup.total_steps)
         parts = {"train": self.setup.train_indices, "val": self.setup.val_indices, "test": self.setup.dataset.test}
         return FitPlan(
             run=self.run.path,
@@ -64,8 +63,6 @@ class Fit:
             precision=self.setup.device.precision,
             steps_per_epoch=self.setup.steps_per_epoch,
             steps_done=self._steps_done,
-            sides=growth.sides,
-            work=growth.work(self.setup.total_steps),
             rows_done=tuple(self._rows_done()),
             samples=self._samples(),
             sweep=self.sweep,
@@ -113,9 +110,7 @@ class Fit:
         setup = self.setup
         trainer.run(
             setup,
-            setup.classifier(
-                one_cycle(setup.recipe, setup.total_steps), setup.growth(setup.total_steps), listener.note
-            ),
+            setup.classifier(one_cycle(setup.recipe, setup.total_steps), listener.note),
             callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size)],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,
@@ -180,11 +175,10 @@ class Fit:
             : self.setup.recipe.batch_size
         ]
         images = torch.from_numpy(self.setup.dataset.images[order.numpy()])
-        sides = self.setup.growth(self.setup.total_steps).sides
         augmented = self.setup.augmentation(images, generator(self.setup.recipe.seed, Stream.AUGMENTATION, 0))[:SAMPLES]
         return Samples(
             images=augmented.permute(0, 2, 3, 1).numpy(),
             labels=self.setup.dataset.labels[order.numpy()][:SAMPLES],
             classes=self.setup.dataset.classes,
-            augmentation=str(self.setup.augmentation) + (f"; at first at {sides[0]} px" if len(sides) > 1 else ""),
+            augmentation=str(self.setup.augmentation),
         )

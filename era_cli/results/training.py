@@ -41,8 +41,6 @@ class FitPlan:
     """What `era fit` is about to do, for the header.
 
     `rows_done` are the epochs that a resumed run has behind it, `sweep` is what its peak rate was found by, if it was.
-    `sides` are the sides of the images in pixels, in the order in which training goes through them. `work` (S + 1,) is
-    what the first 0, 1, ... S steps cost, in steps of the last side.
     """
 
     run: Path
@@ -56,8 +54,6 @@ class FitPlan:
     precision: str
     steps_per_epoch: int
     steps_done: int
-    sides: tuple[int, ...]
-    work: npt.NDArray[np.float64]
     rows_done: tuple[EpochRow, ...]
     samples: Samples
     sweep: LrSweep | None

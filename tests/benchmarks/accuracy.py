@@ -1,4 +1,4 @@
-"""Test accuracy of the default recipe, and of it with one thing taken away at a time, over several seeds.
+"""Test accuracy of the default recipe, of it with one thing changed at a time, and of the course's, over several seeds.
 
 python -m tests.benchmarks.accuracy [--epochs 24] [--seeds 3] [--limit-train N] [--val-size N] [VARIANT ...]
 
@@ -10,6 +10,8 @@ Without a VARIANT there is a row for each; --list names them.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -17,6 +19,7 @@ from typing import Any
 
 from era_cli.core import checkpoint, devices, predictions, preparation
 from era_cli.core.trained import TrainedRun
+from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipe import RECIPES, Recipe, named, with_options
 from era_cli.runs import Run
@@ -41,9 +44,15 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 def trained(name: str, recipe: Recipe, options: argparse.Namespace) -> Run:
     """The finished run called `name`: as it is, resumed, or begun."""
     run = Run(options.runs_dir / name)
-    begun = run.json_file.exists() and any(run.checkpoints.glob("*.ckpt"))
-    if begun and run.read()["status"] == "finished":
-        return run
+    if run.path.exists() and not any(run.checkpoints.glob("*.ckpt")):  # stopped before its first step
+        shutil.rmtree(run.path)
+    begun = run.path.exists()
+    if begun:
+        stored = Recipe.from_dict(run.read()["recipe"])
+        if stored != dataclasses.replace(recipe, val_size=stored.val_size, image_size=stored.image_size):
+            raise EraError(f"{run.path} was trained by another recipe: move it away, or name another --runs-dir")
+        if run.read()["status"] == "finished":
+            return run
     request = preparation.FitRequest(
         recipe=recipe,
         given={} if begun else recipe.as_dict(),

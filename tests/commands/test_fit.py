@@ -244,9 +244,9 @@ def test_seeds_as_json_and_with_a_name(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert document["schema"] == 1
     assert [run["run"] for run in document["runs"]] == ["runs/two-0", "runs/two-1"]
-    assert [one["test_acc"] for one in document["result"]["seeds"]] == [
-        run["result"]["test_acc"] for run in document["runs"]
-    ]
+    accuracies = [run["result"]["test_acc"] for run in document["runs"]]
+    assert document["result"]["test_acc"] == pytest.approx(sum(accuracies) / 2)
+    assert accuracies == [Run(tmp_path / run["run"]).read()["result"]["test_acc"] for run in document["runs"]]
     assert (tmp_path / "runs" / "two-1" / "curves.png").is_file()
     again = CliRunner().invoke(app, ["fit", *TINY, "--seed=1", "--seeds=3", "--name=two"])
     assert (again.exit_code, again.stdout) == (2, "")
@@ -279,3 +279,10 @@ def test_seeds_that_cannot_be_are_refused_before_anything_is_written(
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("own_place")
+def test_a_resumed_run_may_be_called_by_its_name_again(tmp_path: Path) -> None:
+    Run(tmp_path / "runs" / "mine").path.mkdir(parents=True)
+    done = CliRunner().invoke(app, ["fit", *TINY, "--resume=mine", "--name=mine"])
+    assert "there is no run 'mine'" in done.stderr  # and not that its name is taken

@@ -88,8 +88,6 @@ def plan(classes: tuple[str, ...] = ("cat", "dog"), **changes: object) -> FitPla
         precision="32",
         steps_per_epoch=5,
         steps_done=0,
-        sides=(32,),
-        work=np.arange(5 * 24 + 1.0),
         rows_done=(),
         samples=Samples(images=np.zeros((1, 8, 8, 3), np.uint8), labels=np.zeros(1, np.int64), classes=classes),
         sweep=None,
@@ -336,31 +334,12 @@ def test_time_left_follows_the_pace_of_this_call(monkeypatch: pytest.MonkeyPatch
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     progress = FitProgress(SteadyConsole(io.StringIO()))
-    progress.planned(plan(steps_done=10, work=np.arange(21.0)), Recipe(epochs=4))  # 20 steps in all, 10 done before
+    progress.planned(plan(steps_done=10), Recipe(epochs=4))  # 20 steps in all, 10 done before
     assert progress.seconds_left is None
     for _ in range(5):
         progress.step_done()
     clock[0] += 10
     assert progress.seconds_left == pytest.approx(10.0)  # 5 steps took 10 s, 5 are left
-
-
-def test_time_left_knows_that_small_images_cost_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    progress = FitProgress(SteadyConsole(io.StringIO()))
-    work = np.cumsum([0.0, *[0.25] * 10, *[1.0] * 10])
-    progress.planned(plan(sides=(16, 32), work=work), Recipe(epochs=4))
-    for _ in range(5):
-        progress.step_done()
-    clock[0] += 10
-    # A quarter of a step of full size takes 2 s: five of these are left, and ten that take 8 s.
-    assert progress.seconds_left == pytest.approx(90.0)
-
-
-def test_the_header_says_that_images_grow() -> None:
-    grown = shown(plan(sides=(16, 24, 32)))
-    assert "images grow from 16 to 32 px over the first 50% of it" in " ".join(grown.split())
-    assert "grow" not in shown(plan())
 
 
 def test_a_resumed_run_shows_the_epochs_that_it_has_behind_it() -> None:

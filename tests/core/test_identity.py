@@ -34,6 +34,6 @@ def test_the_filters_over_colours_are_left_as_they_are() -> None:
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_training_starts_so_where_the_recipe_says_so(wanted: bool, fit_digits: Callable[..., Any]) -> None:
     setup = fit_digits(dirac=wanted).setup
-    network = setup.classifier(one_cycle(setup.recipe, 10), setup.growth(10), print).network
+    network = setup.classifier(one_cycle(setup.recipe, 10), print).network
     kernel = network.layer2.conv.weight[0]  # of the first filter: (128, 3, 3)
     assert (int(kernel.count_nonzero()) == 1 and float(kernel[0, 1, 1].item()) == 1) == wanted

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from era_cli.core.augment import Augmentation
-from era_cli.core.growth import Growth
 from era_cli.core.model import CustomResNet
 from era_cli.core.module import Classifier
 from era_cli.core.normalize import Normalization
@@ -23,7 +22,6 @@ def classifier(recipe: Recipe, total_steps: int = 240) -> Classifier:
         Augmentation.of(recipe, 8, HALF),
         Normalization(HALF, HALF),
         one_cycle(recipe, total_steps),
-        Growth.of(recipe, 8, total_steps),
         print,
     )
 

@@ -100,14 +100,18 @@ def test_only_the_given_images_count_and_a_sample_is_spread_over_them(monkeypatc
     dataset, normalization = source(images)
     first, both = (whitening_filters(dataset, np.arange(stop), normalization, 3) for stop in (300, 600))
     assert not torch.allclose(first[0].abs(), both[0].abs(), atol=1e-2)
-    monkeypatch.setattr(whitening, "PIXELS", 60 * SIDE**2)  # every tenth image
+    monkeypatch.setattr(whitening, "IMAGES", 60)  # every tenth image
     sample = whitening_filters(dataset, dataset.train, normalization, 3)
     assert torch.allclose(sample[0].abs(), both[0].abs(), atol=5e-2)
+    monkeypatch.setattr(whitening, "PATCHES", 60 * SIDE**2 // 9)  # and every third place in both directions
+    sparse = whitening_filters(dataset, dataset.train, normalization, 3)
+    assert not torch.equal(sparse, sample)
+    assert torch.allclose(sparse[0].abs(), both[0].abs(), atol=5e-2)
 
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_training_starts_from_them_where_the_recipe_says_so(wanted: bool, fit_digits: Callable[..., Any]) -> None:
     setup = fit_digits(whiten=wanted).setup
-    network = setup.classifier(one_cycle(setup.recipe, 10), setup.growth(10), print).network
+    network = setup.classifier(one_cycle(setup.recipe, 10), print).network
     filters = whitening_filters(setup.dataset, setup.train_indices, setup.normalization, 3)
     assert torch.equal(network.prep.conv.weight[: len(filters)].contiguous(), filters) == wanted

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from era_cli.console.seeds import print_seeds
+from era_cli.console.several_runs import print_seeds
 from era_cli.results import FitResult, SeedResults
 from era_cli.terminal import SteadyConsole
 
