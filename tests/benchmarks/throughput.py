@@ -1,179 +1,139 @@
-"""Images a second of `era fit` and `era eval` against bare PyTorch loops, on this machine, in one run.
+"""Images a second of `era fit` and `era eval` against bare PyTorch loops and the machine's limit, in one run.
 
-python -m tests.benchmarks.throughput [--rounds 3] [--steps 16]
+python -m tests.benchmarks.throughput [--rounds 3] [--steps 16] [--batch-size 128]
 
-Every side runs the same network on random images that are ready in memory: era through its whole
-core (its own augmentation, Lightning, the run folder), the bare loop with the forward pass, the
-loss, the backward pass and the optimizer's step alone; for `era eval` its one pass over uint8 images
-in fp32, against the forward pass alone over images that are normalised already. Sides take turns; the
-ratio of each round is printed, then the median.
+Every side runs the same network on random images that are ready in memory: era through its whole core (its own
+augmentation, Lightning, the run folder), the bare loop with the forward pass, the loss, the backward pass and the
+optimizer's step alone; for `era eval` its one pass over uint8 images in fp32, against the forward pass alone over
+images that are normalised already. The machine's limit is its measured peak of a large matrix product over the
+operations of training on an image. Run by itself, it also measures the bare loop in fp32 and NCHW, which the suite
+leaves to `course_way`.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 
-import numpy as np
 import torch
-from torch.nn import functional as F
 
 from era_cli.core import devices, inference
 from era_cli.core.checkpoint import new_network
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.model import CustomResNet
 from era_cli.core.normalize import Normalization
-from era_cli.core.setup import Setup
-from era_cli.core.training import Fit
 from era_cli.listener import Listener
-from era_cli.recipe import default, with_options
-from era_cli.runs import create, now
+from era_cli.recipe import default
+from tests.benchmarks import bare_loop, core_fit, machine_limit, report
+from tests.benchmarks.bare_loop import HALF
+from tests.benchmarks.core_fit import CLASSES
+from tests.benchmarks.measuring import Figure, Options, Target, alternate, take_turns
 
-SIDE, CLASSES = 32, 10
-HALF = (0.5, 0.5, 0.5)
-
-
-def era(device: devices.Device, batch: int, steps: int) -> float:
-    """Images a second of the second epoch, as metrics.csv has it; the first one warms up."""
-    count = batch * steps
-    dataset = random_images(count)
-    with tempfile.TemporaryDirectory() as folder:
-        recipe = with_options(default(), {"batch_size": batch, "epochs": 2, "val_size": 0, "max_lr": 0.01})
-        document = {
-            "status": "running",
-            "started": now(),
-            "seconds": 0.0,
-            "sessions": [],
-            "recipe": recipe.as_dict(),
-            "data": {"classes": list(dataset.classes), "counts": {"train": count}, "mean": HALF, "std": HALF},
-        }
-        fit = Fit(
-            run=create(Path(folder), None, "random", document),
-            setup=Setup(
-                recipe=recipe,
-                dataset=dataset,
-                train_indices=dataset.train,
-                val_indices=np.empty(0, np.int64),
-                normalization=Normalization(HALF, HALF),
-                device=device,
-            ),
-            session={},
-        )
-        fit.train(Listener())
-        return fit.run.epochs()[-1].images_per_second
+UNIT = "images/s"
+LARGE_BATCH = 512
 
 
-def random_images(count: int) -> Dataset:
-    """A source of noise."""
-    random = np.random.RandomState(0)
-    return Dataset(
-        name="random",
-        source="random",
-        classes=tuple(map(str, range(CLASSES))),
-        images=random.randint(0, 256, (count, 3, SIDE, SIDE)).astype(np.uint8),
-        labels=random.randint(0, CLASSES, count),
-        train=np.arange(count),
-        test=np.arange(1),
-        content_hash="",
+def figures(options: Options) -> Iterator[Figure]:
+    """All of them, with as many steps as the device needs for a steady rate."""
+    device = devices.choose("auto", "auto")
+    steps = 2 if options.quick else 16 if device.accelerator == "cpu" else 256
+    yield from _figures(device, 8 if options.quick else default().batch_size, steps, options)
+
+
+def _figures(device: devices.Device, batch: int, steps: int, options: Options) -> Iterator[Figure]:
+    on_gpu = device.accelerator == "cuda"
+    precision = device.precision
+    matrix = 256 if options.quick else 8192 if on_gpu else 4096
+    product = f"{precision} product of {matrix}x{matrix}"
+    turns = take_turns(
+        (
+            lambda: core_fit.images_per_second(device, batch, steps),
+            lambda: bare_loop.images_per_second(device, batch, steps, precision),
+            lambda: machine_limit.images_per_second(device, matrix),
+        ),
+        options.rounds,
+    )
+    yield Figure(
+        what=f"era fit over a bare PyTorch loop, {precision}, channels_last, batch {batch}",
+        left="era fit",
+        right="bare loop",
+        unit=UNIT,
+        rounds=tuple((era, bare) for era, bare, _ in turns),
+        target=Target("at least", 0.9 if on_gpu else 0.97),
+    )
+    yield _of_limit(batch, product, tuple((era, limit) for era, _, limit in turns), Target("at least", 0.8))
+    large, fewer = (16 if options.quick else LARGE_BATCH), max(2, steps // 4)
+    rounds = alternate(
+        lambda: core_fit.images_per_second(device, large, fewer),
+        lambda: machine_limit.images_per_second(device, matrix),
+        options.rounds,
+    )
+    yield _of_limit(large, product, rounds, Target("at least", 0.68))
+    network = new_network(default(), CLASSES).to(device.torch_device).eval()
+    dataset = core_fit.random_images(16 if options.quick else inference.EVAL_BATCH * max(3, steps // 4))
+    bare_loop.forward_images_per_second(network, dataset)  # warms up
+    yield Figure(
+        what="era eval over the bare forward pass, fp32, channels_last",
+        left="era eval",
+        right="bare forward pass",
+        unit=UNIT,
+        rounds=alternate(
+            lambda: _era_eval(network, dataset),
+            lambda: bare_loop.forward_images_per_second(network, dataset),
+            options.rounds,
+        ),
     )
 
 
-def era_eval(network: CustomResNet, dataset: Dataset) -> float:
+def _fp32_nchw(device: devices.Device, steps: int, rounds: int) -> Figure:
+    """What precision and layout alone bring."""
+    return Figure(
+        what="era fit over a bare PyTorch loop in fp32 and NCHW, batch 256",
+        left=f"era fit, {device.precision}",
+        right="bare loop",
+        unit=UNIT,
+        rounds=alternate(
+            lambda: core_fit.images_per_second(device, 256, steps),
+            lambda: bare_loop.images_per_second(device, 256, steps, "32", torch.contiguous_format),
+            rounds,
+        ),
+    )
+
+
+def _of_limit(batch: int, product: str, rounds: tuple[tuple[float, float], ...], target: Target) -> Figure:
+    operations = machine_limit.operations_per_image()
+    return Figure(
+        what=f"era fit over the machine's limit, batch {batch}",
+        left="era fit",
+        right=f"peak of a {product}",
+        unit=UNIT,
+        rounds=rounds,
+        target=target,
+        note=f"training on an image takes {operations / 1e9:.2f} GFLOP; the median peak is"
+        f" {sorted(limit for _, limit in rounds)[len(rounds) // 2] * operations / 1e12:.3g} TFLOP/s",
+    )
+
+
+def _era_eval(network: CustomResNet, dataset: Dataset) -> float:
     """Images a second of the pass behind `era eval`."""
-    started = time.monotonic()
+    started = time.perf_counter()
     inference.evaluate(network, dataset, dataset.train, Normalization(HALF, HALF), Listener(), what="")
-    return len(dataset.train) / (time.monotonic() - started)
-
-
-def bare_forward(network: CustomResNet, dataset: Dataset) -> float:
-    """Images a second of the forward pass alone, in fp32 and channels_last, over the batches of `era eval`."""
-    where = next(network.parameters()).device
-    pixels = Normalization(HALF, HALF)(torch.from_numpy(dataset.images)).to(where)
-    batches = pixels.contiguous(memory_format=torch.channels_last).split(inference.EVAL_BATCH)
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        started = time.monotonic()
-        for batch in batches:
-            network(batch)
-        _wait(where)
-        return len(pixels) / (time.monotonic() - started)
-
-
-def bare(device: devices.Device, batch: int, steps: int, precision: str, layout: torch.memory_format) -> float:
-    """Images a second of the shortest honest training loop, after two steps of warming up."""
-    where = device.torch_device
-    recipe = default()
-    network = CustomResNet(CLASSES, logit_scale=recipe.logit_scale).to(where).to(memory_format=layout)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=recipe.momentum, nesterov=recipe.nesterov)
-    images = torch.randn(batch, 3, SIDE, SIDE, device=where).contiguous(memory_format=layout)
-    labels = torch.randint(0, CLASSES, (batch,), device=where)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            loss = F.cross_entropy(network(images), labels, label_smoothing=recipe.label_smoothing)
-        loss.backward()
-        optimizer.step()
-
-    for _ in range(2):
-        step()
-    _wait(where)
-    started = time.monotonic()
-    for _ in range(steps):
-        step()
-    _wait(where)
-    return batch * steps / (time.monotonic() - started)
-
-
-def compare(what: str, one: Callable[[], float], other: Callable[[], float], rounds: int) -> None:
-    """Prints both sides and their ratio, round by round, and the median ratio."""
-    pairs = [(one(), other()) for _ in range(rounds)]
-    print(what)
-    for left, right in pairs:
-        print(f"  {left:9,.1f} / {right:9,.1f} images/s = {left / right:.3f}")
-    print(f"  median {statistics.median(left / right for left, right in pairs):.3f}", flush=True)
+    return len(dataset.train) / (time.perf_counter() - started)
 
 
 def main() -> None:
-    """Runs the comparisons and prints the conditions."""
+    """Measures and prints, with the conditions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--batch-size", type=int, default=default().batch_size)
-    options = parser.parse_args()
+    asked = parser.parse_args()
     device = devices.choose("auto", "auto")
     print(f"torch {torch.__version__}, {device.name}, {torch.get_num_threads()} threads, {device.precision}")
-    batch, steps = options.batch_size, options.steps
-    compare(
-        f"era fit / bare loop, channels_last, {device.precision}, batch {batch}",
-        lambda: era(device, batch, steps),
-        lambda: bare(device, batch, steps, device.precision, torch.channels_last),
-        options.rounds,
-    )
-    few = max(3, steps // 4)
-    compare(
-        "era fit / bare loop, NCHW, fp32, batch 256",
-        lambda: era(device, 256, few),
-        lambda: bare(device, 256, few, "32", torch.contiguous_format),
-        options.rounds,
-    )
-    network = new_network(default(), CLASSES).to(device.torch_device).eval()
-    dataset = random_images(inference.EVAL_BATCH * few)
-    bare_forward(network, dataset)  # warms up
-    compare(
-        "era eval / bare forward pass, channels_last, fp32",
-        lambda: era_eval(network, dataset),
-        lambda: bare_forward(network, dataset),
-        options.rounds,
-    )
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    for figure in _figures(device, asked.batch_size, asked.steps, Options(rounds=asked.rounds)):
+        print(report.line(figure), flush=True)
+    print(report.line(_fp32_nchw(device, max(3, asked.steps // 4), asked.rounds)))
 
 
 if __name__ == "__main__":
