@@ -11,9 +11,8 @@ counted. Before that it is checked that both make the same maps.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -26,34 +25,33 @@ from era_cli.core.checkpoint import new_network
 from era_cli.core.normalize import Normalization
 from era_cli.listener import Listener
 from era_cli.recipe import default
+from tests.benchmarks import report
+from tests.benchmarks.measuring import Figure, Options, alternate
 
 SIDE, CLASSES = 32, 10
+IMAGES = 128
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
-def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=128)
-    parser.add_argument("--layer", choices=cam.LAYERS, default="layer3")
-    asked = parser.parse_args()
+def figures(options: Options) -> Iterator[Figure]:
+    """The default layer."""
+    yield _figure(2 if options.quick else IMAGES, cam.LAYERS[-1], options.rounds)
 
+
+def _figure(count: int, layer: str, rounds: int) -> Figure:
     torch.manual_seed(0)
     network = new_network(default(), CLASSES).eval()
-    images = np.random.default_rng(0).integers(0, 256, (asked.images, 3, SIDE, SIDE), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (count, 3, SIDE, SIDE), np.uint8)
     rows = np.arange(len(images))
     logits = inference.logits(network, images, rows, NORMALIZATION, Listener(), what="judging")
     targets = logits.argmax(axis=1)[:, None]
 
     def era() -> np.ndarray:
-        maps = cam.maps(
-            network, images, targets, logits, NORMALIZATION, Listener(), method="gradcam", layer=asked.layer
-        )
+        maps = cam.maps(network, images, targets, logits, NORMALIZATION, Listener(), method="gradcam", layer=layer)
         return maps[:, 0]
 
     def library() -> np.ndarray:
-        explain = GradCAM(model=network, target_layers=[network.get_submodule(asked.layer)])
+        explain = GradCAM(model=network, target_layers=[network.get_submodule(layer)])
         found = []
         for image, (target,) in zip(images, targets, strict=True):
             pixels = NORMALIZATION(torch.from_numpy(image[None]))
@@ -62,13 +60,13 @@ def main() -> None:
         return np.stack(found)
 
     _check(era(), library())
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {asked.images} images, {asked.layer}")
-    ratios = []
-    for round_number in range(asked.rounds):
-        ours, theirs = _rate(era, asked.images), _rate(library, asked.images)
-        ratios.append(ours / theirs)
-        print(f"round {round_number + 1}: era {ours:.1f} maps/s, library {theirs:.1f} maps/s, ratio {ratios[-1]:.2f}")
-    print(f"median ratio {statistics.median(ratios):.2f}")
+    return Figure(
+        what=f"maps of era gradcam's core over the grad-cam library image by image, {layer}, fp32, CPU",
+        left="era",
+        right="library",
+        unit="maps/s",
+        rounds=alternate(lambda: _rate(era, count), lambda: _rate(library, count), rounds),
+    )
 
 
 def _check(ours: np.ndarray, theirs: np.ndarray) -> None:
@@ -85,6 +83,17 @@ def _rate(work: Callable[[], object], images: int) -> float:
     started = time.perf_counter()
     work()
     return images / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=IMAGES)
+    parser.add_argument("--layer", choices=cam.LAYERS, default=cam.LAYERS[-1])
+    asked = parser.parse_args()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {asked.images} images")
+    print(report.line(_figure(asked.images, asked.layer, asked.rounds)))
 
 
 if __name__ == "__main__":
