@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint
+.PHONY: demo test lint bench
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -25,3 +25,7 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Every figure anew, some twenty minutes; not part of the tests. The machine should do nothing else.
+bench: .venv/.installed
+	$(BIN)/python -m tests.benchmarks
