@@ -13,6 +13,7 @@ leaves to `course_way`.
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Iterator
 
@@ -111,7 +112,7 @@ def _of_limit(batch: int, product: str, rounds: tuple[tuple[float, float], ...],
         rounds=rounds,
         target=target,
         note=f"training on an image takes {operations / 1e9:.2f} GFLOP; the median peak is"
-        f" {sorted(limit for _, limit in rounds)[len(rounds) // 2] * operations / 1e12:.3g} TFLOP/s",
+        f" {statistics.median(limit for _, limit in rounds) * operations / 1e12:.3g} TFLOP/s",
     )
 
 
