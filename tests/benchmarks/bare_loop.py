@@ -25,7 +25,13 @@ def training_step(
     where = device.torch_device
     recipe = default()
     network = CustomResNet(CLASSES, logit_scale=recipe.logit_scale).to(where).to(memory_format=layout)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=0.01,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        fused=where.type == "cpu" or None,  # as era's is
+    )
     images = torch.randn(batch, 3, SIDE, SIDE, device=where).contiguous(memory_format=layout)
     labels = torch.randint(0, CLASSES, (batch,), device=where)
 
