@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -222,6 +223,21 @@ def test_a_watched_process_is_killed_past_its_anonymous_memory(tmp_path: Path, m
     told = launcher.launch(hog, {}, str(tmp_path), watch=True, most_anonymous=30_000_000)
     assert told["code"] == -9
     assert told["peak_anonymous"] > 30_000_000
+
+
+@posix_only
+def test_what_stops_the_measuring_stops_the_process_that_is_measured(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    child = f"import os, pathlib, time; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(100)"
+    script = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(3));"
+    script += f"from tests.benchmarks import processes; processes.run(['-S', '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[1]) as measuring:
+        while not (pid_file.exists() and pid_file.read_text()):
+            time.sleep(0.01)
+        measuring.terminate()
+    assert measuring.returncode == 3
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
 
 
 @posix_only

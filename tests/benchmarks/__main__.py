@@ -9,6 +9,7 @@ else meanwhile. CIFAR-10 is used where ERA_DATA_DIR (or era's own cache) has it,
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def main() -> int:
     parser.add_argument("--run", type=Path, help="a finished run that startup reads a copy of; else it trains one")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"), metavar="FOLDER")
     asked = parser.parse_args()
+    # Ends the suite as an exception does, so that temporary folders, groups and processes are cleared away.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     rounds = (1 if asked.quick else 3) if asked.rounds is None else asked.rounds
     if rounds < 1:
         parser.error(f"--rounds {rounds} measures nothing")

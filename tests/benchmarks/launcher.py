@@ -49,13 +49,19 @@ def launch(
     peak_anonymous = 0
     started = time.perf_counter()
     child = os.posix_spawn(command[0], list(command), environment, file_actions=outputs)
-    ended, status, usage = os.wait4(child, os.WNOHANG if watch else 0)
-    while not ended:
-        peak_anonymous = max(peak_anonymous, _anonymous(child))
-        if most_anonymous is not None and peak_anonymous > most_anonymous:
+    ended = 0
+    try:
+        ended, status, usage = os.wait4(child, os.WNOHANG if watch else 0)
+        while not ended:
+            peak_anonymous = max(peak_anonymous, _anonymous(child))
+            if most_anonymous is not None and peak_anonymous > most_anonymous:
+                os.kill(child, signal.SIGKILL)
+            time.sleep(PAUSE)
+            ended, status, usage = os.wait4(child, os.WNOHANG)
+    finally:
+        if not ended:  # stopped while it ran: it must not outlive the suite
             os.kill(child, signal.SIGKILL)
-        time.sleep(PAUSE)
-        ended, status, usage = os.wait4(child, os.WNOHANG)
+            os.wait4(child, 0)
     return {
         "code": os.waitstatus_to_exitcode(status),
         "seconds": time.perf_counter() - started,
@@ -74,4 +80,5 @@ def _anonymous(process: int) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     json.dump(launch(**json.load(sys.stdin)), sys.stdout)

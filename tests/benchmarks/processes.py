@@ -75,19 +75,26 @@ def run(
             "join": None if limit is None or limit.join is None else str(limit.join),
             "most_anonymous": None if limit is None else limit.most_anonymous,
         }
-        launcher = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.launcher"],
-            cwd=ROOT,
-            input=json.dumps(task),
-            capture_output=True,
-            text=True,
-        )
-        if launcher.returncode:
-            raise Failed(f"the launcher failed: {launcher.stderr.strip()[-_SHOWN:]}")
+        code, told, complaint = _launched(json.dumps(task))
+        if code:
+            raise Failed(f"the launcher failed: {complaint.strip()[-_SHOWN:]}")
         stdout, stderr = (
             (Path(folder) / name).read_text(encoding="utf-8", errors="replace") for name in ("stdout", "stderr")
         )
-    return Finished(**json.loads(launcher.stdout), stdout=stdout, stderr=stderr)
+    return Finished(**json.loads(told), stdout=stdout, stderr=stderr)
+
+
+def _launched(task: str) -> tuple[int, str, str]:
+    """The launcher's exit code, stdout and stderr; what stops this process stops the launcher and its child too."""
+    command = [sys.executable, "-m", "tests.benchmarks.launcher"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as launcher:
+        try:
+            stdout, stderr = launcher.communicate(task)
+        except BaseException:
+            launcher.terminate()
+            raise
+    return launcher.returncode, stdout, stderr
 
 
 def succeeded(

@@ -14,7 +14,7 @@ from era_cli.errors import UsageError
 from era_cli.results import Images, Labels
 
 _RESIZED_AT_ONCE = 256  # images, which are floats four times as large while they are resized
-_CHUNK = 4096  # images handled at a time, so that a memory-mapped array is never held whole
+_CHUNK = 1 << 22  # bytes of images handled at a time, so that a memory-mapped array is never held whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +71,14 @@ def content_hash(classes: tuple[str, ...], images: Images, labels: Labels, test:
     digest = hashlib.sha256(repr((classes, images.shape)).encode())
     digest.update(labels.astype(np.int64).tobytes())
     digest.update(test.astype(np.int64).tobytes())
-    for start in range(0, len(images), _CHUNK):
-        digest.update(np.ascontiguousarray(images[start : start + _CHUNK]).data)
+    step = _at_once(images)
+    for start in range(0, len(images), step):
+        digest.update(np.ascontiguousarray(images[start : start + step]).data)
     return digest.hexdigest()
+
+
+def _at_once(images: Images) -> int:
+    return max(1, _CHUNK // images[0].nbytes) if len(images) else 1
 
 
 def resize(images: Images, size: int) -> Images:
@@ -111,8 +116,9 @@ def mean_and_std(images: Images, indices: Labels) -> tuple[tuple[float, float, f
     dividing by it stays finite.
     """
     counts = np.zeros((3, 256), np.int64)
-    for start in range(0, len(indices), _CHUNK):
-        chunk = images[indices[start : start + _CHUNK]]
+    step = _at_once(images)
+    for start in range(0, len(indices), step):
+        chunk = images[indices[start : start + step]]
         for channel in range(3):
             counts[channel] += np.bincount(chunk[:, channel].ravel(), minlength=256)
     values = np.arange(256) / 255

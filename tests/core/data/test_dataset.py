@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from era_cli.results import Images
 
 @pytest.fixture(autouse=True)
 def _several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "_CHUNK", 5)
+    monkeypatch.setattr(dataset, "_CHUNK", 5 * 3 * 4 * 4)  # five images of 4 px
 
 
 def noise(count: int, side: int = 4, seed: int = 0) -> Images:
@@ -197,3 +198,19 @@ def test_images_of_a_source_with_its_own_test_split_are_numbered_within_their_sp
 
 def test_images_of_a_source_in_one_piece_are_numbered_within_all_of_it() -> None:
     assert split(own_test=False).numbers(np.array([7, 5, 2])).tolist() == [7, 5, 2]
+
+
+def test_statistics_and_hash_of_large_images_hold_few_of_them_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    images = np.zeros((256, 3, 224, 224), np.uint8)  # 38 MB
+    labels, all_of_them = np.zeros(256, np.int64), np.arange(256)
+    tracemalloc.start()
+    try:
+        mean_and_std(images, all_of_them)
+        content_hash(("one",), images, labels, all_of_them)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
