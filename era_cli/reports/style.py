@@ -93,6 +93,9 @@ def save(figure: Figure, path: Path) -> None:
     make_folder(path.parent)
     drawn = io.BytesIO()
     with look():
+        if (layout := figure.get_layout_engine()) is not None:  # savefig would draw everything once more for it
+            layout.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=DPI)
     with atomic_write(path) as file:
         file.write(drawn.getbuffer())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import http.client
 import io
@@ -10,7 +11,7 @@ import pickle
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 import platformdirs
 from filelock import FileLock, Timeout
 
+from era_cli.core.data import decoded
 from era_cli.core.data.dataset import Dataset, content_hash, resize
 from era_cli.errors import EraError
 from era_cli.files import atomic_write
@@ -73,12 +75,14 @@ def load(
     *,
     archive: Archive = PUBLISHED,
     timeout: float = 30.0,
+    cache_dir: Path | None = None,
 ) -> Dataset:
     """50,000 training and 10,000 test images of 10 classes, resized if `image_size` is not 32.
 
     Args:
         data_dir: holds `cifar-10-batches-py`, or is that folder itself.
         timeout: seconds to wait for the server's next answer.
+        cache_dir: where the decoded images are kept; by default in the user's cache.
 
     Raises:
         EraError: the files are damaged, or absent and cannot be downloaded.
@@ -88,17 +92,10 @@ def load(
     if missing := _missing(folder, archive):
         _download(folder, missing, archive, timeout, listener)
 
-    def read(name: str) -> Any:
-        return _unpickle(_verified(folder / name, archive.files[name]))
-
-    with ThreadPoolExecutor() as pool:  # a checksum leaves the other cores to Python
-        *found, meta = pool.map(read, (*TRAIN_FILES, TEST_FILE, META_FILE))
-    batches = [_batch(content) for content in found]
-    images = resize(np.concatenate([pixels for pixels, _ in batches]), image_size)
-    labels = np.concatenate([labels for _, labels in batches])
-    border = len(labels) - len(batches[-1][1])
+    images, labels, classes = _decoded(folder, archive, cache_dir)
+    images = resize(images, image_size)
+    border = len(labels) * len(TRAIN_FILES) // (len(TRAIN_FILES) + 1)  # each file holds as many as any other
     train, test = np.arange(border), np.arange(border, len(labels))
-    classes = tuple(name.decode() for name in meta[b"label_names"])
     return Dataset(
         name="cifar10",
         source="cifar10",
@@ -111,6 +108,35 @@ def load(
     )
 
 
+def _decoded(folder: Path, archive: Archive, cache_dir: Path | None) -> decoded.Decoded:
+    """Images, labels and class names: those kept since the files were verified, unless a file was written to since."""
+    cache_dir = cache_dir or decoded.default_dir()
+    files = [(name, md5, decoded.facts(folder / name)) for name, md5 in sorted(archive.files.items())]
+    entry = cache_dir / hashlib.sha256(repr((decoded.FORMAT, files)).encode()).hexdigest()[:32]
+    if (kept := decoded.read(entry, SIDE)) is not None:
+        return kept
+    decode = functools.partial(_decode, folder, archive)
+    try:
+        return decoded.write(decoded.begin(cache_dir), entry, SIDE, decode)
+    except OSError:  # no room, or no right to write: they fit into memory, and are soon decoded
+        return decoded.in_memory(decode)
+
+
+def _decode(folder: Path, archive: Archive, take: Callable[[Images], object]) -> tuple[Labels, tuple[str, ...]]:
+    """Hands the verified images of each file to `take`; returns their labels and the class names."""
+
+    def read(name: str) -> Any:
+        return _unpickle(_verified(folder / name, archive.files[name]))
+
+    labels = []
+    with ThreadPoolExecutor() as pool:  # a checksum leaves the other cores to Python
+        *batches, meta = pool.map(read, (*TRAIN_FILES, TEST_FILE, META_FILE))
+    for batch in batches:
+        take(np.asarray(batch[b"data"]).reshape(-1, 3, SIDE, SIDE))
+        labels.append(np.asarray(batch[b"labels"], np.int64))
+    return np.concatenate(labels), tuple(name.decode() for name in meta[b"label_names"])
+
+
 def _missing(folder: Path, archive: Archive) -> list[str]:
     return [name for name in archive.files if not (folder / name).is_file()]
 
@@ -120,10 +146,6 @@ def _verified(path: Path, md5: str) -> bytes:
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise EraError(f"{path} is damaged (its MD5 is not the published one): delete it, and era fetches it anew")
     return content
-
-
-def _batch(batch: Mapping[bytes, Any]) -> tuple[Images, Labels]:
-    return np.asarray(batch[b"data"]).reshape(-1, 3, SIDE, SIDE), np.asarray(batch[b"labels"], np.int64)
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
-import json
 import os
-import shutil
-import tempfile
-import time
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import platformdirs
 from PIL import Image
 
+from era_cli.core.data import decoded
 from era_cli.core.data.dataset import Dataset, content_hash
 from era_cli.core.data.image_file import load_image, reason
 from era_cli.core.data.splits import held_out_test
 from era_cli.errors import EraError
-from era_cli.files import atomic_write_json
 from era_cli.listener import Listener
 from era_cli.results import Images, Labels
 
-CACHE_FORMAT = 1
 _CHUNK = 256  # files decoded before the next are begun: bounds what waits in memory
 _TRAIN, _TEST = "train", "test"
 _SHOWN = 10  # class names in a sentence
-_BUILDING = ".building-"
-_ORPHANED_AFTER = 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -55,19 +45,6 @@ class _Layout:
     test: list[_File] | None
 
 
-class _Decoded(NamedTuple):
-    """The readable images (K, 3, H, W), their places (K,) in the list of files, and the unreadable ones."""
-
-    images: Images
-    kept: Labels
-    skipped: tuple[str, ...]
-
-
-def default_cache_dir() -> Path:
-    """Where decoded folders are kept."""
-    return Path(platformdirs.user_cache_dir("era")) / "folders"
-
-
 def load(root: Path, image_size: int, strict: bool, listener: Listener, *, cache_dir: Path | None = None) -> Dataset:
     """The images under `root`, each cropped to the middle square and resized to `image_size`.
 
@@ -80,7 +57,7 @@ def load(root: Path, image_size: int, strict: bool, listener: Listener, *, cache
     """
     layout = _explore(root)
     files = layout.train + (layout.test or [])
-    images, kept, skipped = _decoded(files, layout, image_size, cache_dir or default_cache_dir(), listener)
+    images, kept, skipped = _decoded(files, layout, image_size, cache_dir, listener)
     if strict and skipped:
         raise EraError(
             f"{len(skipped)} of {len(files)} images cannot be read, first {skipped[0]}:"
@@ -139,7 +116,7 @@ def load_all(
     if not files:
         raise EraError(f"{top} holds no images in folders named after the run's classes ({_some(classes)}): add some")
     layout = _Layout(classes, files, None)
-    images, kept, skipped = _decoded(files, layout, image_size, cache_dir or default_cache_dir(), listener)
+    images, kept, skipped = _decoded(files, layout, image_size, cache_dir, listener)
     labels = np.array([files[index].label for index in kept], np.int64)
     everything = np.arange(len(kept))
     return Dataset(
@@ -229,85 +206,41 @@ def _image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
-def _decoded(files: list[_File], layout: _Layout, size: int, cache_dir: Path, listener: Listener) -> _Decoded:
+def _decoded(
+    files: list[_File], layout: _Layout, size: int, cache_dir: Path | None, listener: Listener
+) -> decoded.Decoded:
+    """The readable images, their places in `files` as numbers, and the unreadable ones by name as words."""
+    cache_dir = cache_dir or decoded.default_dir()
     entry = cache_dir / _fingerprint(files, layout, size)
-    if (cached := _read_cache(entry, size)) is not None:
-        return cached
+    if (kept := decoded.read(entry, size)) is not None:
+        return kept
+    decode = functools.partial(_decode_each, files, size, listener)
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        _sweep(cache_dir)
-        building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=cache_dir))
+        building = decoded.begin(cache_dir)
     except OSError as error:
         listener.note(f"The decoded images are not kept: {cache_dir} cannot be written ({error.strerror}).")
-        pixels: list[Images] = []
-        kept, skipped = _decode_each(files, size, pixels.append, listener)
-        return _Decoded(np.stack(pixels), kept, skipped)
+        return decoded.in_memory(decode)
     try:
-        # Written as a stream, not through a memory map: a full disk under a map kills the process.
-        with (building / "images.bin").open("wb") as file:
-            kept, skipped = _decode_each(files, size, lambda image: file.write(image.tobytes()), listener)
-        np.save(building / "kept.npy", kept)
-        checksum = zlib.crc32(_map(building, len(kept), size).data)
-        atomic_write_json(building / "meta.json", {"skipped": skipped, "crc32": checksum})
-        home = entry
-        try:
-            building.rename(entry)
-        except OSError:  # another era was faster; what is mapped stays readable when its name is gone
-            home = building
-        return _Decoded(_map(home, len(kept), size), kept, skipped)
+        return decoded.write(building, entry, size, decode)
     except OSError as error:
         raise EraError(
             f"the decoded images cannot be kept in {cache_dir} ({error.strerror}): make room there"
         ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
-def _sweep(cache_dir: Path) -> None:
-    """Removes what a killed era left half built; a day is longer than any decoding."""
-    for orphan in cache_dir.glob(f"{_BUILDING}*"):
-        with contextlib.suppress(OSError):
-            if time.time() - orphan.stat().st_mtime > _ORPHANED_AFTER:
-                shutil.rmtree(orphan)
 
 
 def _fingerprint(files: list[_File], layout: _Layout, size: int) -> str:
-    """Changes when any file is added, removed, renamed, moved to another class, or written to.
-
-    The change time is in it because it, unlike the modification time, cannot be set back.
-    """
-    digest = hashlib.sha256(repr((CACHE_FORMAT, size, layout.classes, layout.test is None)).encode())
+    """Changes when any file is added, removed, renamed, moved to another class, or written to."""
+    digest = hashlib.sha256(repr((decoded.FORMAT, size, layout.classes, layout.test is None)).encode())
     for file in files:
-        status = file.path.stat()
-        facts = (file.shown, file.label, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        facts = (file.shown, file.label, *decoded.facts(file.path))
         digest.update(repr(facts).encode(errors="surrogateescape"))
     return digest.hexdigest()[:32]
 
 
-def _read_cache(entry: Path, size: int) -> _Decoded | None:
-    if not entry.is_dir():
-        return None
-    try:
-        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
-        kept = np.load(entry / "kept.npy")
-        images = _map(entry, len(kept), size)
-        if zlib.crc32(images.data) != meta["crc32"]:
-            raise ValueError("damaged")
-        return _Decoded(images, kept, tuple(meta["skipped"]))
-    except (OSError, ValueError, KeyError, TypeError, EOFError):  # damaged: build it again
-        shutil.rmtree(entry, ignore_errors=True)
-        return None
-
-
-def _map(entry: Path, count: int, size: int) -> Images:
-    # Copy on write: torch wants writable memory, and the pages stay the system's to drop.
-    return np.memmap(entry / "images.bin", np.uint8, "c", shape=(count, 3, size, size))
-
-
 def _decode_each(
-    files: list[_File], size: int, take: Callable[[Images], object], listener: Listener
+    files: list[_File], size: int, listener: Listener, take: Callable[[Images], object]
 ) -> tuple[Labels, tuple[str, ...]]:
-    """Hands every readable image (3, size, size) to `take`; returns which those were, and the rest by name.
+    """Hands every readable image (1, 3, size, size) to `take`; returns which those were, and the rest by name.
 
     Raises:
         EraError: there is none.
@@ -320,7 +253,7 @@ def _decode_each(
             if isinstance(outcome, str):
                 skipped.append(f"{file.shown} ({outcome})")
             else:
-                take(outcome.transpose(2, 0, 1))
+                take(outcome.transpose(2, 0, 1)[None])
                 kept.append(index)
             advance(1)
     if not kept:

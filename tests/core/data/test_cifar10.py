@@ -248,6 +248,67 @@ def test_another_image_size_resizes(tmp_path: Path, published: Published, server
     assert dataset.image_size == 8
 
 
+# Kept decoded
+
+
+@pytest.fixture
+def no_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Once called, any file of the published ones that is read fails the test."""
+
+    def forbid() -> None:
+        monkeypatch.setattr(cifar10, "_verified", lambda path, md5: pytest.fail(f"{path} was read"))
+
+    return forbid
+
+
+def test_the_second_load_maps_what_the_first_has_verified(
+    tmp_path: Path, published: Published, closed_port: str, no_reading: Callable[[], None]
+) -> None:
+    published.unpack(tmp_path / FOLDER)
+    first = load(published.at(closed_port), tmp_path)
+    no_reading()
+    again = load(published.at(closed_port), tmp_path)
+    assert_holds(again, published)
+    assert (again.content_hash, again.classes) == (first.content_hash, first.classes)
+    for dataset in (first, again):
+        assert isinstance(dataset.images, np.memmap)
+
+
+def test_a_file_that_is_damaged_later_is_noticed_though_its_time_was_set_back(
+    tmp_path: Path, published: Published, closed_port: str
+) -> None:
+    published.unpack(tmp_path / FOLDER)
+    load(published.at(closed_port), tmp_path)
+    damaged = tmp_path / FOLDER / "data_batch_4"
+    status = damaged.stat()
+    content = bytearray(damaged.read_bytes())
+    content[-20] ^= 1
+    damaged.write_bytes(content)
+    os.utime(damaged, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert str(damaged) in refusal(published.at(closed_port), tmp_path)
+
+
+def test_another_archive_is_not_taken_for_the_one_that_is_kept(
+    tmp_path: Path, published: Published, closed_port: str
+) -> None:
+    published.unpack(tmp_path / FOLDER)
+    archive = published.at(closed_port)
+    load(archive, tmp_path)
+    other = replace(archive, files={**archive.files, TEST_FILE: md5(b"another")})
+    assert TEST_FILE in refusal(other, tmp_path)
+
+
+def test_without_a_cache_that_can_be_written_the_images_are_read_all_the_same(
+    tmp_path: Path, published: Published, closed_port: str
+) -> None:
+    published.unpack(tmp_path / FOLDER)
+    (tmp_path / "file").touch()
+    cache = tmp_path / "file" / "cache"
+    for _ in range(2):
+        dataset = cifar10.load(32, tmp_path, Listener(), archive=published.at(closed_port), cache_dir=cache)
+        assert_holds(dataset, published)
+
+
 # Downloaded
 
 

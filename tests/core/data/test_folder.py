@@ -6,7 +6,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -544,35 +543,6 @@ def test_another_image_size_is_another_entry(images: Path, load: Load, no_decodi
     assert load(images, size=8).images.shape[2:] == (8, 8)
 
 
-def cache_entry(tmp_path: Path) -> Path:
-    (entry,) = (tmp_path / "cache").iterdir()
-    return entry
-
-
-@pytest.mark.parametrize("name", ["images.bin", "kept.npy", "meta.json"])
-@pytest.mark.parametrize("damage", ["emptied", "cut short", "overwritten", "removed"])
-def test_a_damaged_cache_entry_is_built_again(
-    images: Path, load: Load, tmp_path: Path, name: str, damage: str, no_decoding: Callable[[], None]
-) -> None:
-    first = load(fill(images, {"cat": 5, "dog": 5}))
-    expected = np.array(first.images)
-    path = cache_entry(tmp_path) / name
-    content = path.read_bytes()
-    path.unlink()  # the first dataset still maps the file: leave its pages alone
-    if damage != "removed":
-        path.write_bytes({"emptied": b"", "cut short": content[:-7], "overwritten": b"?" * len(content)}[damage])
-    np.testing.assert_array_equal(load(images).images, expected)
-    no_decoding()
-    np.testing.assert_array_equal(load(images).images, expected)
-
-
-@pytest.mark.parametrize("text", ["[]", "null", '{"skipped": null}', "{}"])
-def test_a_cache_entry_with_other_json_is_built_again(images: Path, load: Load, tmp_path: Path, text: str) -> None:
-    load(fill(images, {"cat": 5, "dog": 5}))
-    (cache_entry(tmp_path) / "meta.json").write_text(text)
-    assert load(images).skipped == ()
-
-
 def test_a_cache_that_cannot_be_written_is_said_and_done_without(images: Path, load: Load, tmp_path: Path) -> None:
     fill(images, {"cat": 5, "dog": 5})
     (images / "cat/text.jpg").write_text("only text")
@@ -663,17 +633,6 @@ def test_odd_names_come_back_as_they_are(tmp_path_factory: pytest.TempPathFactor
         assert dataset.files == tuple(f"{name}/{file}{index}.png" for name in sorted(names) for index in range(2))
         assert [entry.split(" (cannot")[0] for entry in dataset.skipped] == [f"{n}/{file}.jpg" for n in sorted(names)]
     shutil.rmtree(base)
-
-
-def test_what_a_killed_era_left_half_built_goes_after_a_day(images: Path, load: Load, tmp_path: Path) -> None:
-    fresh, old = (tmp_path / "cache" / name for name in (".building-fresh", ".building-old"))
-    for orphan in (fresh, old):
-        orphan.mkdir(parents=True)
-    yesterday = time.time() - 2 * 86_400
-    os.utime(old, (yesterday, yesterday))
-    load(fill(images, {"cat": 5, "dog": 5}))
-    assert fresh.is_dir()
-    assert not old.exists()
 
 
 # All of a folder, for the classes of a run

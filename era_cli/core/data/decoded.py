@@ -1,0 +1,118 @@
+"""Decoded images in the user's cache: written once and then mapped, so that they need not fit into memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import platformdirs
+
+from era_cli.results import Images, Labels
+
+FORMAT = 2  # to be raised when entries are laid out otherwise, or the same files would decode otherwise
+_BUILDING = ".building-"
+_ORPHANED_AFTER = 86_400.0  # seconds
+
+
+class Decoded(NamedTuple):
+    """Images (N, 3, side, side) uint8, a number for each of them (N,) int64, and words that go with them all."""
+
+    images: Images
+    numbers: Labels
+    words: tuple[str, ...]
+
+
+# Hands the images to what it is given, some (K, 3, side, side) at a time, and returns their numbers and words.
+Decode = Callable[[Callable[[Images], object]], tuple[Labels, tuple[str, ...]]]
+
+
+def default_dir() -> Path:
+    """Where decoded images are kept."""
+    return Path(platformdirs.user_cache_dir("era")) / "decoded"
+
+
+def facts(path: Path) -> tuple[int, ...]:
+    """What tells a file from its former self without reading it.
+
+    The change time is in it because it, unlike the modification time, cannot be set back.
+    """
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def read(entry: Path, side: int) -> Decoded | None:
+    """What `write` left in `entry`; None if there is nothing, or it is damaged, and then it is removed."""
+    if not entry.is_dir():
+        return None
+    try:
+        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+        numbers = np.load(entry / "numbers.npy")
+        images = _map(entry, len(numbers), side)
+        if zlib.crc32(images.data) != meta["crc32"]:
+            raise ValueError("damaged")
+        return Decoded(images, numbers, tuple(meta["words"]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        shutil.rmtree(entry, ignore_errors=True)
+        return None
+
+
+def begin(cache_dir: Path) -> Path:
+    """An empty folder for `write`.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    _sweep(cache_dir)
+    return Path(tempfile.mkdtemp(prefix=_BUILDING, dir=cache_dir))
+
+
+def _sweep(cache_dir: Path) -> None:
+    """Removes what a killed era left half built; a day is longer than any decoding."""
+    for orphan in cache_dir.glob(f"{_BUILDING}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - orphan.stat().st_mtime > _ORPHANED_AFTER:
+                shutil.rmtree(orphan)
+
+
+def write(building: Path, entry: Path, side: int, decode: Decode) -> Decoded:
+    """Decodes into `building`, which becomes `entry`; whatever happens, nothing half built is left.
+
+    Raises:
+        OSError: the images cannot be written.
+    """
+    try:
+        # Written as a stream, not through a memory map: a full disk under a map kills the process.
+        with (building / "images.bin").open("wb") as file:
+            numbers, words = decode(lambda images: file.write(images.tobytes()))
+        np.save(building / "numbers.npy", numbers)
+        checksum = zlib.crc32(_map(building, len(numbers), side).data)
+        (building / "meta.json").write_text(json.dumps({"words": words, "crc32": checksum}), encoding="utf-8")
+        home = entry
+        try:
+            building.rename(entry)
+        except OSError:  # another era was faster; what is mapped stays readable when its name is gone
+            home = building
+        return Decoded(_map(home, len(numbers), side), numbers, words)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def in_memory(decode: Decode) -> Decoded:
+    """Decodes without keeping anything."""
+    pieces: list[Images] = []
+    numbers, words = decode(pieces.append)
+    return Decoded(np.concatenate(pieces), numbers, words)
+
+
+def _map(entry: Path, count: int, side: int) -> Images:
+    # Copy on write: torch wants writable memory, and the pages stay the system's to drop.
+    return np.memmap(entry / "images.bin", np.uint8, "c", shape=(count, 3, side, side))

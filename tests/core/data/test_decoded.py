@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from era_cli.core.data import decoded
+from era_cli.core.data.decoded import Decoded
+from era_cli.results import Images, Labels
+
+SIDE = 4
+IMAGES: Images = np.random.default_rng(0).integers(0, 256, (5, 3, SIDE, SIDE), np.uint8)
+NUMBERS: Labels = np.array([3, 1, 4, 1, 5])
+WORDS = ("a", "猫", "with \ud800 half a pair")
+
+
+def decode(take: Callable[[Images], object]) -> tuple[Labels, tuple[str, ...]]:
+    take(IMAGES[:2])
+    take(IMAGES[2:])
+    return NUMBERS, WORDS
+
+
+def write(entry: Path) -> Decoded:
+    return decoded.write(decoded.begin(entry.parent), entry, SIDE, decode)
+
+
+def assert_whole(found: Decoded | None) -> None:
+    assert found is not None
+    np.testing.assert_array_equal(found.images, IMAGES)
+    np.testing.assert_array_equal(found.numbers, NUMBERS)
+    assert found.words == WORDS
+
+
+def test_what_was_written_is_read_and_mapped(tmp_path: Path) -> None:
+    entry = tmp_path / "cache" / "entry"
+    assert decoded.read(entry, SIDE) is None
+    for found in (write(entry), decoded.read(entry, SIDE)):
+        assert_whole(found)
+        assert found is not None
+        assert isinstance(found.images, np.memmap)
+    assert [path.name for path in entry.parent.iterdir()] == ["entry"]
+
+
+def test_without_a_folder_it_is_the_same_in_memory() -> None:
+    found = decoded.in_memory(decode)
+    assert_whole(found)
+    assert not isinstance(found.images, np.memmap)
+
+
+@pytest.mark.parametrize("name", ["images.bin", "numbers.npy", "meta.json"])
+@pytest.mark.parametrize("damage", ["emptied", "cut short", "overwritten", "removed"])
+def test_a_damaged_entry_is_removed(tmp_path: Path, name: str, damage: str) -> None:
+    entry = tmp_path / "entry"
+    write(entry)
+    path = entry / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "removed":
+        path.write_bytes({"emptied": b"", "cut short": content[:-7], "overwritten": b"?" * len(content)}[damage])
+    assert decoded.read(entry, SIDE) is None
+    assert not entry.exists()
+    write(entry)
+    assert_whole(decoded.read(entry, SIDE))
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"words": null}', "{}"])
+def test_an_entry_with_other_json_is_removed(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "entry")
+    (tmp_path / "entry" / "meta.json").write_text(text)
+    assert decoded.read(tmp_path / "entry", SIDE) is None
+
+
+def test_who_comes_second_has_the_images_all_the_same(tmp_path: Path) -> None:
+    entry = tmp_path / "entry"
+    late = decoded.begin(tmp_path)
+    first = write(entry)
+    assert_whole(decoded.write(late, entry, SIDE, decode))
+    assert_whole(first)
+    assert_whole(decoded.read(entry, SIDE))
+    assert list(tmp_path.iterdir()) == [entry]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, OSError])
+def test_nothing_half_built_is_left_by_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
+    def stopped(take: Callable[[Images], object]) -> tuple[Labels, tuple[str, ...]]:
+        take(IMAGES)
+        raise error
+
+    with pytest.raises(error):
+        decoded.write(decoded.begin(tmp_path), tmp_path / "entry", SIDE, stopped)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_era_left_half_built_goes_after_a_day(tmp_path: Path) -> None:
+    fresh, old = decoded.begin(tmp_path), decoded.begin(tmp_path)
+    yesterday = time.time() - 2 * 86_400
+    os.utime(old, (yesterday, yesterday))
+    write(tmp_path / "entry")
+    assert fresh.is_dir()
+    assert not old.exists()
