@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -19,7 +20,8 @@ from era_cli.results import Images, Labels
 
 FORMAT = 2  # to be raised when entries are laid out otherwise, or the same files would decode otherwise
 _BUILDING = ".building-"
-_ORPHANED_AFTER = 86_400.0  # seconds
+_ORPHANED_AFTER = 86_400.0  # seconds; a day is longer than any decoding
+_FORGOTTEN_AFTER = 60 * 86_400.0  # since it was last read: its files may long be gone
 
 
 class Decoded(NamedTuple):
@@ -58,10 +60,13 @@ def read(entry: Path, side: int) -> Decoded | None:
         images = _map(entry, len(numbers), side)
         if zlib.crc32(images.data) != meta["crc32"]:
             raise ValueError("damaged")
-        return Decoded(images, numbers, tuple(meta["words"]))
+        found = Decoded(images, numbers, tuple(meta["words"]))
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         shutil.rmtree(entry, ignore_errors=True)
         return None
+    with contextlib.suppress(OSError):
+        os.utime(entry)
+    return found
 
 
 def begin(cache_dir: Path) -> Path:
@@ -76,11 +81,12 @@ def begin(cache_dir: Path) -> Path:
 
 
 def _sweep(cache_dir: Path) -> None:
-    """Removes what a killed era left half built; a day is longer than any decoding."""
-    for orphan in cache_dir.glob(f"{_BUILDING}*"):
+    """Removes what a killed era left half built, and what nobody has read for long."""
+    for path in cache_dir.iterdir():
+        limit = _ORPHANED_AFTER if path.name.startswith(_BUILDING) else _FORGOTTEN_AFTER
         with contextlib.suppress(OSError):
-            if time.time() - orphan.stat().st_mtime > _ORPHANED_AFTER:
-                shutil.rmtree(orphan)
+            if time.time() - path.stat().st_mtime > limit:
+                shutil.rmtree(path)
 
 
 def write(building: Path, entry: Path, side: int, decode: Decode) -> Decoded:

@@ -95,10 +95,25 @@ def test_nothing_half_built_is_left_by_an_exception(tmp_path: Path, error: type[
     assert list(tmp_path.iterdir()) == []
 
 
+def aged(path: Path, days: float) -> Path:
+    then = time.time() - days * 86_400
+    os.utime(path, (then, then))
+    return path
+
+
 def test_what_a_killed_era_left_half_built_goes_after_a_day(tmp_path: Path) -> None:
-    fresh, old = decoded.begin(tmp_path), decoded.begin(tmp_path)
-    yesterday = time.time() - 2 * 86_400
-    os.utime(old, (yesterday, yesterday))
+    fresh, old = decoded.begin(tmp_path), aged(decoded.begin(tmp_path), 2)
     write(tmp_path / "entry")
     assert fresh.is_dir()
     assert not old.exists()
+
+
+def test_what_nobody_has_read_for_two_months_goes(tmp_path: Path) -> None:
+    for name in ("forgotten", "read", "recent"):
+        write(tmp_path / name)
+    aged(tmp_path / "recent", 50)
+    for name in ("forgotten", "read"):
+        aged(tmp_path / name, 70)
+    decoded.read(tmp_path / "read", SIDE)
+    write(tmp_path / "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"read", "recent", "new"}
