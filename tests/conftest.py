@@ -39,10 +39,18 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder that does not outlive the session, as pytest's folders do: CIFAR-10 decoded takes 184 MB."""
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    yield cache
+    shutil.rmtree(cache, ignore_errors=True)
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache(_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps every test out of the person's cache and data."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(_cache))
     monkeypatch.delenv("ERA_DATA_DIR", raising=False)
 
 

@@ -68,6 +68,8 @@ _LOOK: Any = {  # matplotlib's stubs want literal keys
     "lines.linewidth": 1.8,
     "legend.frameon": False,
     "legend.fontsize": 9.0,
+    "figure.constrained_layout.use": False,  # each figure says for itself how it is laid out
+    "figure.autolayout": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "text.parse_math": False,  # a class named $x$ is a name, not a formula
@@ -85,7 +87,9 @@ def look() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes the figure to `path` in the format of its suffix, whole or not at all; makes its folder.
+    """Lays the figure out for good and writes it to `path` in the format of its suffix, whole or not at all.
+
+    Makes the folder of `path`.
 
     Raises:
         EraError: it cannot be written.
@@ -93,9 +97,10 @@ def save(figure: Figure, path: Path) -> None:
     make_folder(path.parent)
     drawn = io.BytesIO()
     with look():
-        if (layout := figure.get_layout_engine()) is not None:  # savefig would draw everything once more for it
+        # Laid out here: savefig would draw everything once more for it.
+        if figure.axes and (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
-            figure.set_layout_engine("none")
+            figure.set_layout_engine(None)
         figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=DPI)
     with atomic_write(path) as file:
         file.write(drawn.getbuffer())

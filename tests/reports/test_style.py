@@ -20,6 +20,7 @@ from PIL import Image
 
 from era_cli.errors import EraError
 from era_cli.reports import style
+from era_cli.reports.confusion import confusion_matrix
 from era_cli.reports.image_grid import image_grid
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -62,6 +63,21 @@ def test_save_writes_a_png_of_the_figures_size(tmp_path: Path) -> None:
 def test_the_suffix_decides_the_format(name: str, start: bytes, tmp_path: Path) -> None:
     style.save(small_figure(), tmp_path / name)
     assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_save_draws_a_figure_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = confusion_matrix(np.eye(3, dtype=np.int64), ("a", "b", "c"), "three")
+    drawn: list[object] = []
+    draw = figure.draw
+
+    def counted(renderer: Any) -> None:
+        drawn.append(renderer)
+        draw(renderer)
+
+    monkeypatch.setattr(figure, "draw", counted)
+    with mpl.rc_context({"figure.constrained_layout.use": True}):  # a person's own setting
+        style.save(figure, tmp_path / "figure.png")
+    assert len(drawn) == 1
 
 
 def test_save_makes_the_folder(tmp_path: Path) -> None:

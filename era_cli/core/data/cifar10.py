@@ -116,10 +116,9 @@ def _decoded(folder: Path, archive: Archive, cache_dir: Path | None) -> decoded.
     if (kept := decoded.read(entry, SIDE)) is not None:
         return kept
     decode = functools.partial(_decode, folder, archive)
-    try:
+    with contextlib.suppress(OSError):  # no room, or no right to write: they fit into memory, and are soon decoded
         return decoded.write(decoded.begin(cache_dir), entry, SIDE, decode)
-    except OSError:  # no room, or no right to write: they fit into memory, and are soon decoded
-        return decoded.in_memory(decode)
+    return decoded.in_memory(decode)
 
 
 def _decode(folder: Path, archive: Archive, take: Callable[[Images], object]) -> tuple[Labels, tuple[str, ...]]:

@@ -19,6 +19,7 @@ import platformdirs
 from era_cli.results import Images, Labels
 
 FORMAT = 2  # to be raised when entries are laid out otherwise, or the same files would decode otherwise
+_IMAGES, _NUMBERS, _META = "images.bin", "numbers.bin", "meta.json"
 _BUILDING = ".building-"
 _ORPHANED_AFTER = 86_400.0  # seconds; a day is longer than any decoding
 _FORGOTTEN_AFTER = 60 * 86_400.0  # since it was last read: its files may long be gone
@@ -55,14 +56,15 @@ def read(entry: Path, side: int) -> Decoded | None:
     if not entry.is_dir():
         return None
     try:
-        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
-        numbers = np.load(entry / "numbers.npy")
-        images = _map(entry, len(numbers), side)
-        if zlib.crc32(images.data) != meta["crc32"]:
+        meta = json.loads((entry / _META).read_text(encoding="utf-8"))
+        numbers = np.fromfile(entry / _NUMBERS, np.int64)
+        found = Decoded(_map(entry, len(numbers), side), numbers, tuple(meta["words"]))
+        if _checksum(found.words, numbers, zlib.crc32(found.images.data)) != meta["crc32"]:
             raise ValueError("damaged")
-        found = Decoded(images, numbers, tuple(meta["words"]))
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         shutil.rmtree(entry, ignore_errors=True)
+        return None
+    except OSError:  # it cannot be read now, or not by this person
         return None
     with contextlib.suppress(OSError):
         os.utime(entry)
@@ -70,13 +72,14 @@ def read(entry: Path, side: int) -> Decoded | None:
 
 
 def begin(cache_dir: Path) -> Path:
-    """An empty folder for `write`.
+    """An empty folder for `write` in `cache_dir`, which is era's alone: what is stale in it is removed.
 
     Raises:
         OSError: it cannot be made.
     """
     cache_dir.mkdir(parents=True, exist_ok=True)
-    _sweep(cache_dir)
+    with contextlib.suppress(OSError):
+        _sweep(cache_dir)
     return Path(tempfile.mkdtemp(prefix=_BUILDING, dir=cache_dir))
 
 
@@ -90,18 +93,18 @@ def _sweep(cache_dir: Path) -> None:
 
 
 def write(building: Path, entry: Path, side: int, decode: Decode) -> Decoded:
-    """Decodes into `building`, which becomes `entry`; whatever happens, nothing half built is left.
+    """Decodes into `building`, which becomes `entry`; an exception leaves nothing half built.
 
     Raises:
         OSError: the images cannot be written.
     """
     try:
         # Written as a stream, not through a memory map: a full disk under a map kills the process.
-        with (building / "images.bin").open("wb") as file:
+        with (building / _IMAGES).open("wb") as file:
             numbers, words = decode(lambda images: file.write(images.tobytes()))
-        np.save(building / "numbers.npy", numbers)
-        checksum = zlib.crc32(_map(building, len(numbers), side).data)
-        (building / "meta.json").write_text(json.dumps({"words": words, "crc32": checksum}), encoding="utf-8")
+        numbers.tofile(building / _NUMBERS)
+        checksum = _checksum(words, numbers, zlib.crc32(_map(building, len(numbers), side).data))
+        (building / _META).write_text(json.dumps({"words": words, "crc32": checksum}), encoding="utf-8")
         home = entry
         try:
             building.rename(entry)
@@ -119,6 +122,10 @@ def in_memory(decode: Decode) -> Decoded:
     return Decoded(np.concatenate(pieces), numbers, words)
 
 
+def _checksum(words: tuple[str, ...], numbers: Labels, of_images: int) -> int:
+    return zlib.crc32(json.dumps(words).encode(), zlib.crc32(numbers.tobytes(), of_images))
+
+
 def _map(entry: Path, count: int, side: int) -> Images:
     # Copy on write: torch wants writable memory, and the pages stay the system's to drop.
-    return np.memmap(entry / "images.bin", np.uint8, "c", shape=(count, 3, side, side))
+    return np.memmap(entry / _IMAGES, np.uint8, "c", shape=(count, 3, side, side))

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -307,6 +308,20 @@ def test_without_a_cache_that_can_be_written_the_images_are_read_all_the_same(
     for _ in range(2):
         dataset = cifar10.load(32, tmp_path, Listener(), archive=published.at(closed_port), cache_dir=cache)
         assert_holds(dataset, published)
+
+
+def test_with_a_full_disk_under_the_cache_the_images_are_read_all_the_same(
+    tmp_path: Path, published: Published, closed_port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    published.unpack(tmp_path / FOLDER)
+    monkeypatch.setattr(Path, "write_text", write)
+    cache = tmp_path / "cache"
+    dataset = cifar10.load(32, tmp_path, Listener(), archive=published.at(closed_port), cache_dir=cache)
+    assert_holds(dataset, published)
+    assert list(cache.iterdir()) == []
 
 
 # Downloaded

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import errno
+import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -51,7 +54,17 @@ def test_without_a_folder_it_is_the_same_in_memory() -> None:
     assert not isinstance(found.images, np.memmap)
 
 
-@pytest.mark.parametrize("name", ["images.bin", "numbers.npy", "meta.json"])
+FILES = ("images.bin", "numbers.bin", "meta.json")
+
+
+def assert_built_again(entry: Path) -> None:
+    assert decoded.read(entry, SIDE) is None
+    assert not entry.exists()
+    write(entry)
+    assert_whole(decoded.read(entry, SIDE))
+
+
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["emptied", "cut short", "overwritten", "removed"])
 def test_a_damaged_entry_is_removed(tmp_path: Path, name: str, damage: str) -> None:
     entry = tmp_path / "entry"
@@ -61,17 +74,42 @@ def test_a_damaged_entry_is_removed(tmp_path: Path, name: str, damage: str) -> N
     path.unlink()
     if damage != "removed":
         path.write_bytes({"emptied": b"", "cut short": content[:-7], "overwritten": b"?" * len(content)}[damage])
-    assert decoded.read(entry, SIDE) is None
-    assert not entry.exists()
+    assert_built_again(entry)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_bit_can_be_turned_unnoticed(tmp_path: Path, name: str) -> None:
+    entry = tmp_path / "entry"
+    for bit in range(0, 8 * 40, 7):  # each place in a byte, within the first forty
+        write(entry)
+        content = bytearray((entry / name).read_bytes())
+        content[bit // 8] ^= 1 << bit % 8
+        (entry / name).write_bytes(content)
+        found = decoded.read(entry, SIDE)
+        if found is not None:  # JSON has blanks, which may be others
+            assert_whole(found)
+
+
+@pytest.mark.parametrize("meta", [[], None, {}, {"words": list(WORDS)}, {"words": None, "crc32": "as it was"}])
+def test_an_entry_with_other_json_is_removed(tmp_path: Path, meta: object) -> None:
+    entry = tmp_path / "entry"
     write(entry)
-    assert_whole(decoded.read(entry, SIDE))
+    path = entry / "meta.json"
+    if isinstance(meta, dict) and "crc32" in meta:
+        meta["crc32"] = json.loads(path.read_text())["crc32"]
+    path.write_text(json.dumps(meta))
+    assert_built_again(entry)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", '{"words": null}', "{}"])
-def test_an_entry_with_other_json_is_removed(tmp_path: Path, text: str) -> None:
+def test_an_entry_that_cannot_be_read_for_now_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_text(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
     write(tmp_path / "entry")
-    (tmp_path / "entry" / "meta.json").write_text(text)
-    assert decoded.read(tmp_path / "entry", SIDE) is None
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", read_text)
+        assert decoded.read(tmp_path / "entry", SIDE) is None
+    assert_whole(decoded.read(tmp_path / "entry", SIDE))
 
 
 def test_who_comes_second_has_the_images_all_the_same(tmp_path: Path) -> None:

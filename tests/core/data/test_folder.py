@@ -578,11 +578,11 @@ def test_nothing_half_built_is_left_by_an_exception(
 def test_a_disk_error_while_building_is_one_sentence(
     images: Path, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def save(*_: object) -> NoReturn:
+    def write(*_: object, **__: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     fill(images, {"cat": 3, "dog": 3})
-    monkeypatch.setattr(np, "save", save)
+    monkeypatch.setattr(Path, "write_text", write)
     sentence = refusal(load, images)
     assert str(tmp_path / "cache") in sentence
     assert "No space left" in sentence
