@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from era_cli.errors import EraError
 from era_cli.files import append_text, atomic_write_text
+from era_cli.intervals import wilson_interval
 from era_cli.results import EpochRow, StepRow
 
 Row = TypeVar("Row", EpochRow, StepRow)
@@ -105,23 +105,24 @@ def rewrite(path: Path, rows: list[EpochRow] | list[StepRow]) -> None:
     atomic_write_text(path, _header(type(rows[0])) + _lines(rows))
 
 
-def best(rows: Iterable[EpochRow]) -> EpochRow:
-    """The row of the highest validation accuracy, the lower loss deciding; without validation the last.
+def best(rows: Iterable[EpochRow], val_count: int) -> EpochRow:
+    """The latest row whose accuracy on `val_count` validation images is as good as the highest; without them the last.
+
+    As good is what lies within one standard error (Breiman et al. 1984, Classification and Regression Trees, section
+    3.4.3): a smaller lead is chance, and a later epoch trained longer, at a lower rate.
 
     Raises:
         ValueError: there is no row.
     """
     rows = list(rows)
-    validated = [row for row in rows if row.val_acc is not None and row.val_loss is not None]
+    if not rows:
+        raise ValueError("no epoch")
+    validated = [(row.val_acc, row) for row in rows if row.val_acc is not None and 0 <= row.val_acc <= 1]
     if not validated:
-        if not rows:
-            raise ValueError("no epoch")
         return rows[-1]
-    return max(validated, key=lambda row: (row.val_acc, -_or_infinity(row.val_loss), -row.epoch))
-
-
-def _or_infinity(loss: float | None) -> float:
-    return math.inf if loss is None or math.isnan(loss) else loss
+    highest = max(accuracy for accuracy, _ in validated)
+    low, _ = wilson_interval(round(highest * val_count), val_count, z=1.0)
+    return [row for accuracy, row in validated if accuracy >= min(low, highest)][-1]
 
 
 def _header(row_type: type[Any]) -> str:

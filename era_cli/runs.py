@@ -23,7 +23,7 @@ LATEST = "latest"
 SWEEPS = "lr-find"  # the folder beside the runs that holds what lr-find writes
 Status = Literal["running", "finished", "interrupted", "failed"]
 
-_PARTS = ("status", "recipe.epochs", "recipe.batch_size", "data.counts.train")
+_PARTS = ("status", "recipe.epochs", "recipe.batch_size", "data.counts.train", "data.counts.val")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -125,16 +125,17 @@ class Run:
         document = self.read_whole()
         epochs, epochs_left_out = history.salvage(self.metrics_file, EpochRow)
         table, steps_left_out = history.columns(self.steps_file, StepRow)
-        recipe, result = document["recipe"], document.get("result") or {}
+        recipe, result, counts = document["recipe"], document.get("result") or {}, document["data"]["counts"]
+        judged = [row for row in epochs if row.epoch == result.get("best_epoch")]
         return Curves(
             name=self.name,
             status=document["status"],
             planned_epochs=recipe["epochs"],
             epochs=tuple(epochs),
-            best=history.best(epochs) if epochs else None,
+            best=history.best(judged or epochs, max(1, counts["val"])) if epochs else None,
             steps=table[:, 0].astype(np.int64),
             rates=table[:, 1],
-            steps_per_epoch=max(1, document["data"]["counts"]["train"] // max(1, recipe["batch_size"])),
+            steps_per_epoch=max(1, counts["train"] // max(1, recipe["batch_size"])),
             test_acc=result.get("test_acc"),
             left_out=tuple(map(str, (*epochs_left_out, *steps_left_out))),
         )

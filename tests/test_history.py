@@ -219,24 +219,41 @@ def test_a_rewrite_that_fails_keeps_the_old_rows(path: Path, monkeypatch: pytest
     ("rows", "expected"),
     [
         pytest.param([row(1, 0.5), row(2, 0.7), row(3, 0.6)], 2, id="highest-accuracy"),
-        pytest.param([row(1, 0.5, 0.1), row(2, 0.7, 9.0)], 2, id="accuracy-before-loss"),
-        pytest.param([row(1, 0.5, 2.0), row(2, 0.5, 1.0), row(3, 0.5, 3.0)], 2, id="tie-lower-loss"),
-        pytest.param([row(1, 0.5, 1.0), row(2, 0.5, 1.0)], 1, id="tie-on-both-the-earlier"),
-        pytest.param([row(1, 0.0, 5.0), row(2, 0.0, 0.0)], 2, id="zeros-are-numbers"),
+        pytest.param([row(1, 0.5, 0.1), row(2, 0.7, 9.0)], 2, id="accuracy-not-loss"),
+        pytest.param([row(1, 0.5), row(2, 0.5), row(3, 0.2)], 2, id="the-later-of-equals"),
+        pytest.param([row(1, 0.9), row(2, 0.88), row(3, 0.86)], 2, id="the-later-within-a-standard-error"),  # 0.03
+        pytest.param([row(1, 0.9), row(2, 0.871), row(3, 0.842)], 2, id="within-it-of-the-highest"),
+        pytest.param([row(1, 1.0), row(2, 0.99)], 1, id="a-single-mistake-of-100-more"),
+        pytest.param([row(1, 0.0), row(2, 0.0)], 2, id="zeros-are-numbers"),
         pytest.param([row(1, None, None), row(2, None, None)], 2, id="without-validation-the-last"),
         pytest.param([row(1, None, None), row(2, 0.1), row(3, None, None)], 2, id="validated-before-not"),
-        pytest.param([row(1, 0.1, math.nan), row(2, 0.1, 2.3)], 2, id="nan-loses-a-tie"),
-        pytest.param([row(1, 0.1, 2.3), row(2, 0.1, math.nan)], 1, id="nan-loses-a-tie-from-behind"),
+        pytest.param([row(1, 0.5), row(2, 0.6), row(3, 2.0), row(4, math.nan)], 2, id="what-is-no-share-is-none"),
     ],
 )
 def test_the_best_epoch(rows: list[EpochRow], expected: int) -> None:
-    assert history.best(rows).epoch == expected
-    assert history.best(iter(rows)).epoch == expected
+    assert history.best(rows, 100).epoch == expected
+    assert history.best(iter(rows), 100).epoch == expected
+
+
+def test_a_lead_counts_for_more_among_more_images() -> None:
+    rows = [row(1, 0.9488), row(2, 0.946), row(3, 0.94)]  # a standard error is 0.0032 of 5,000, 0.0010 of 50,000
+    assert [history.best(rows, count).epoch for count in (500, 5_000, 50_000)] == [3, 2, 1]
+
+
+@given(
+    correct=st.lists(st.integers(0, 40), min_size=1, max_size=12),
+    val_count=st.integers(40, 60),
+)
+def test_the_best_epoch_led_when_it_came_and_was_never_overtaken(correct: list[int], val_count: int) -> None:
+    """Its checkpoint can be kept only then, and must be the newest that was kept."""
+    rows = [row(epoch, right / val_count) for epoch, right in enumerate(correct, 1)]
+    led = [each for number, each in enumerate(rows, 1) if history.best(rows[:number], val_count) == each]
+    assert history.best(rows, val_count) == led[-1]
 
 
 def test_no_rows_have_no_best() -> None:
     with pytest.raises(ValueError, match="no epoch"):
-        history.best([])
+        history.best([], 0)
 
 
 # Salvaging

@@ -13,7 +13,8 @@ import pytest
 
 import era_cli
 
-GROUND = frozenset({"recipe", "results", "errors", "files", "listener", "signals"})  # anybody may import these
+# Anybody may import these.
+GROUND = frozenset({"recipe", "results", "errors", "files", "intervals", "listener", "signals"})
 
 # layer: the layers that it may import besides itself and the ground floor
 MAY_IMPORT: dict[str, set[str]] = {

@@ -354,7 +354,7 @@ def test_the_lock_keeps_others_out_for_the_whole_block(runs_dir: Path) -> None:
 
 def curve_run(runs_dir: Path, epochs: int, **document: Any) -> Run:
     """A run of 160 images in batches of 32 with `epochs` of 24 epochs behind it; the second is its best."""
-    values = {"recipe": {"epochs": 24, "batch_size": 32}, "data": {"counts": {"train": 175}}, "result": None}
+    values = {"recipe": {"epochs": 24, "batch_size": 32}, "data": {"counts": {"train": 175, "val": 40}}, "result": None}
     run = make(runs_dir, **{**values, **document})
     history.append(
         run.metrics_file,
@@ -391,6 +391,13 @@ def test_the_curves_are_what_the_files_of_the_run_hold(runs_dir: Path) -> None:
 
 def test_the_curves_of_a_finished_run_have_its_test_accuracy(runs_dir: Path) -> None:
     assert curve_run(runs_dir, 2, status="finished", result={"test_acc": 0.875}).curves().test_acc == 0.875
+
+
+def test_the_best_epoch_of_a_finished_run_is_the_one_it_was_judged_by(runs_dir: Path) -> None:
+    run = curve_run(runs_dir, 3, status="finished", result={"best_epoch": 1})
+    assert run.curves().best == run.epochs()[0]
+    run.update(result=None)
+    assert run.curves().best == run.epochs()[1]
 
 
 def test_a_run_that_has_just_begun_has_empty_curves(runs_dir: Path) -> None:

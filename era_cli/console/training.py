@@ -228,7 +228,7 @@ def _result_panel(result: FitResult, console: Console) -> Any:
     if result.best_val_acc is None:
         table.add_row("best epoch", f"{result.best_epoch}, the last: nothing was held out for validation")
     else:
-        table.add_row("best validation", f"{result.best_val_acc:.2%} at epoch {result.best_epoch}")
+        table.add_row("best epoch", f"{result.best_epoch}, validation {result.best_val_acc:.2%}")
     counted = f"{result.test_correct:,} of {result.test_count:,}"
     table.add_row("test accuracy", f"{result.test_acc:.2%} ({counted}), loss {result.test_loss:.4f}")
     table.add_row("wall time", duration(result.seconds))

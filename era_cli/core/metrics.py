@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
+from era_cli.intervals import wilson_interval
 from era_cli.results import Calibration, ClassScore, ConfusedPair, Evaluation, Metrics
 
-Z_95 = 1.959963984540054  # 97.5 % of a normal distribution lie below
 TOP = 5
 BINS = 15  # of Guo et al. 2017
 
@@ -31,15 +29,6 @@ def measure(evaluation: Evaluation) -> Metrics:
         confusion=confusion,
         pairs=tuple(confused_pairs(confusion, evaluation.classes)),
     )
-
-
-def wilson_interval(correct: int, count: int, z: float = Z_95) -> tuple[float, float]:
-    """The score interval of a share (Wilson 1927, JASA 22:209), which stays within 0..1 even at its ends."""
-    share = correct / count
-    middle = share + z**2 / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    low, high = ((middle + side * half) / (1 + z**2 / count) for side in (-1, 1))
-    return max(0.0, low), min(1.0, high)
 
 
 def confusion_counts(evaluation: Evaluation) -> npt.NDArray[np.int64]:

@@ -177,7 +177,7 @@ class RunWriter(SignalCallback):
         self._val_seconds = self._epoch_watch.seconds - self._train_watch.seconds
         self._begin_epoch(pl_module.device)
         history.append(self._run.metrics_file, [row])
-        best = history.best(self._run.epochs()) == row
+        best = history.best(self._run.epochs(), pl_module.val_count) == row
         self._save(trainer, best=best)
         self._listener.epoch_ended(row, best)
         self.signals.raise_received()

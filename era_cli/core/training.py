@@ -137,7 +137,7 @@ class Fit:
         rows = self._rows_done()
         if not rows:
             return
-        wanted = history.best(rows).epoch * self.setup.steps_per_epoch
+        wanted = history.best(rows, len(self.setup.val_indices)).epoch * self.setup.steps_per_epoch
         best = self.run.checkpoints / checkpoint.BEST
         if checkpoint.step_of(best) != wanted and self.resume_from.step == wanted:
             atomic_link(self.resume_from.path, best)

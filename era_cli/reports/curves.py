@@ -26,7 +26,7 @@ Value = Callable[[EpochRow], float | None]
 
 
 def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
-    """Draws each run: training dashed, validation solid, the best validation epoch marked, the rate below.
+    """Draws each run: training dashed, validation solid, the best epoch marked, the rate below.
 
     Args:
         baseline: an accuracy, 0..1, for a line of reference.
@@ -90,7 +90,7 @@ def _header(runs: Sequence[Curves]) -> str:
     if run.status != "finished":
         facts.append(f"{run.status}, {len(run.epochs)} of {run.planned_epochs} epochs")
     if run.best is not None and run.best.val_acc is not None:
-        facts.append(f"best validation {run.best.val_acc:.2%} at epoch {run.best.epoch}")
+        facts.append(f"best epoch {run.best.epoch}, validation {run.best.val_acc:.2%}")
     elif run.best is not None:
         facts.append("nothing held out for validation")
     if run.test_acc is not None:

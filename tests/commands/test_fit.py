@@ -105,7 +105,7 @@ def test_json_is_one_document_on_stdout_and_the_rest_on_stderr(tmp_path: Path) -
 
 def test_quiet_prints_the_result_alone(tmp_path: Path) -> None:
     done = era("fit", *TINY, "--quiet", cwd=tmp_path)
-    assert done.stdout.startswith("best validation")
+    assert done.stdout.startswith("best epoch")
     assert "1/2" not in done.stdout
     assert all(line.startswith("Note: ") for line in done.stderr.splitlines())
 

@@ -31,7 +31,7 @@ def write_run(folder: Path, name: str, epochs: int, **changes: Any) -> Path:
         "status": "interrupted",
         "started": "2026-01-01T00:00:00+00:00",
         "recipe": {"epochs": 24, "batch_size": 32},
-        "data": {"counts": {"train": 160}},
+        "data": {"counts": {"train": 160, "val": 1_000}},
         "result": None,
     }
     (path / "run.json").write_text(json.dumps({**document, **changes}))

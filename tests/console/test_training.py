@@ -146,7 +146,7 @@ def test_the_record_has_header_classes_network_rows_and_result() -> None:
     assert re.search(r"^ *all +3,000 +300 +600 *$", text, re.MULTILINE)
     assert re.search(r"^ *epoch +train loss +acc +val loss +acc +lr +images/s +time *$", text, re.MULTILINE)
     assert re.search(r"^ *3/24 +1\.2346 +61\.73% +0\.9877 +70\.00% +0\.26 +1,23[45] +1:23 best$", text, re.MULTILINE)
-    assert re.search(r"^best validation +70\.00% at epoch 3 *$", text, re.MULTILINE)
+    assert re.search(r"^best epoch +3, validation 70\.00% *$", text, re.MULTILINE)
     assert re.search(r"^test accuracy +68\.75% \(6,875 of 10,000\), loss 1\.0123 *$", text, re.MULTILINE)
     assert re.search(r"^wall time +1:02:03 *$", text, re.MULTILINE)
     assert text.endswith("runs/pets-1/run.json\n")
@@ -195,7 +195,7 @@ def test_quiet_shows_the_result_alone(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr() == ("", "")
     progress.show_result(RESULT, [Path("run.json")])
     out, err = capsys.readouterr()
-    assert out.startswith("best validation")
+    assert out.startswith("best epoch")
     assert out.endswith("run.json\n")
     assert err == ""
 

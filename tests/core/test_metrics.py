@@ -71,17 +71,6 @@ def test_the_loss_is_torchs_cross_entropy() -> None:
     assert metrics.measure(judged).loss == pytest.approx(wanted.item(), rel=1e-12)
 
 
-@settings(max_examples=50)
-@given(count=st.integers(1, 20_000), share=st.floats(0, 1))
-def test_the_interval_is_scipys_wilson_interval(count: int, share: float) -> None:
-    correct = round(count * share)
-    wanted = binomtest(correct, count).proportion_ci(confidence_level=0.95, method="wilson")
-    low, high = metrics.wilson_interval(correct, count)
-    assert (low, high) == pytest.approx((wanted.low, wanted.high), rel=1e-9, abs=1e-12)
-    assert 0 <= low < high <= 1
-    assert low - 1e-12 <= correct / count <= high + 1e-12
-
-
 def test_the_interval_of_an_evaluation_is_that_of_its_own_counts() -> None:
     result = metrics.measure(answered([0] * 9 + [1], [0] * 7 + [1] * 3, 2))
     wanted = binomtest(8, 10).proportion_ci(confidence_level=0.95, method="wilson")

@@ -146,7 +146,7 @@ def test_the_best_epoch_is_ringed_and_named() -> None:
     (solid,) = lines(panel(figure, "Accuracy"), "-")
     assert points(ring) == [(4, 1 - 0.7 / 4)]
     assert colour(ring) == colour(solid)
-    assert header(figure) == "digits-1: best validation 82.50% at epoch 4"
+    assert header(figure) == "digits-1: best epoch 4, validation 82.50%"
     assert entry(figure, "best epoch")[1].get_markerfacecolor() == "none"
 
 
@@ -186,7 +186,7 @@ def test_each_of_several_runs_has_one_colour_and_its_figures_in_the_legend() -> 
     assert header(figure) == "3 runs"
     seen = set()
     for place, (one, said) in enumerate(
-        zip(several, ("best validation 65.00% at epoch 2", "best validation 76.67% at epoch 3", "nothing"), strict=True)
+        zip(several, ("best epoch 2, validation 65.00%", "best epoch 3, validation 76.67%", "nothing"), strict=True)
     ):
         text, line = entry(figure, f"{one.name}: ")
         assert said in text
@@ -271,7 +271,7 @@ def test_hostile_run_names_are_drawn_without_a_warning(tmp_path: Path) -> None:
         style.save(figure, tmp_path / "curves.png")
         style.save(curves([run(2, name="\x1b[31m$\\frac{$")]), tmp_path / "alone.svg")
     assert [str(warning.message) for warning in caught] == []
-    named = [text for text in entries(figure) if "best validation" in text]
+    named = [text for text in entries(figure) if "best epoch" in text and "," in text]
     assert len(named) == len(HOSTILE)
     assert "$\\frac{$: best" in "\n".join(named)
     assert not any(char in text for char in "\x1b\n\x07" for text in named)
