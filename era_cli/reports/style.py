@@ -101,7 +101,10 @@ def save(figure: Figure, path: Path) -> None:
         if figure.axes and (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
             figure.set_layout_engine(None)
-        figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=DPI)
+        kind = path.suffix.removeprefix(".")
+        # zlib's own level takes twice as long for a file 8 % smaller.
+        packing: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if kind == "png" else {}
+        figure.savefig(drawn, format=kind, dpi=DPI, **packing)
     with atomic_write(path) as file:
         file.write(drawn.getbuffer())
 
