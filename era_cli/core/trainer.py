@@ -45,6 +45,7 @@ def run(
             max_steps=steps,
             limit_val_batches=1.0 if validate else 0,
             num_sanity_val_steps=0,
+            benchmark=True,  # cuDNN times its kernels once for the one size of batch there is
             # Each epoch asks the data module anew: its order depends on the epoch's number.
             reload_dataloaders_every_n_epochs=1,
             use_distributed_sampler=False,
