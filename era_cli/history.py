@@ -108,8 +108,8 @@ def rewrite(path: Path, rows: list[EpochRow] | list[StepRow]) -> None:
 def best(rows: Iterable[EpochRow], val_count: int) -> EpochRow:
     """The latest row whose accuracy on `val_count` validation images is as good as the highest; without them the last.
 
-    As good is what lies within one standard error (Breiman et al. 1984, Classification and Regression Trees, section
-    3.4.3): a smaller lead is chance, and a later epoch trained longer, at a lower rate.
+    As good is what lies within one standard error, after the rule of Breiman et al. 1984 (Classification and Regression
+    Trees, section 3.4.3): so small a lead says little, and while the rate falls a later epoch is the better guess.
 
     Raises:
         ValueError: there is no row.

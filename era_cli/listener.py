@@ -35,4 +35,4 @@ class Listener:
         """The epoch's training steps are done."""
 
     def epoch_ended(self, row: EpochRow, best: bool) -> None:
-        """The epoch is over and written; `best` says whether it leads so far."""
+        """The epoch is over and written; `best` says whether it is the best so far."""

@@ -126,13 +126,16 @@ class Run:
         epochs, epochs_left_out = history.salvage(self.metrics_file, EpochRow)
         table, steps_left_out = history.columns(self.steps_file, StepRow)
         recipe, result, counts = document["recipe"], document.get("result") or {}, document["data"]["counts"]
-        judged = [row for row in epochs if row.epoch == result.get("best_epoch")]
+        if judged := result.get("best_epoch"):
+            best = next((row for row in epochs if row.epoch == judged), None)
+        else:
+            best = history.best(epochs, max(1, counts["val"])) if epochs else None
         return Curves(
             name=self.name,
             status=document["status"],
             planned_epochs=recipe["epochs"],
             epochs=tuple(epochs),
-            best=history.best(judged or epochs, max(1, counts["val"])) if epochs else None,
+            best=best,
             steps=table[:, 0].astype(np.int64),
             rates=table[:, 1],
             steps_per_epoch=max(1, counts["train"] // max(1, recipe["batch_size"])),

@@ -400,6 +400,13 @@ def test_the_best_epoch_of_a_finished_run_is_the_one_it_was_judged_by(runs_dir: 
     assert run.curves().best == run.epochs()[1]
 
 
+def test_a_finished_run_whose_best_row_is_damaged_has_no_other_best(runs_dir: Path) -> None:
+    run = curve_run(runs_dir, 4, status="finished", result={"best_epoch": 2})
+    run.metrics_file.write_text(run.metrics_file.read_text().replace("\n2,", "\ntwo,"))
+    curves = run.curves()
+    assert ([row.epoch for row in curves.epochs], curves.best) == ([1, 3, 4], None)
+
+
 def test_a_run_that_has_just_begun_has_empty_curves(runs_dir: Path) -> None:
     run = curve_run(runs_dir, 1)
     run.metrics_file.unlink()
@@ -415,8 +422,7 @@ def test_curves_name_the_lines_that_they_leave_out_and_keep_the_rest(runs_dir: P
     before = [file.read_bytes() for file in (run.metrics_file, run.steps_file)]
     curves = run.curves()
     assert [row.epoch for row in curves.epochs] == [1, 3, 4]
-    assert curves.best is not None
-    assert curves.best.epoch in (1, 3, 4)
+    assert curves.best == curves.epochs[-1]  # equals: the latest
     assert len(curves.rates) == 21
     metrics, steps = curves.left_out
     assert f"line 3 of {run.metrics_file}" in metrics

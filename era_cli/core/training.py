@@ -133,14 +133,17 @@ class Fit:
 
     def _mend_best(self) -> None:
         """A crash between two files, or a damaged newest state, may leave `best` behind the rows."""
-        assert self.resume_from is not None
         rows = self._rows_done()
         if not rows:
             return
         wanted = history.best(rows, len(self.setup.val_indices)).epoch * self.setup.steps_per_epoch
         best = self.run.checkpoints / checkpoint.BEST
-        if checkpoint.step_of(best) != wanted and self.resume_from.step == wanted:
-            atomic_link(self.resume_from.path, best)
+        if checkpoint.step_of(best) == wanted:
+            return
+        for name in (checkpoint.LAST, checkpoint.PREVIOUS):
+            if checkpoint.step_of(self.run.checkpoints / name) == wanted:
+                atomic_link(self.run.checkpoints / name, best)
+                return
 
     def _refuse_if_moved_on(self) -> None:
         """Another era may have trained this run while this one loaded its data."""

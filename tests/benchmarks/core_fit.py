@@ -57,7 +57,7 @@ def last_epoch(device: devices.Device, dataset: Dataset, batch: int, steps: int)
             "recipe": recipe.as_dict(),
             "data": {
                 "classes": list(dataset.classes),
-                "counts": {"train": len(train)},
+                "counts": {"train": len(train), "val": 0},
                 "mean": normalization.mean,
                 "std": normalization.std,
             },
