@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,11 @@ from era_cli.recipe import Recipe, default, with_options
 # Where a failure blocks others the examples are the same each time; at a desk they wander and find more.
 settings.register_profile("era", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("era")
+
+# nohup and a script's `&` hand on ignored signals, which the commands under test would rightly go on ignoring.
+for _signum, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_signum) is signal.SIG_IGN:
+        signal.signal(_signum, _handler)
 
 _REAL_CIFAR10 = Path(os.environ.get("ERA_DATA_DIR") or default_data_dir())
 
