@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from era_cli import __version__, options
+from era_cli import __version__
 from era_cli.commands import eval as eval_command
-from era_cli.commands import fit, gradcam, lr_find, misclassified, plot_curves
+from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves
 from era_cli.errors import EraError, Interrupted
 from era_cli.signals import raise_on_signals
 
@@ -37,7 +37,7 @@ class EraGroup(TyperGroup):
         raise_on_signals()
         try:
             answer = super().invoke(ctx)
-            from era_cli.terminal import SteadyStream  # the command has loaded it, which help need not
+            from era_cli.console.terminal import SteadyStream  # the command has loaded it, which help need not
 
             if SteadyStream.lost is not None:
                 raise EraError(f"stdout could not be written to its end ({SteadyStream.lost.strerror}): make room")

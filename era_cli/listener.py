@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from era_cli.recipe import Recipe
+from era_cli.recipes import Recipe
 from era_cli.results import EpochRow, FitPlan
 
 Advance = Callable[[int], None]

@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from era_cli.core.data.cifar10 import FOLDER, META_FILE, default_data_dir
 from era_cli.listener import Listener
-from era_cli.recipe import Recipe, default, with_options
+from era_cli.recipes import Recipe, default, with_options
 
 # Where a failure blocks others the examples are the same each time; at a desk they wander and find more.
 settings.register_profile("era", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -100,21 +100,19 @@ def fit_digits(tmp_path: Path) -> Callable[..., Any]:
     def prepare(
         listener: Listener | None = None, name: str | None = None, source: str = "digits", **fields: Any
     ) -> Any:
-        from era_cli.core import preparation
+        from era_cli.core.fit import start
 
-        return preparation.prepare(
-            request(tmp_path / "runs", name=name, source=source, **fields), listener or Listener()
-        )
+        return start.prepare(request(tmp_path / "runs", name=name, source=source, **fields), listener or Listener())
 
     return prepare
 
 
 def request(runs_dir: Path, *, name: str | None = None, source: str | None = "digits", **fields: Any) -> Any:
     """What `era fit` asks the core for, with the tiny recipe and `fields` on top."""
-    from era_cli.core import preparation
+    from era_cli.core.fit import start
 
     given = {**TINY, **fields}
-    return preparation.FitRequest(
+    return start.FitRequest(
         recipe=with_options(default(), given),
         given=given,
         source=source,
@@ -130,8 +128,8 @@ def request(runs_dir: Path, *, name: str | None = None, source: str | None = "di
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the tiny recipe, trained to its end; tests must not write to it."""
-    from era_cli.core import preparation
+    from era_cli.core.fit import start
 
-    fit = preparation.prepare(request(tmp_path_factory.mktemp("runs")), Listener())
+    fit = start.prepare(request(tmp_path_factory.mktemp("runs")), Listener())
     fit.train(Listener())
     return fit.run.path

@@ -191,7 +191,7 @@ def test_the_boundary_lets_the_unexpected_through(error: Exception) -> None:
 CHILD = """
 import sys, time
 import typer
-from era_cli import options
+from era_cli.commands import options
 from era_cli.cli import EraGroup
 
 app = typer.Typer(cls=EraGroup, pretty_exceptions_enable=False)

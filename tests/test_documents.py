@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from era_cli import documents
-from era_cli.core import metrics
-from era_cli.core import mistakes as core_mistakes
+from era_cli.core.evaluation import metrics
+from era_cli.core.evaluation import mistakes as core_mistakes
 from era_cli.results import Curves, EpochRow, Evaluation, LrSuggestion, LrSweep
-from tests.console.test_several_runs import seeds
+from tests.console.test_seeds import seeds
 
 
 def strict(document: Any) -> Any:

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from era_cli import options
-from era_cli.commands import reading
+from era_cli.commands import options, reading
 from era_cli.signals import held
 
 
@@ -46,10 +45,11 @@ def evaluate(
     """
     reading.check_one_source(split, data)
     with held():
-        from era_cli import documents, terminal
-        from era_cli.console.evaluation import print_evaluation
+        from era_cli import documents
+        from era_cli.console import terminal
+        from era_cli.console.eval import print_evaluation
         from era_cli.console.progress import WorkProgress, print_files
-        from era_cli.core import metrics, predictions
+        from era_cli.core.evaluation import metrics, predictions
         from era_cli.files import atomic_write_json
         from era_cli.reports import confusion, reliability, style
 

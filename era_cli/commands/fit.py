@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from era_cli import options
-from era_cli import recipe as recipes
+from era_cli import recipes
+from era_cli.commands import options
+from era_cli.commands.options import recipe_option
 from era_cli.errors import EraError, Interrupted, UsageError
-from era_cli.options import recipe_option
 from era_cli.signals import held
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
-    from era_cli.console.training import FitProgress
-    from era_cli.core.preparation import FitRequest
-    from era_cli.recipe import Recipe
+    from era_cli.console.fit import FitProgress
+    from era_cli.core.fit.start import FitRequest
+    from era_cli.recipes import Recipe
     from era_cli.results import FitPlan, FitResult
-    from era_cli.runs import Run
+    from era_cli.runs.run import Run
 
 AUTO = "auto"
 FIELDS = (
@@ -136,11 +136,13 @@ def fit(
     each = [dataclasses.replace(settings, seed=settings.seed + offset) for offset in range(seeds)]
 
     with held():
-        from era_cli import documents, runs, terminal
-        from era_cli.console.several_runs import print_seeds
-        from era_cli.console.training import FitProgress
-        from era_cli.core import preparation
+        from era_cli import documents
+        from era_cli.console import terminal
+        from era_cli.console.fit import FitProgress
+        from era_cli.console.seeds import print_seeds
+        from era_cli.core.fit import start
         from era_cli.results import SeedResults
+        from era_cli.runs import store
 
     if resume is not None and recipe is not None:
         given["name"] = recipe
@@ -148,13 +150,13 @@ def fit(
     names = [name] if seeds == 1 else [name and f"{name}-{own.seed}" for own in each]
     if resume is None:
         for own_name in names:  # all of them before the first is trained
-            runs.check_name(runs_dir, own_name)
+            store.check_name(runs_dir, own_name)
     progress = FitProgress(
         None if quiet else terminal.record_console(to_stderr=as_json),
         every_layer=summary,
         also=_draw_plan,
     )
-    request = preparation.FitRequest(
+    request = start.FitRequest(
         recipe=settings,
         given=given,
         source=data,
@@ -192,13 +194,13 @@ def _trained(
     job: FitRequest, resume: str | None, progress: FitProgress, left: Sequence[Recipe]
 ) -> tuple[Run, FitResult]:
     """Prepares, trains and draws one run, whose data go when it is done; `left` are to come after it."""
-    from era_cli import runs
-    from era_cli.core import preparation
+    from era_cli.core.fit import start
+    from era_cli.runs import store
 
     if resume is None:
-        prepared = preparation.prepare(job, progress)
+        prepared = start.prepare(job, progress)
     else:
-        prepared = preparation.resume(runs.find(job.runs_dir, resume), job, progress)
+        prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
     try:
         result = prepared.train(progress)
     except (EraError, Interrupted) as error:
@@ -239,13 +241,13 @@ def _draw_curves(run: Run, progress: FitProgress) -> None:
 
 def _draw_plan(plan: FitPlan) -> None:
     """Draws what the network will see and, if its rate was found by a sweep, the sweep."""
-    from era_cli.reports import image_grid, lr_curve, style
-    from era_cli.runs import Run
+    from era_cli.reports import image_grid, lr_find, style
+    from era_cli.runs.run import Run
 
     run = Run(plan.run)
     style.save(image_grid.training_samples(plan.samples), run.samples_file)
     if plan.sweep is not None:
-        style.save(lr_curve.lr_curve(plan.sweep, f"Learning-rate range test before {run.name}"), run.lr_find_file)
+        style.save(lr_find.lr_curve(plan.sweep, f"Learning-rate range test before {run.name}"), run.lr_find_file)
 
 
 def _how_to_go_on(run: Run, runs_dir: Path) -> str:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from era_cli import options
-from era_cli.commands import reading
+from era_cli.commands import options, reading
 from era_cli.errors import UsageError
 from era_cli.signals import held
 
@@ -129,18 +128,21 @@ def gradcam(
     numbers = None if index is None else _numbers(index)
     _check_one_question(files, which, index, target, split, data)
     with held():
-        from era_cli import documents, terminal
-        from era_cli.console.heatmaps import print_heatmaps
+        from era_cli import documents
+        from era_cli.console import terminal
+        from era_cli.console.gradcam import print_heatmaps
         from era_cli.console.progress import WorkProgress, print_files
-        from era_cli.core import explanation, predictions, selection
+        from era_cli.core.evaluation import predictions, selection
+        from era_cli.core.gradcam import explain
         from era_cli.files import make_folder
-        from era_cli.reports import heatmaps, style
+        from era_cli.reports import gradcam as heatmaps
+        from era_cli.reports import style
 
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
     weights, written = opened.weights(), []
     if files:
-        subjects = explanation.of_files(opened, weights.network, files, progress)
+        subjects = explain.of_files(opened, weights.network, files, progress)
         head, facts = reading.run_document(opened, weights.step), reading.run_header(opened, weights.step)
         label, chosen, title = predictions.label(opened, None, "none"), f"pictures-{_digest(files)}", "own pictures"
     else:
@@ -153,11 +155,11 @@ def gradcam(
         else:
             chosen, title = f"index-{_few(numbers)}", f"chosen {part.title}"
             rows = selection.rows_of(made.evaluation, numbers)
-        subjects = explanation.of_part(part, made.evaluation, rows)
+        subjects = explain.of_part(part, made.evaluation, rows)
         head, facts = reading.document(opened, part, made), reading.header(opened, part, made)
         label, written = predictions.label(opened, part, "none"), reading.kept(made)
     wanted = target or ("predicted" if files else "both")
-    found = explanation.explain(
+    found = explain.explain(
         opened,
         weights.network,
         subjects,
@@ -183,7 +185,7 @@ def gradcam(
         print_heatmaps(console, facts, found)
     make_folder(figure_file.parent)
     if save_maps:
-        explanation.save(found, maps_file)
+        explain.save(found, maps_file)
     style.save(heatmaps.heatmaps(found, f"{opened.run.name}, {title}", alpha), figure_file)
     if as_json:
         terminal.print_json(document)

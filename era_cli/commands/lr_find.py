@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from era_cli import options
-from era_cli import recipe as recipes
-from era_cli.commands import fit
+from era_cli import recipes
+from era_cli.commands import fit, options
+from era_cli.commands.options import recipe_option
 from era_cli.errors import EraError, UsageError
-from era_cli.options import recipe_option
 from era_cli.signals import held
 
 FIELDS = tuple(field for field in fit.FIELDS if field not in ("epochs", "max_lr", "compile"))
@@ -84,12 +83,16 @@ def lr_find(
         )
 
     with held():
-        from era_cli import documents, runs, terminal
-        from era_cli.console.lr_sweep import print_sweep
+        from era_cli import documents
+        from era_cli.console import terminal
+        from era_cli.console.lr_find import print_sweep
         from era_cli.console.progress import WorkProgress, print_files
-        from era_cli.core import lr_range, setup
+        from era_cli.core.lr_find import sweep as lr_range
+        from era_cli.core.training import setup
         from era_cli.files import atomic_write_json
-        from era_cli.reports import lr_curve, style
+        from era_cli.reports import lr_find as lr_curve
+        from era_cli.reports import style
+        from era_cli.runs import store
 
     progress = WorkProgress(quiet=quiet)
     request = setup.Request(
@@ -107,7 +110,7 @@ def lr_find(
     sweep = lr_range.sweep(prepared, progress, low=min_lr, high=max_lr, steps=steps, seeds=seeds)
     used, dataset = prepared.recipe, prepared.dataset
     if out is None:
-        stem = runs.free_stem(runs_dir.expanduser() / runs.SWEEPS, dataset.name)
+        stem = store.free_stem(runs_dir.expanduser() / store.SWEEPS, dataset.name)
         figure_file, json_file = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.json")
     else:
         figure_file, json_file = out, out.with_name(f"{out.stem}-sweep.json")

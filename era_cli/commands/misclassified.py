@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from era_cli import options
-from era_cli.commands import reading
+from era_cli.commands import options, reading
 from era_cli.errors import UsageError
 from era_cli.signals import held
 
@@ -82,10 +81,11 @@ def misclassified(
     if true is not None and true == predicted:
         raise UsageError(f"--true and --predicted are both {true!r}: an image of a class taken for it is no mistake")
     with held():
-        from era_cli import documents, spreadsheet, terminal
-        from era_cli.console.mistakes import print_mistakes
+        from era_cli import documents, spreadsheet
+        from era_cli.console import terminal
+        from era_cli.console.misclassified import print_mistakes
         from era_cli.console.progress import WorkProgress, print_files
-        from era_cli.core import mistakes, predictions
+        from era_cli.core.evaluation import mistakes, predictions
         from era_cli.files import make_folder
         from era_cli.reports import image_grid, style
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from era_cli import options
+from era_cli.commands import options
 from era_cli.errors import EraError, UsageError
 
 
@@ -44,13 +44,15 @@ def plot_curves(
     if baseline is not None and not 0 <= baseline <= 1:  # Typer lets NaN through
         raise UsageError(f"--baseline is {baseline}, but must be an accuracy in [0, 1], e.g. 0.9311")
 
-    from era_cli import documents, runs, terminal
+    from era_cli import documents
+    from era_cli.console import terminal
     from era_cli.console.curves import print_curves
     from era_cli.console.progress import WorkProgress, print_files
     from era_cli.reports import curves, style
+    from era_cli.runs import store
 
     runs_dir = runs_dir.expanduser()
-    named = [runs.find(runs_dir, name) for name in run or [runs.LATEST]]
+    named = [store.find(runs_dir, name) for name in run or [store.LATEST]]
     found = list({one.path.resolve(): one for one in named}.values())
     drawn = [one.curves() for one in found]
     progress = WorkProgress(quiet=quiet)

@@ -9,8 +9,8 @@ from era_cli.errors import UsageError
 from era_cli.listener import Listener
 
 if TYPE_CHECKING:
-    from era_cli.core.predictions import Predictions
-    from era_cli.core.trained import Part, TrainedRun
+    from era_cli.core.evaluation.predictions import Predictions
+    from era_cli.core.evaluation.trained_run import Part, TrainedRun
 
 
 def check_one_source(split: str | None, data: str | None) -> None:
@@ -29,11 +29,12 @@ def open_run(runs_dir: Path, run: str, checkpoint: str | None, gpus: str) -> Tra
     Raises:
         EraError: there is no such run, checkpoint or device.
     """
-    from era_cli import runs
-    from era_cli.core import devices, trained
+    from era_cli.core.evaluation import trained_run
+    from era_cli.core.training import devices
+    from era_cli.runs import store
 
     device = devices.choose(gpus, "32").torch_device
-    return trained.open_run(runs.find(runs_dir.expanduser(), run), checkpoint, device)
+    return trained_run.open_run(store.find(runs_dir.expanduser(), run), checkpoint, device)
 
 
 def part(opened: TrainedRun, split: str | None, data: str | None, data_dir: Path | None, listener: Listener) -> Part:

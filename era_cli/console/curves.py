@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from era_cli.console import tables
+from era_cli.console.terminal import printable
 from era_cli.results import Curves
-from era_cli.terminal import printable
 
 
 def print_curves(console: Console, runs: Sequence[Curves]) -> None:

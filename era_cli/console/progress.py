@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from era_cli.console.terminal import SteadyConsole, printable
 from era_cli.listener import Advance, Listener
-from era_cli.terminal import SteadyConsole, printable
 
 
 class WorkProgress(Listener):

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from era_cli.terminal import printable
+from era_cli.console.terminal import printable
 
 _LONGEST_NAME = 24  # columns
 _FIGURES = 32  # columns of the figures beside names, and of the space between

@@ -1,12 +1,12 @@
 """What the core hands to console and reports: frozen values and NumPy arrays. Loads no torch."""
 
 from era_cli.results.arrays import Images, Labels
-from era_cli.results.evaluation import Calibration, ClassScore, ConfusedPair, Evaluation, Metrics
-from era_cli.results.heatmaps import Faithfulness, Heatmaps
-from era_cli.results.history import Curves, EpochRow, StepRow
-from era_cli.results.lr_sweep import STEEPEST, TENTH, VALLEY, LrSuggestion, LrSweep
-from era_cli.results.mistakes import Mistakes
-from era_cli.results.training import FitPlan, FitResult, LayerRow, Samples, SeedResults
+from era_cli.results.curves import Curves, EpochRow, StepRow
+from era_cli.results.eval import Calibration, ClassScore, ConfusedPair, Evaluation, Metrics
+from era_cli.results.fit import FitPlan, FitResult, LayerRow, Samples, SeedResults
+from era_cli.results.gradcam import Faithfulness, Heatmaps
+from era_cli.results.lr_find import STEEPEST, TENTH, VALLEY, LrSuggestion, LrSweep
+from era_cli.results.misclassified import Mistakes
 
 __all__ = [
     "STEEPEST",

@@ -17,12 +17,15 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from era_cli.core import checkpoint, devices, predictions, preparation
-from era_cli.core.trained import TrainedRun
+from era_cli.core.evaluation import predictions
+from era_cli.core.evaluation.trained_run import TrainedRun
+from era_cli.core.fit import start
+from era_cli.core.networks import checkpoint
+from era_cli.core.training import devices
 from era_cli.errors import EraError
 from era_cli.listener import Listener
-from era_cli.recipe import RECIPES, Recipe, named, with_options
-from era_cli.runs import Run
+from era_cli.recipes import RECIPES, Recipe, named, with_options
+from era_cli.runs.run import Run
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "default": ("default", {}),
@@ -53,7 +56,7 @@ def trained(name: str, recipe: Recipe, options: argparse.Namespace) -> Run:
             raise EraError(f"{run.path} was trained by another recipe: move it away, or name another --runs-dir")
         if run.read()["status"] == "finished":
             return run
-    request = preparation.FitRequest(
+    request = start.FitRequest(
         recipe=recipe,
         given={} if begun else recipe.as_dict(),
         source=None,
@@ -64,7 +67,7 @@ def trained(name: str, recipe: Recipe, options: argparse.Namespace) -> Run:
         name=name,
         command=["python", "-m", "tests.benchmarks.accuracy"],
     )
-    prepare = preparation.resume(run, request, Listener()) if begun else preparation.prepare(request, Listener())
+    prepare = start.resume(run, request, Listener()) if begun else start.prepare(request, Listener())
     prepare.train(Listener())
     return run
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
-from era_cli.core import devices
-from era_cli.core.augment import Augmentation
 from era_cli.core.seeds import Stream, generator
-from era_cli.recipe import default
+from era_cli.core.training import devices
+from era_cli.core.training.augment import Augmentation
+from era_cli.recipes import default
 from tests.benchmarks import bare_loop
 from tests.benchmarks.bare_loop import HALF
 from tests.benchmarks.core_fit import SIDE

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from era_cli.core import devices, inference
+from era_cli.core.data.batches import EVALUATION_BATCH
 from era_cli.core.data.dataset import Dataset
-from era_cli.core.model import CustomResNet
-from era_cli.core.normalize import Normalization
-from era_cli.recipe import default
+from era_cli.core.data.normalize import Normalization
+from era_cli.core.networks.resnet import CustomResNet
+from era_cli.core.training import devices
+from era_cli.recipes import default
 from tests.benchmarks.core_fit import CLASSES, SIDE
 
 HALF = (0.5, 0.5, 0.5)
@@ -72,7 +73,7 @@ def forward_images_per_second(network: CustomResNet, dataset: Dataset) -> float:
     """Images a second of the forward pass alone, in fp32 and channels_last, over the batches of `era eval`."""
     where = next(network.parameters()).device
     pixels = Normalization(HALF, HALF)(torch.from_numpy(dataset.images)).to(where)
-    batches = pixels.contiguous(memory_format=torch.channels_last).split(inference.EVAL_BATCH)
+    batches = pixels.contiguous(memory_format=torch.channels_last).split(EVALUATION_BATCH)
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         started = time.perf_counter()
         for batch in batches:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import torch
 
-from era_cli.core import devices
+from era_cli.core.training import devices
 from tests.benchmarks import ROOT
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from era_cli.core import devices
 from era_cli.core.data.dataset import Dataset, content_hash, mean_and_std
-from era_cli.core.normalize import Normalization
-from era_cli.core.setup import Setup
-from era_cli.core.training import Fit
+from era_cli.core.data.normalize import Normalization
+from era_cli.core.fit.fit import Fit
+from era_cli.core.training import devices
+from era_cli.core.training.setup import Setup
 from era_cli.listener import Listener
-from era_cli.recipe import default, with_options
+from era_cli.recipes import default, with_options
 from era_cli.results import EpochRow
-from era_cli.runs import create, now
+from era_cli.runs.store import create, now
 
 SIDE, CLASSES = 32, 10
 EPOCHS = 2  # the first one warms up

@@ -31,9 +31,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from era_cli.core import devices
-from era_cli.core.model import CustomResNet
-from era_cli.recipe import session12
+from era_cli.core.networks.resnet import CustomResNet
+from era_cli.core.training import devices
+from era_cli.recipes import session12
 from era_cli.results import Images, Labels
 from tests.benchmarks import bare_loop, core_fit, report
 from tests.benchmarks.core_fit import CLASSES, SIDE

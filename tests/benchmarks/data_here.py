@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from era_cli.core.data import cifar10, digits
-from era_cli.core.model import SMALLEST_IMAGE
+from era_cli.core.networks.resnet import SMALLEST_IMAGE
 from era_cli.listener import Listener
 from tests.benchmarks import images
 from tests.benchmarks.measuring import Options

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from era_cli.core import devices
-from era_cli.recipe import default
-from era_cli.runs import Run
+from era_cli.core.training import devices
+from era_cli.recipes import default
+from era_cli.runs.run import Run
 from tests.benchmarks import bare_loop, data_here, processes
 from tests.benchmarks.measuring import CannotRun, Figure, Options, Target, alternate
 

@@ -11,13 +11,13 @@ import time
 
 import torch
 
-from era_cli.core.augment import Augmentation
 from era_cli.core.data import sources
+from era_cli.core.data.batches import Batches, epoch_order
 from era_cli.core.data.dataset import mean_and_std
-from era_cli.core.datamodule import Batches, epoch_order
 from era_cli.core.seeds import Stream, generator
+from era_cli.core.training.augment import Augmentation
 from era_cli.listener import Listener
-from era_cli.recipe import default
+from era_cli.recipes import default
 
 
 def main(folder: str, image_size: int) -> dict[str, float]:

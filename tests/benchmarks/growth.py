@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from era_cli.recipe import default
+from era_cli.recipes import default
 from tests.benchmarks import processes
 from tests.benchmarks.measuring import Figure, Options, take_turns
 from tests.benchmarks.memory import MB

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 
-from era_cli.core import devices
+from era_cli.core.training import devices
 from tests.benchmarks import core_fit
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch.nn import functional as F
 
-from era_cli.core import cam, inference
-from era_cli.core.checkpoint import new_network
-from era_cli.core.normalize import Normalization
+from era_cli.core.data.normalize import Normalization
+from era_cli.core.evaluation import inference
+from era_cli.core.gradcam import cam
+from era_cli.core.networks.checkpoint import new_network
 from era_cli.listener import Listener
-from era_cli.recipe import default
+from era_cli.recipes import default
 from tests.benchmarks import report
 from tests.benchmarks.measuring import Figure, Options, alternate
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from era_cli.core import devices
-from era_cli.core.model import CustomResNet
-from era_cli.core.summary import layer_rows
+from era_cli.core.networks.resnet import CustomResNet
+from era_cli.core.networks.summary import layer_rows
+from era_cli.core.training import devices
 from tests.benchmarks.bare_loop import wait
 from tests.benchmarks.core_fit import CLASSES, SIDE
 

@@ -16,7 +16,7 @@ MB = 1e6
 BUILD = """
 import lightning.pytorch, torch
 from era_cli.core.checkpoint import new_network
-from era_cli.recipe import default
+from era_cli.recipes import default
 network = new_network(default(), 10)
 """
 

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from era_cli.core import cam, devices, inference
-from era_cli.core.model import CustomResNet
-from era_cli.core.normalize import Normalization
+from era_cli.core.data.normalize import Normalization
+from era_cli.core.evaluation import inference
+from era_cli.core.gradcam import cam
+from era_cli.core.networks.resnet import CustomResNet
+from era_cli.core.training import devices
 from era_cli.listener import Listener
 from era_cli.results import Images, Labels
 

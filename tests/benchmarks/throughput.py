@@ -19,13 +19,15 @@ from collections.abc import Iterator
 
 import torch
 
-from era_cli.core import devices, inference
-from era_cli.core.checkpoint import new_network
+from era_cli.core.data.batches import EVALUATION_BATCH
 from era_cli.core.data.dataset import Dataset
-from era_cli.core.model import CustomResNet
-from era_cli.core.normalize import Normalization
+from era_cli.core.data.normalize import Normalization
+from era_cli.core.evaluation import inference
+from era_cli.core.networks.checkpoint import new_network
+from era_cli.core.networks.resnet import CustomResNet
+from era_cli.core.training import devices
 from era_cli.listener import Listener
-from era_cli.recipe import default
+from era_cli.recipes import default
 from tests.benchmarks import bare_loop, core_fit, machine_limit, report
 from tests.benchmarks.bare_loop import HALF
 from tests.benchmarks.core_fit import CLASSES
@@ -72,7 +74,7 @@ def _figures(device: devices.Device, batch: int, steps: int, options: Options) -
     )
     yield _of_limit(large, product, rounds, Target("at least", 0.68))
     network = new_network(default(), CLASSES).to(device.torch_device).eval()
-    dataset = core_fit.random_images(16 if options.quick else inference.EVAL_BATCH * max(3, steps // 4))
+    dataset = core_fit.random_images(16 if options.quick else EVALUATION_BATCH * max(3, steps // 4))
     bare_loop.forward_images_per_second(network, dataset)  # warms up
     yield Figure(
         what="era eval over the bare forward pass, fp32, channels_last",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from era_cli.core import checkpoint
+from era_cli.core.networks import checkpoint
 from era_cli.reports import style
-from era_cli.runs import Run
+from era_cli.runs.run import Run
 from era_cli.signals import STOPPING
 
 

@@ -14,12 +14,13 @@ from PIL import Image
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
-from era_cli import options
 from era_cli.cli import app
-from era_cli.core import inference, preparation, trained
+from era_cli.commands import options
 from era_cli.core.data import digits
+from era_cli.core.evaluation import inference, trained_run
+from era_cli.core.fit import start
 from era_cli.listener import Listener
-from era_cli.runs import Run
+from era_cli.runs.run import Run
 from tests.commands.conftest import copied
 from tests.commands.test_fit import ESCAPE, era
 from tests.conftest import request
@@ -135,7 +136,7 @@ def test_another_folder_with_the_runs_classes_is_judged_whole(run: Run, tmp_path
     assert len(list(run.path.glob("eval-data-scans-??????.json"))) == 1
     assert len(list(run.path.glob("predictions-data-scans-??????.npz"))) == 1
     # The same pixels by hand.
-    opened = trained.open_run(run, None, torch.device("cpu"))
+    opened = trained_run.open_run(run, None, torch.device("cpu"))
     dataset = digits.load(8)
     places = np.concatenate([np.flatnonzero(dataset.labels == digit)[:count] for digit, count in ((3, 7), (8, 4))])
     judged = inference.evaluate(opened.weights().network, dataset, places, opened.normalization, Listener(), what="")
@@ -209,7 +210,7 @@ def test_an_unfinished_run_is_refused_until_a_checkpoint_is_named(run: Run) -> N
 
 
 def test_the_options_offer_just_what_the_core_knows() -> None:
-    assert set(get_args(options.Split)) == set(trained.SPLITS)
+    assert set(get_args(options.Split)) == set(trained_run.SPLITS)
     assert set(get_args(options.Tta)) == set(inference.TTA)
 
 
@@ -228,7 +229,7 @@ def odd_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
         asked = request(base / "runs", source=str(base / "images"), epochs=2, batch_size=8, limit_train=None)
-        fit = preparation.prepare(asked, Listener())
+        fit = start.prepare(asked, Listener())
         fit.train(Listener())
     return fit.run.path
 

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from era_cli.cli import app
 from era_cli.commands.fit import FIELDS
-from era_cli.core import checkpoint
-from era_cli.runs import Run
+from era_cli.core.networks import checkpoint
+from era_cli.runs.run import Run
 
 ERA = [sys.executable, "-m", "era_cli"]
 DIGITS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=32")
@@ -217,7 +217,7 @@ def test_a_named_recipe_with_one_option_replaced(tmp_path: Path) -> None:
 
 
 def test_every_recipe_option_of_the_command_is_a_field() -> None:
-    from era_cli.recipe import Recipe
+    from era_cli.recipes import Recipe
 
     assert set(FIELDS) <= set(Recipe.__dataclass_fields__)
 

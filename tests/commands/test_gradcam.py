@@ -19,11 +19,13 @@ from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from era_cli.cli import app
-from era_cli.core import cam, checkpoint, trained
 from era_cli.core.data import digits
+from era_cli.core.evaluation import trained_run
+from era_cli.core.gradcam import cam
+from era_cli.core.networks import checkpoint
 from era_cli.listener import Listener
 from era_cli.results import Labels
-from era_cli.runs import Run
+from era_cli.runs.run import Run
 from tests.commands.test_eval import the_error
 from tests.commands.test_fit import ERA, ESCAPE, environment
 
@@ -177,7 +179,7 @@ def test_the_saved_maps_are_those_of_the_core(run: Run) -> None:
     assert done.stdout.splitlines()[-3:-1] == names
     answers = Answers(run)
     rows = answers.wrong[:3]
-    opened = trained.open_run(run, None, torch.device("cpu"))
+    opened = trained_run.open_run(run, None, torch.device("cpu"))
     with np.load(names[1], allow_pickle=False) as arrays:
         assert arrays["index"].tolist() == answers.index[rows].tolist()
         images = digits.load(8).images[arrays["index"]]

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from era_cli.cli import app
-from era_cli.core import lr_range, trainer
-from era_cli.runs import Run
+from era_cli.core.lr_find import sweep
+from era_cli.core.training import trainer
+from era_cli.runs.run import Run
 from era_cli.signals import STOPPING
 from tests.commands.test_fit import DIGITS, ERA, ESCAPE, environment, era
 
@@ -123,7 +124,7 @@ def test_json_holds_the_whole_sweep_and_out_names_the_figure(
 def test_a_loss_that_is_no_number_is_null_in_json(
     command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from era_cli.core.module import Classifier
+    from era_cli.core.training.module import Classifier
 
     real = Classifier.training_step
 
@@ -175,7 +176,7 @@ def test_fit_with_auto_records_what_it_chose_and_draws_the_sweep(
     command: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"low": 1e-3, "high": 0.2, "steps": 24, "seeds": 1}
-    monkeypatch.setattr(lr_range.sweep, "__kwdefaults__", options)
+    monkeypatch.setattr(sweep.sweep, "__kwdefaults__", options)
     code, out, err = command(
         "fit", *DIGITS, "--batch-size=16", "--limit-train=80", "--epochs=1", "--max-lr=auto", "--json"
     )

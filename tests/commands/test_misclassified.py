@@ -19,12 +19,14 @@ from scipy.special import log_softmax, softmax  # type: ignore[import-untyped]
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner, Result
 
-from era_cli import options
 from era_cli.cli import app
-from era_cli.core import checkpoint, mistakes, predictions, preparation, trained
+from era_cli.commands import options
+from era_cli.core.evaluation import mistakes, predictions, trained_run
+from era_cli.core.fit import start
+from era_cli.core.networks import checkpoint
 from era_cli.listener import Listener
 from era_cli.reports import style
-from era_cli.runs import Run
+from era_cli.runs.run import Run
 from tests.commands.conftest import copied
 from tests.commands.test_eval import digit_folder, the_error
 from tests.commands.test_fit import ESCAPE
@@ -41,7 +43,7 @@ def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     state = checkpoint.read(finished_run / "checkpoints" / checkpoint.BEST)
     light = {name: state[name] for name in ("state_dict", "global_step")}
     checkpoint.write(light, path / "checkpoints" / checkpoint.BEST)
-    opened = trained.open_run(Run(path), None, torch.device("cpu"))
+    opened = trained_run.open_run(Run(path), None, torch.device("cpu"))
     predictions.of(opened, opened.part("test", None, Listener()), "none", Listener())
     return path
 
@@ -423,7 +425,7 @@ def formula_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
         asked = request(base / "runs", source=str(base / "images"), epochs=1, batch_size=8, limit_train=None)
-        fit = preparation.prepare(asked, Listener())
+        fit = start.prepare(asked, Listener())
         fit.train(Listener())
     return fit.run.path
 

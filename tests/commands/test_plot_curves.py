@@ -12,8 +12,8 @@ import pytest
 from rich.cells import cell_len
 
 from era_cli.commands.fit import _draw_curves
-from era_cli.console.training import FitProgress
-from era_cli.runs import Run
+from era_cli.console.fit import FitProgress
+from era_cli.runs.run import Run
 from tests.commands.test_fit import ERA, ESCAPE, environment, era
 from tests.test_imports import _ASK, HEAVY
 

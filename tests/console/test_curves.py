@@ -10,9 +10,9 @@ import pytest
 from rich.cells import cell_len
 
 from era_cli.console.curves import print_curves
+from era_cli.console.terminal import SteadyConsole
 from era_cli.results import Curves
-from era_cli.terminal import SteadyConsole
-from tests.console.test_training import HOSTILE
+from tests.console.test_fit import HOSTILE
 from tests.reports.test_curves import run, stopped, unvalidated
 
 

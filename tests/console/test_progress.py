@@ -14,8 +14,8 @@ import pytest
 from rich.progress import Progress
 
 from era_cli.console.progress import Rate, WorkProgress, print_files
-from era_cli.terminal import SteadyConsole
-from tests.test_terminal import closed_pipe
+from era_cli.console.terminal import SteadyConsole
+from tests.console.test_terminal import closed_pipe
 
 
 @pytest.fixture(autouse=True)

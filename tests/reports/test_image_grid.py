@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from era_cli.core import mistakes
+from era_cli.core.evaluation import mistakes
 from era_cli.reports import image_grid, sheet, style
 from era_cli.results import Evaluation, Images, Mistakes, Samples
 

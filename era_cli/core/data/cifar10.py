@@ -21,7 +21,7 @@ import numpy as np
 import platformdirs
 from filelock import FileLock, Timeout
 
-from era_cli.core.data import decoded
+from era_cli.core.data import cache
 from era_cli.core.data.dataset import Dataset, content_hash, resize
 from era_cli.errors import EraError
 from era_cli.files import atomic_write
@@ -108,17 +108,17 @@ def load(
     )
 
 
-def _decoded(folder: Path, archive: Archive, cache_dir: Path | None) -> decoded.Decoded:
+def _decoded(folder: Path, archive: Archive, cache_dir: Path | None) -> cache.Decoded:
     """Images, labels and class names: those kept since the files were verified, unless a file was written to since."""
-    cache_dir = cache_dir or decoded.default_dir()
-    files = [(name, md5, decoded.facts(folder / name)) for name, md5 in sorted(archive.files.items())]
-    entry = cache_dir / hashlib.sha256(repr((decoded.FORMAT, files)).encode()).hexdigest()[:32]
-    if (kept := decoded.read(entry, SIDE)) is not None:
+    cache_dir = cache_dir or cache.default_dir()
+    files = [(name, md5, cache.facts(folder / name)) for name, md5 in sorted(archive.files.items())]
+    entry = cache_dir / hashlib.sha256(repr((cache.FORMAT, files)).encode()).hexdigest()[:32]
+    if (kept := cache.read(entry, SIDE)) is not None:
         return kept
     decode = functools.partial(_decode, folder, archive)
     with contextlib.suppress(OSError):  # no room, or no right to write: they fit into memory, and are soon decoded
-        return decoded.write(decoded.begin(cache_dir), entry, SIDE, decode)
-    return decoded.in_memory(decode)
+        return cache.write(cache.begin(cache_dir), entry, SIDE, decode)
+    return cache.in_memory(decode)
 
 
 def _decode(folder: Path, archive: Archive, take: Callable[[Images], object]) -> tuple[Labels, tuple[str, ...]]:

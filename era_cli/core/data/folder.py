@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from era_cli.core.data import decoded
+from era_cli.core.data import cache
 from era_cli.core.data.dataset import Dataset, content_hash
 from era_cli.core.data.image_file import load_image, reason
 from era_cli.core.data.splits import held_out_test
@@ -208,20 +208,20 @@ def _image_suffixes() -> frozenset[str]:
 
 def _decoded(
     files: list[_File], layout: _Layout, size: int, cache_dir: Path | None, listener: Listener
-) -> decoded.Decoded:
+) -> cache.Decoded:
     """The readable images, their places in `files` as numbers, and the unreadable ones by name as words."""
-    cache_dir = cache_dir or decoded.default_dir()
+    cache_dir = cache_dir or cache.default_dir()
     entry = cache_dir / _fingerprint(files, layout, size)
-    if (kept := decoded.read(entry, size)) is not None:
+    if (kept := cache.read(entry, size)) is not None:
         return kept
     decode = functools.partial(_decode_each, files, size, listener)
     try:
-        building = decoded.begin(cache_dir)
+        building = cache.begin(cache_dir)
     except OSError as error:
         listener.note(f"The decoded images are not kept: {cache_dir} cannot be written ({error.strerror}).")
-        return decoded.in_memory(decode)
+        return cache.in_memory(decode)
     try:
-        return decoded.write(building, entry, size, decode)
+        return cache.write(building, entry, size, decode)
     except OSError as error:
         raise EraError(
             f"the decoded images cannot be kept in {cache_dir} ({error.strerror}): make room there"
@@ -230,9 +230,9 @@ def _decoded(
 
 def _fingerprint(files: list[_File], layout: _Layout, size: int) -> str:
     """Changes when any file is added, removed, renamed, moved to another class, or written to."""
-    digest = hashlib.sha256(repr((decoded.FORMAT, size, layout.classes, layout.test is None)).encode())
+    digest = hashlib.sha256(repr((cache.FORMAT, size, layout.classes, layout.test is None)).encode())
     for file in files:
-        facts = (file.shown, file.label, *decoded.facts(file.path))
+        facts = (file.shown, file.label, *cache.facts(file.path))
         digest.update(repr(facts).encode(errors="surrogateescape"))
     return digest.hexdigest()[:32]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from era_cli.core.seeds import Stream, derived_seed
 from era_cli.errors import UsageError
-from era_cli.recipe import Recipe
+from era_cli.recipes import Recipe
 from era_cli.results import Labels
 
 LARGEST_DEFAULT_VAL = 5_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from era_cli.core.data.splits import held_out_test, steps_per_epoch, stratified_sample, train_and_val
 from era_cli.core.seeds import Stream
 from era_cli.errors import UsageError
-from era_cli.recipe import Recipe
+from era_cli.recipes import Recipe
 from era_cli.results import Labels
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=120).map(lambda labels: np.array(labels, np.int64))

@@ -1,0 +1,72 @@
+"""An evaluation on a terminal: headline figures, classes from the worst on, and what is taken for what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from era_cli.console import tables
+from era_cli.console.terminal import printable
+from era_cli.results import ClassScore, Metrics
+
+MOST_CLASSES = 20  # shown; beyond, the worst of them
+MOST_PAIRS = 5
+
+
+def print_evaluation(console: Console, header: Sequence[tuple[str, str]], metrics: Metrics) -> None:
+    """Prints the facts of `header`, then every figure that a person wants first."""
+    console.print(_headline(header, metrics))
+    longest = tables.longest_name(console)
+    console.print(_classes(metrics, longest))
+    if metrics.pairs:
+        console.print(_pairs(metrics, longest))
+
+
+def _headline(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
+    table = tables.facts(header)
+    low, high = metrics.interval
+    counted = f"{metrics.correct:,} of {metrics.count:,}"
+    table.add_row("accuracy", f"{metrics.accuracy:.2%} ({counted}), 95 % interval {low:.2%} to {high:.2%}")
+    table.add_row("loss", f"{metrics.loss:.4f}")
+    if metrics.top5 is not None:
+        table.add_row("top-5 accuracy", f"{metrics.top5:.2%}")
+    table.add_row("macro F1", f"{metrics.macro_f1:.2%}")
+    table.add_row("calibration error", f"{metrics.calibration.error:.2%}")
+    return table
+
+
+def _classes(metrics: Metrics, longest: int) -> Table:
+    ranked = sorted(metrics.per_class, key=_badness)
+    title = "Classes, worst first"
+    if len(ranked) > MOST_CLASSES:
+        title = f"The {MOST_CLASSES} worst of {len(ranked)} classes (the JSON file has all)"
+    table = tables.titled(title)
+    table.add_column("class", overflow="ellipsis", no_wrap=True, max_width=longest)
+    for name in ("precision", "recall", "F1", "images"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for score in ranked[:MOST_CLASSES]:
+        shares = (_percent(share) for share in (score.precision, score.recall, score.f1))
+        table.add_row(printable(score.name), *shares, f"{score.support:,}")
+    return table
+
+
+def _badness(score: ClassScore) -> tuple[bool, float]:
+    """A class of which there is nothing to judge comes last."""
+    return score.f1 is None, score.f1 or 0.0
+
+
+def _pairs(metrics: Metrics, longest: int) -> Table:
+    table = tables.titled("Most confused")
+    for name in ("true", "predicted"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=longest)
+    table.add_column("images", justify="right", no_wrap=True)
+    table.add_column("of the class", justify="right", no_wrap=True)
+    for pair in metrics.pairs[:MOST_PAIRS]:
+        table.add_row(printable(pair.true), printable(pair.predicted), f"{pair.count:,}", f"{pair.share:.2%}")
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"

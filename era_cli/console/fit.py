@@ -1,0 +1,235 @@
+"""`era fit` on a terminal: header, epoch rows, live bar and result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import Progress, ProgressColumn, Task
+from rich.table import Table
+from rich.text import Text
+
+from era_cli.console import tables
+from era_cli.console.progress import Rate, WorkProgress, bar, print_files
+from era_cli.console.terminal import SteadyConsole, duration, printable, record_console
+from era_cli.recipes import Recipe
+from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow
+
+NARROW = 72  # columns below which the layer table leaves the kernels out
+WIDE = 84  # columns from which on an epoch's row shows everything
+MOST_CLASSES = 20  # shown one by one; beyond, their range is
+
+
+class FitProgress(WorkProgress):
+    """Shows training: a header, a live bar on a terminal, and a row per epoch that stays.
+
+    Args:
+        record: where lasting lines go; None for nowhere (`--quiet`).
+        every_layer: list every layer of the network, not its blocks alone.
+        also: what else to do with the plan.
+    """
+
+    def __init__(
+        self,
+        record: SteadyConsole | None,
+        *,
+        every_layer: bool = False,
+        also: Callable[[FitPlan], None] = lambda plan: None,
+    ) -> None:
+        super().__init__(quiet=record is None)
+        self._record = record
+        self._every_layer = every_layer
+        self._also = also
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._plan: FitPlan | None = None
+        self._epochs = 0
+        self._batch_size = 0
+        self._started = 0.0
+        self._steps_before = 0
+        self._steps_done = 0
+
+    def planned(self, plan: FitPlan, recipe: Recipe) -> None:
+        """Prints the header, the class counts and the network."""
+        self._show_plan(plan, recipe)
+        self._also(plan)
+
+    def _show_plan(self, plan: FitPlan, recipe: Recipe) -> None:
+        self._plan, self._epochs, self._batch_size = plan, recipe.epochs, recipe.batch_size
+        self._steps_before = self._steps_done = plan.steps_done
+        self._started = time.monotonic()
+        for note in plan.notes:
+            self.note(note)
+        if self._record is None:
+            return
+        self._record.print(_header(plan, recipe))
+        if not plan.steps_done:  # a resumed run has shown them before
+            self._record.print(_class_table(plan))
+        if not plan.steps_done or self._every_layer:
+            narrow = self._record.width < NARROW
+            self._record.print(_layer_table(plan, plan.leaf_layers if self._every_layer else plan.layers, narrow))
+        self._record.print(_epoch_heading(self._record.width))
+        for row in plan.rows_done:
+            self._print_row(row, best=False)
+
+    def epoch_started(self, epoch: int, steps_done: int) -> None:
+        """Begins a bar on a terminal."""
+        if self._record is None or not self._live.is_terminal or self._plan is None:
+            return
+        self._progress = bar(self._live, Rate("images", self._batch_size), _TimeLeft(self))
+        self._task = self._progress.add_task(
+            f"epoch {epoch}/{self._epochs}", total=self._plan.steps_per_epoch, completed=steps_done
+        )
+        self._progress.start()
+
+    def step_done(self) -> None:
+        """Moves the bar."""
+        self._steps_done += 1
+        if self._progress is not None:
+            self._progress.update(self._task, advance=1)
+
+    def validating(self) -> None:
+        """Says so on the bar."""
+        if self._progress is not None:
+            self._progress.update(self._task, description="validating")
+
+    def epoch_ended(self, row: EpochRow, best: bool) -> None:
+        """Replaces the bar by the epoch's row."""
+        self.stop()
+        self._print_row(row, best=best)
+
+    def _print_row(self, row: EpochRow, *, best: bool) -> None:
+        if self._record is not None:
+            self._record.print(_epoch_line(row, self._epochs, best, self._record.width), soft_wrap=True)
+
+    def stop(self) -> None:
+        """Takes the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the end of training at the pace so far, or None before the first step."""
+        done = self._steps_done - self._steps_before
+        if not done or self._plan is None:
+            return None
+        left = self._plan.steps_per_epoch * self._epochs - self._steps_done
+        return (time.monotonic() - self._started) / done * left
+
+    def show_result(self, result: FitResult, files: list[Path]) -> None:
+        """Prints the final panel and the path of every file written."""
+        console = self._record or record_console()
+        console.print(_result_panel(result, console))
+        print_files(console, files)
+
+
+class _TimeLeft(ProgressColumn):
+    """Time to the end of the whole run."""
+
+    def __init__(self, fit: FitProgress) -> None:
+        super().__init__()
+        self._fit = fit
+
+    def render(self, task: Task) -> Text:
+        left = self._fit.seconds_left
+        return Text("" if left is None else f"{duration(left)} left", style="cyan")
+
+
+def _header(plan: FitPlan, recipe: Recipe) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    counts = " / ".join(f"{int(count.sum()):,} {name}" for name, count in plan.class_counts.items())
+    table.add_row("run", printable(str(plan.run)))
+    side = plan.image_size
+    table.add_row("data", printable(f"{plan.source}: {counts}, {len(plan.classes)} classes, {side}x{side} px"))
+    table.add_row("network", f"CustomResNet, {plan.parameters:,} parameters")
+    table.add_row("device", printable(f"{plan.device}, {_arithmetic(plan.precision)}"))
+    table.add_row(
+        "recipe",
+        f"{recipe.name}: {recipe.optimizer}, one-cycle to {recipe.max_lr:g},"
+        f" {_count(recipe.epochs, 'epoch')} of {_count(plan.steps_per_epoch, 'step')} of {recipe.batch_size},"
+        f" seed {recipe.seed}{'' if recipe.flip else ', no flip'}",
+    )
+    if plan.steps_done:
+        epoch, step = divmod(plan.steps_done, plan.steps_per_epoch)
+        table.add_row("resumed", f"after {_count(epoch, 'epoch')}" + (f" and {_count(step, 'step')}" if step else ""))
+    return table
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _arithmetic(precision: str) -> str:
+    return {"32": "fp32", "16": "fp16"}.get(precision, precision)
+
+
+def _class_table(plan: FitPlan) -> Table:
+    table = tables.titled("Images per class")
+    table.add_column("class", overflow="ellipsis", max_width=30, no_wrap=True)
+    for name in plan.class_counts:
+        table.add_column(name, justify="right")
+    counts = list(plan.class_counts.values())
+    if len(plan.classes) <= MOST_CLASSES:
+        for place, name in enumerate(plan.classes):
+            table.add_row(printable(name), *(f"{int(count[place]):,}" for count in counts))
+    else:
+        table.add_row(f"fewest of {len(plan.classes)}", *(f"{int(count.min()):,}" for count in counts))
+        table.add_row("most", *(f"{int(count.max()):,}" for count in counts))
+    table.add_section()
+    table.add_row("all", *(f"{int(count.sum()):,}" for count in counts), style="bold")
+    return table
+
+
+def _layer_table(plan: FitPlan, layers: tuple[LayerRow, ...], narrow: bool) -> Table:
+    table = tables.titled("Network, for one image")
+    # Where room is short a long name gives way, never a figure.
+    table.add_column("layer", overflow="ellipsis", no_wrap=True, max_width=15 if narrow else None)
+    table.add_column("output", no_wrap=True)
+    if not narrow:
+        table.add_column("kernel", no_wrap=True)
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("multiply-adds", justify="right", no_wrap=True)
+    for layer in layers:
+        shape = "x".join(map(str, layer.output_shape))
+        kernel = () if narrow else (layer.kernel,)
+        table.add_row(layer.name, shape, *kernel, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
+    table.add_section()
+    kernel = () if narrow else ("",)
+    table.add_row("all", "", *kernel, f"{plan.parameters:,}", f"{plan.multiply_adds:,}", style="bold")
+    return table
+
+
+def _epoch_heading(width: int) -> Text:
+    wide = f"{'lr':>9}{'images/s':>10}" if width >= WIDE else ""
+    return Text(f"{'epoch':>9}{'train loss':>12}{'acc':>8}{'val loss':>10}{'acc':>8}{wide}{'time':>8}", style="bold")
+
+
+def _epoch_line(row: EpochRow, epochs: int, best: bool, width: int) -> Text:
+    number = f"{row.epoch}/{epochs}"
+    val_loss = "-" if row.val_loss is None else f"{row.val_loss:.4f}"
+    val_acc = "-" if row.val_acc is None else f"{row.val_acc:.2%}"
+    wide = f"{row.lr:>9.2g}{row.images_per_second:>10,.0f}" if width >= WIDE else ""
+    line = f"{number:>9}{row.train_loss:>12.4f}{row.train_acc:>8.2%}{val_loss:>10}{val_acc:>8}{wide}"
+    line += f"{duration(row.seconds):>8}"
+    return Text(line + " best" * (best and row.val_acc is not None), style="green" if best else "")
+
+
+def _result_panel(result: FitResult, console: Console) -> Any:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    if result.best_val_acc is None:
+        table.add_row("best epoch", f"{result.best_epoch}, the last: nothing was held out for validation")
+    else:
+        table.add_row("best epoch", f"{result.best_epoch}, validation {result.best_val_acc:.2%}")
+    counted = f"{result.test_correct:,} of {result.test_count:,}"
+    table.add_row("test accuracy", f"{result.test_acc:.2%} ({counted}), loss {result.test_loss:.4f}")
+    table.add_row("wall time", duration(result.seconds))
+    return Panel(table, title="Result", title_align="left", expand=False) if console.is_terminal else table

@@ -1,0 +1,58 @@
+"""Batches cut from arrays in memory, in an order that depends on (seed, epoch) alone. Loads no lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from era_cli.core.seeds import Stream, generator
+from era_cli.recipes import REFERENCE_IMAGE_SIZE
+
+EVALUATION_BATCH = 256  # images of 32 px; larger ones come in smaller batches, so that memory stays the same
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Batches:
+    """Batches of (images (B, 3, H, W) uint8, labels (B,)) at `order`, from batch `skip` on.
+
+    Its length is that of the whole epoch: Lightning counts skipped batches as done.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        order: Tensor,
+        batch_size: int,
+        *,
+        skip: int = 0,
+        drop_last: bool,
+    ) -> None:
+        self._images = images
+        self._labels = labels
+        self._order = order
+        self._batch_size = batch_size
+        self._skip = skip
+        self._drop_last = drop_last
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self._order), self._batch_size)
+        return full if self._drop_last or not rest else full + 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number in range(self._skip, len(self)):
+            part = self._order[number * self._batch_size : (number + 1) * self._batch_size]
+            yield self._images[part], self._labels[part]
+
+
+def epoch_order(train: Tensor, seed: int, epoch: int) -> Tensor:
+    """The training indices (T,) in the order of epoch `epoch`, counted from 0."""
+    return train[torch.randperm(len(train), generator=generator(seed, Stream.ORDER, epoch))]
+
+
+def evaluation_batch_size(image_size: int) -> int:
+    """Images to evaluate at once, of that side in pixels."""
+    return max(1, min(EVALUATION_BATCH, EVALUATION_BATCH * REFERENCE_IMAGE_SIZE**2 // image_size**2))

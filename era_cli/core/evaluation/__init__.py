@@ -1,0 +1,1 @@
+"""A trained network's predictions and what they say. Loads no lightning."""

@@ -1,0 +1,190 @@
+"""A trained run, opened to judge its network. Loads no lightning."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from era_cli.core.data import run_data, sources
+from era_cli.core.data.dataset import Dataset, content_hash, skipped_note
+from era_cli.core.data.normalize import Normalization
+from era_cli.core.data.splits import held_out_test
+from era_cli.core.networks import checkpoint
+from era_cli.core.networks.checkpoint import Weights
+from era_cli.errors import EraError
+from era_cli.listener import Listener
+from era_cli.recipes import Recipe
+from era_cli.results import Images, Labels
+from era_cli.runs.run import Run
+
+SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
+    "test": lambda data: data.dataset.test,
+    "val": lambda data: data.val,
+    "train": lambda data: data.train,
+}
+CHECKPOINTS = {"best": checkpoint.BEST, "last": checkpoint.LAST}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The images of `dataset` at `indices` (N,): `name` is what files are called after, `title` what people read."""
+
+    name: str
+    title: str
+    dataset: Dataset
+    indices: Labels
+
+    @property
+    def files(self) -> tuple[str, ...] | None:
+        """What each image is called, if images have names."""
+        files = self.dataset.files
+        return None if files is None else tuple(files[index] for index in self.indices)
+
+    def images(self, places: Labels) -> Images:
+        """The images at `places` (M,) among the indices, (M, H, W, 3)."""
+        return self.dataset.images[self.indices[places]].transpose(0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run with one of its checkpoints, to be judged on `device`."""
+
+    run: Run
+    checkpoint: Path
+    device: torch.device
+
+    @functools.cached_property
+    def document(self) -> Mapping[str, Any]:
+        """run.json."""
+        return self.run.read_whole()
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was trained by."""
+        return Recipe.from_dict(self.document["recipe"])
+
+    @property
+    def normalization(self) -> Normalization:
+        """What its network expects."""
+        return run_data.normalization(self.document)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that its training made of an epoch."""
+        return self.document["data"]["counts"]["train"] // self.recipe.batch_size
+
+    @property
+    def checkpoint_name(self) -> str:
+        """`best` or `last` of the run's own; another file by its name and a mark of its path."""
+        if self.checkpoint.parent.resolve() == self.run.checkpoints.resolve():
+            return self.checkpoint.stem
+        return f"file-{_marked(self.checkpoint.stem, self.checkpoint)}"
+
+    def weights(self) -> Weights:
+        """The network with the checkpoint's weights, on the device.
+
+        Raises:
+            EraError: the checkpoint is absent, damaged, not era's, or of another network.
+        """
+        try:
+            loaded = checkpoint.load(self.document, self.checkpoint)
+        except EraError as error:
+            raise EraError(f"{error}; judge another with --checkpoint") from error
+        return dataclasses.replace(loaded, network=loaded.network.to(self.device))
+
+    def check_answers(self, logits: npt.NDArray[np.float32]) -> None:
+        """Refuses a network that has broken down.
+
+        Raises:
+            EraError: some of its logits are no numbers.
+        """
+        if not np.isfinite(logits).all():
+            raise EraError(
+                f"the checkpoint {self.checkpoint} answers with what is no number: judge another with --checkpoint"
+            )
+
+    def part(self, split: str, data_dir: Path | None, listener: Listener) -> Part:
+        """The images of the run's own `split`.
+
+        Raises:
+            EraError: the data are absent or changed, or the split is empty.
+        """
+        data = run_data.load(self.run, self.document, data_dir=data_dir, listener=listener)
+        indices = SPLITS[split](data)
+        if not len(indices):
+            raise EraError(
+                f"{self.run.path} has no {split} images (it was trained with --val-size 0): use --split test or train"
+            )
+        return Part(name=split, title=f"{split} images", dataset=data.dataset, indices=indices)
+
+    def other_part(self, source: str, data_dir: Path | None, listener: Listener) -> Part:
+        """The test images of another source with the run's classes; all images of a folder that came in one piece.
+
+        Raises:
+            EraError: the data are absent, or of other classes.
+        """
+        if sources.resolved(source) == self.document["data"]["source"]:
+            return self.part("test", data_dir, listener)
+        dataset = sources.load_all(
+            source,
+            tuple(self.document["data"]["classes"]),
+            image_size=int(self.document["data"]["image_size"]),
+            data_dir=data_dir,
+            listener=listener,
+        )
+        if dataset.skipped:
+            listener.note(skipped_note(dataset))
+        if (own := self._own_test(dataset)) is not None:
+            listener.note(f"{source} holds the images that {self.run.path} was trained on: only its test images count.")
+            return Part(name="test", title="test images", dataset=own, indices=own.test)
+        mark = source if source in sources.NAMED else _marked(dataset.name, Path(dataset.source))
+        return Part(name=f"data-{mark}", title=f"images of {dataset.name}", dataset=dataset, indices=dataset.test)
+
+    def _own_test(self, dataset: Dataset) -> Dataset | None:
+        """The run's own folder in one piece, found elsewhere, with the test images that were held out of it."""
+        train, test = held_out_test(dataset.labels)
+        found = content_hash(dataset.classes, dataset.images, dataset.labels, test)
+        if found != self.document["data"]["content_hash"]:
+            return None
+        return dataclasses.replace(dataset, train=train, test=test, content_hash=found)
+
+
+def _marked(name: str, path: Path) -> str:
+    """A name for files, with a mark of the whole path: another folder or file may be called the same."""
+    mark = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:6]
+    return f"{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_') or 'unnamed'}-{mark}"
+
+
+def open_run(run: Run, which: str | None, device: torch.device) -> TrainedRun:
+    """Opens `run` with its checkpoint `best`, `last`, or at the path `which`; None is the best of a finished run.
+
+    Raises:
+        EraError: the run has not finished and no checkpoint was named; there is no such checkpoint; it belongs to
+            another run.
+    """
+    document = run.read_whole()
+    if which is None and document["status"] != "finished":
+        done, epochs = len(run.epochs()), document["recipe"]["epochs"]
+        raise EraError(
+            f"{run.path} is not finished (status {document['status']}, {done} of {epochs} epochs):"
+            f" let it finish (era fit --resume {run.name}), or name what to judge with --checkpoint best or last"
+        )
+    name = "best" if which is None else which
+    path = run.checkpoints / CHECKPOINTS[name] if name in CHECKPOINTS else Path(name).expanduser()
+    if not path.is_file():
+        raise EraError(f"there is no checkpoint {path}: --checkpoint takes best, last or the path of one")
+    home = path.resolve().parent.parent
+    if (home / "run.json").is_file() and home != run.path.resolve():
+        raise EraError(f"{path} is a checkpoint of another run: judge that with --run {home}")
+    return TrainedRun(run, path, device)

@@ -1,0 +1,189 @@
+"""Training: a Fit fills its run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from era_cli.core.data.batches import epoch_order
+from era_cli.core.evaluation import predictions
+from era_cli.core.evaluation.trained_run import Part, TrainedRun
+from era_cli.core.fit.run_writer import AtomicCheckpointIO, RunWriter
+from era_cli.core.fit.stopwatch import Stopwatch
+from era_cli.core.networks import checkpoint
+from era_cli.core.networks.summary import layer_rows
+from era_cli.core.seeds import Stream, generator
+from era_cli.core.training import trainer
+from era_cli.core.training.schedules import one_cycle
+from era_cli.core.training.setup import Setup
+from era_cli.errors import EraError, Interrupted
+from era_cli.files import atomic_link, sweep_temporaries
+from era_cli.listener import Listener
+from era_cli.results import EpochRow, FitPlan, FitResult, LrSweep, Samples
+from era_cli.runs import history, store
+from era_cli.runs.run import Run, Status
+
+SAMPLES = 40  # images in the picture of what the network sees
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A run ready to train: `prepare` and `resume` make it, `train` does it.
+
+    `session` is what run.json says of this sitting: device, versions, git commit and command.
+    """
+
+    run: Run
+    setup: Setup
+    session: Mapping[str, Any]
+    resume_from: checkpoint.Resumable | None = None
+    sweep: LrSweep | None = None
+    notes: tuple[str, ...] = ()
+
+    def plan(self) -> FitPlan:
+        """What is about to happen, for the person to read."""
+        network = checkpoint.new_network(self.setup.recipe, len(self.setup.dataset.classes))
+        blocks, leaves = layer_rows(network, self.setup.dataset.image_size)
+        parts = {"train": self.setup.train_indices, "val": self.setup.val_indices, "test": self.setup.dataset.test}
+        return FitPlan(
+            run=self.run.path,
+            source=self.setup.dataset.source,
+            classes=self.setup.dataset.classes,
+            class_counts={
+                name: np.bincount(self.setup.dataset.labels[part], minlength=len(self.setup.dataset.classes))
+                for name, part in parts.items()
+            },
+            image_size=self.setup.dataset.image_size,
+            layers=blocks,
+            leaf_layers=leaves,
+            device=self.setup.device.name,
+            precision=self.setup.device.precision,
+            steps_per_epoch=self.setup.steps_per_epoch,
+            steps_done=self._steps_done,
+            rows_done=tuple(self._rows_done()),
+            samples=self._samples(),
+            sweep=self.sweep,
+            notes=self.notes,
+        )
+
+    def train(self, listener: Listener) -> FitResult:
+        """Trains to the last epoch, judges the best one on the test split, and writes all of it to the run.
+
+        Raises:
+            EraError: training diverged, memory or disk ran out, or another process trains or trained this run.
+            Interrupted: a signal came; the run is saved and can be resumed.
+        """
+        with self.run.lock():
+            self._refuse_if_moved_on()
+            sweep_temporaries(self.run.checkpoints)
+            sweep_temporaries(self.run.path)
+            document = self.run.read()
+            watch = Stopwatch(float(document["seconds"]))
+            watch.start()
+            sessions = [*document["sessions"], {"started": store.now(), **self.session}]
+            data = {**document["data"], "source": self.setup.dataset.source}  # a folder may have been moved
+            self.run.update(status="running", ended=None, error=None, data=data, sessions=sessions, **self.session)
+            status: Status = "failed"
+            outcome: dict[str, Any] = {}
+            try:
+                listener.planned(self.plan(), self.setup.recipe)
+                self._train_network(listener)
+                result = self._judge(listener, watch)
+                status, outcome = "finished", {"result": dataclasses.asdict(result)}
+                return result
+            except (Interrupted, KeyboardInterrupt):
+                status = "interrupted"
+                raise
+            except Exception as error:
+                outcome = {"error": str(error)}
+                raise
+            finally:
+                self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
+
+    def _train_network(self, listener: Listener) -> None:
+        if self.resume_from is not None:
+            self._cut_back()
+            self._mend_best()
+        setup = self.setup
+        trainer.run(
+            setup,
+            setup.classifier(one_cycle(setup.recipe, setup.total_steps), listener.note),
+            callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size)],
+            plugins=[AtomicCheckpointIO()],
+            epochs=setup.recipe.epochs,
+            validate=bool(len(setup.val_indices)),
+            resume_from=None if self.resume_from is None else self.resume_from.path,
+        )
+
+    @property
+    def _steps_done(self) -> int:
+        return 0 if self.resume_from is None else self.resume_from.step
+
+    def _rows_done(self) -> list[EpochRow]:
+        epochs = self._steps_done // self.setup.steps_per_epoch
+        return [row for row in self.run.epochs() if row.epoch <= epochs]
+
+    def _cut_back(self) -> None:
+        """Drops the rows that lie past the checkpoint: they will be written again."""
+        history.rewrite(self.run.steps_file, [row for row in self.run.steps() if row.step <= self._steps_done])
+        history.rewrite(self.run.metrics_file, self._rows_done())
+
+    def _mend_best(self) -> None:
+        """A crash between two files, or a damaged newest state, may leave `best` behind the rows."""
+        rows = self._rows_done()
+        if not rows:
+            return
+        wanted = history.best(rows, len(self.setup.val_indices)).epoch * self.setup.steps_per_epoch
+        best = self.run.checkpoints / checkpoint.BEST
+        if checkpoint.step_of(best) == wanted:
+            return
+        for name in (checkpoint.LAST, checkpoint.PREVIOUS):
+            if checkpoint.step_of(self.run.checkpoints / name) == wanted:
+                atomic_link(self.run.checkpoints / name, best)
+                return
+
+    def _refuse_if_moved_on(self) -> None:
+        """Another era may have trained this run while this one loaded its data."""
+        if self.resume_from is None:
+            return
+        if self.run.read()["status"] == "finished" or checkpoint.newest(self.run.checkpoints) != self.resume_from:
+            raise EraError(f"{self.run.path} was trained on by another era in the meantime: ask again")
+
+    def _judge(self, listener: Listener, watch: Stopwatch) -> FitResult:
+        path = self.run.checkpoints / checkpoint.BEST
+        if (step := checkpoint.step_of(path)) is None:  # damaged, and its epoch cannot be had back
+            checkpoint.mark_best(self.run.checkpoints)
+            step = self.setup.total_steps
+        best = self.run.epochs()[step // self.setup.steps_per_epoch - 1]
+        trained = TrainedRun(self.run, path, self.setup.device.torch_device)
+        part = Part(name="test", title="test images", dataset=self.setup.dataset, indices=self.setup.dataset.test)
+        evaluation = predictions.compute(trained, part, "none", listener, what="testing the best epoch").evaluation
+        return FitResult(
+            best_epoch=best.epoch,
+            best_val_acc=best.val_acc,
+            best_val_loss=best.val_loss,
+            test_acc=evaluation.accuracy,
+            test_loss=evaluation.loss,
+            test_correct=evaluation.correct,
+            test_count=len(evaluation.labels),
+            seconds=watch.seconds,
+        )
+
+    def _samples(self) -> Samples:
+        """The first images of the first batch, as the first step sees them."""
+        order = epoch_order(torch.from_numpy(self.setup.train_indices), self.setup.recipe.seed, 0)[
+            : self.setup.recipe.batch_size
+        ]
+        images = torch.from_numpy(self.setup.dataset.images[order.numpy()])
+        augmented = self.setup.augmentation(images, generator(self.setup.recipe.seed, Stream.AUGMENTATION, 0))[:SAMPLES]
+        return Samples(
+            images=augmented.permute(0, 2, 3, 1).numpy(),
+            labels=self.setup.dataset.labels[order.numpy()][:SAMPLES],
+            classes=self.setup.dataset.classes,
+            augmentation=str(self.setup.augmentation),
+        )

@@ -1,0 +1,220 @@
+"""The Lightning callback that keeps a run folder true while training goes on."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.plugins import CheckpointIO
+
+from era_cli.core.fit.epoch_record import StepRecord
+from era_cli.core.fit.stopwatch import Stopwatch
+from era_cli.core.networks import checkpoint
+from era_cli.core.training.module import Classifier
+from era_cli.core.training.signals import SignalCallback
+from era_cli.errors import EraError
+from era_cli.listener import Listener
+from era_cli.results import EpochRow
+from era_cli.runs import history
+from era_cli.runs.run import Run
+
+SAVE_EVERY = 300.0  # seconds within an epoch: the most work that a crash may cost
+_CHECK_EVERY = 50  # steps between two looks for NaN on a GPU, where a look waits for the device
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's way to the disk, by `checkpoint`'s rules: whole files, plain tensors.
+
+    Lightning's own stages files in another folder and moves them unsynced (PL#21253).
+    """
+
+    def save_checkpoint(self, checkpoint_state: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes the state to `path`, whole or not at all."""
+        checkpoint.write(checkpoint_state, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Reads the state, never more than tensors and plain values, whatever Lightning asks for."""
+        return checkpoint.read(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Removes the file."""
+        Path(path).unlink(missing_ok=True)
+
+
+class RunWriter(SignalCallback):
+    """Writes metrics.csv, steps.csv and the checkpoints, tells the listener, and stops on a signal.
+
+    A row is written before the checkpoint that counts on it, so that what a crash leaves can always
+    be cut back to the checkpoint.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        listener: Listener,
+        steps_per_epoch: int,
+        batch_size: int,
+        *,
+        save_every: float = SAVE_EVERY,
+    ) -> None:
+        super().__init__()
+        self._run = run
+        self._listener = listener
+        self._steps_per_epoch = steps_per_epoch
+        self._batch_size = batch_size
+        self._save_every = save_every
+        self._record: StepRecord | None = None
+        self._restored: dict[str, Any] = {}
+        self._written = 0  # steps of this epoch that stand in steps.csv
+        self._epoch_watch = Stopwatch()
+        self._train_watch = Stopwatch()
+        self._step_began = 0.0
+        self._saved_at = 0.0
+        self._val_seconds = 0.0  # of the epoch before
+        self._rate = 0.0
+        self._under_way = False  # whether a step of this epoch has begun
+        self._told = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """The part of the epoch in progress, for a checkpoint within it; empty between epochs."""
+        if self._record is None or not len(self._record):
+            return {}
+        return {
+            "steps": self._record.state_dict(),
+            "seconds": self._epoch_watch.seconds,
+            "train_seconds": self._train_watch.seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the part of an epoch until its device is known."""
+        self._restored = state_dict
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Goes on within an epoch where the run was stopped in one."""
+        self._begin_epoch(pl_module.device)
+        if self._restored:
+            assert self._record is not None
+            self._record.load_state_dict(self._restored["steps"])
+            self._written = len(self._record)
+            self._epoch_watch = Stopwatch(self._restored["seconds"])
+            self._train_watch = Stopwatch(self._restored["train_seconds"])
+        self._saved_at = time.monotonic()
+        super().on_train_start(trainer, pl_module)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Notes the rate that this step will use."""
+        assert self._record is not None
+        if not self._under_way:
+            self._under_way = True
+            self._epoch_watch.start()
+            self._train_watch.start()
+            self._listener.epoch_started(trainer.current_epoch + 1, len(self._record))
+        self._step_began = time.monotonic()
+        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keeps the step; within the epoch, saves when time has come or a signal has."""
+        assert self._record is not None
+        self._record.add(outputs["loss"], outputs["correct"], self._rate)
+        if pl_module.device.type == "cpu" or len(self._record) % _CHECK_EVERY == 0:
+            self._refuse_nan_loss(trainer)
+        self._listener.step_done()
+        if self._record.full:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize(pl_module.device)  # once an epoch, for an honest clock
+            self._train_watch.stop()
+            self._listener.validating()
+            return
+        now = time.monotonic()
+        # One more step like this one, and the validation if that step is the last, must not push the
+        # gap between two saves over the bound.
+        ahead = now - self._step_began + (self._val_seconds if self._record.remaining == 1 else 0.0)
+        due = now + ahead - self._saved_at >= self._save_every
+        if due or self.signals.received is not None:
+            self._write_steps(trainer, pl_module)
+            self._save(trainer, best=False)
+        self.signals.raise_received()
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Says that a signal has been heard: the epoch is finished first, since it cannot be saved before."""
+        if self.signals.received is not None and not self._told:
+            self._told = True
+            self._listener.note("Stopping as soon as this epoch is validated and saved; once more stops at once.")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the epoch's rows, then its checkpoint."""
+        assert isinstance(pl_module, Classifier)
+        assert self._record is not None
+        self._write_steps(trainer, pl_module)
+        row = EpochRow(
+            epoch=trainer.current_epoch + 1,
+            train_loss=self._record.loss,
+            train_acc=self._record.accuracy,
+            val_loss=float(pl_module.val_loss_sum) / pl_module.val_count if pl_module.val_count else None,
+            val_acc=int(pl_module.val_correct) / pl_module.val_count if pl_module.val_count else None,
+            lr=self._rate,
+            seconds=self._epoch_watch.seconds,
+            images_per_second=len(self._record) * self._batch_size / self._train_watch.seconds,
+        )
+        if row.val_loss is not None and not math.isfinite(row.val_loss):
+            self._diverged(trainer, "the validation loss was no number")
+        self._val_seconds = self._epoch_watch.seconds - self._train_watch.seconds
+        self._begin_epoch(pl_module.device)
+        history.append(self._run.metrics_file, [row])
+        best = history.best(self._run.epochs(), pl_module.val_count) == row
+        self._save(trainer, best=best)
+        self._listener.epoch_ended(row, best)
+        self.signals.raise_received()
+
+    def _begin_epoch(self, device: torch.device) -> None:
+        self._record = StepRecord(self._steps_per_epoch, self._batch_size, device)
+        self._written = 0
+        self._epoch_watch, self._train_watch = Stopwatch(), Stopwatch()
+        self._under_way = False
+
+    def _write_steps(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Brings steps.csv up to now; what is no number gets neither there nor into a checkpoint."""
+        assert self._record is not None
+        self._refuse_nan_loss(trainer)
+        if not all(bool(tensor.isfinite().all()) for tensor in module.state_dict().values()):
+            self._diverged(trainer, f"a weight was no number after step {trainer.global_step}")
+        first_step = trainer.global_step - len(self._record) + 1
+        history.append(self._run.steps_file, self._record.rows(first_step, self._written))
+        self._written = len(self._record)
+
+    def _save(self, trainer: L.Trainer, *, best: bool) -> None:
+        folder = self._run.checkpoints
+        checkpoint.keep_previous(folder)
+        trainer.save_checkpoint(folder / checkpoint.LAST, weights_only=False)
+        if best:
+            checkpoint.mark_best(folder)
+        self._saved_at = time.monotonic()
+
+    def _refuse_nan_loss(self, trainer: L.Trainer) -> None:
+        assert self._record is not None
+        if (place := self._record.first_not_finite()) is not None:
+            step = trainer.global_step - len(self._record) + place + 1
+            self._diverged(trainer, f"the loss was no number at step {step}")
+
+    def _diverged(self, trainer: L.Trainer, what: str) -> None:
+        kept = (self._run.checkpoints / checkpoint.LAST).exists()
+        raise EraError(
+            f"training diverged: {what} (epoch {trainer.current_epoch + 1}); lower --max-lr."
+            + (f" The last sound state is kept in {self._run.checkpoints}" if kept else "")
+        )

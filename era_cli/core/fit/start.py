@@ -1,0 +1,213 @@
+"""From what a person asked for to a Fit that is ready to train: data loaded, machine checked, run folder made."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import era_cli
+from era_cli import documents
+from era_cli.core.data import run_data, sources
+from era_cli.core.fit.fit import Fit
+from era_cli.core.lr_find import sweep as lr_range
+from era_cli.core.networks import checkpoint
+from era_cli.core.training import devices
+from era_cli.core.training.schedules import FEWEST_STEPS
+from era_cli.core.training.setup import Request, Setup, notes, set_up
+from era_cli.errors import EraError, UsageError
+from era_cli.listener import Listener
+from era_cli.recipes import Recipe, flag
+from era_cli.results import LrSuggestion, LrSweep
+from era_cli.runs import store
+from era_cli.runs.run import Run
+
+SETTLING_STEPS = 40  # after which 0.9 ** 40, 1.5 %, of batch-norm's first averages is left
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRequest(Request):
+    """What a person asked `era fit` for; `command` is the command line, for run.json."""
+
+    runs_dir: Path
+    name: str | None
+    command: list[str]
+
+
+def prepare(request: FitRequest, listener: Listener) -> Fit:
+    """Loads and splits the data, checks the machine, finds the peak rate if asked, and makes the run folder.
+
+    Raises:
+        EraError: anything is amiss; no folder was made then.
+    """
+    store.check_name(request.runs_dir, request.name)
+    setup = set_up(request, listener)
+    _require_steps(setup)
+    sweep, lr_find = None, None
+    if request.find_lr:
+        sweep, chosen = _found_rate(setup, listener)
+        setup = dataclasses.replace(setup, recipe=dataclasses.replace(setup.recipe, max_lr=chosen.lr))
+        lr_find = documents.sweep_summary(sweep)
+    session = _session(setup.device, request)
+    dataset, normalization = setup.dataset, setup.normalization
+    parts = {"train": setup.train_indices, "val": setup.val_indices, "test": dataset.test}
+    document = {
+        "status": "running",
+        "started": store.now(),
+        "ended": None,
+        "seconds": 0.0,
+        "recipe": setup.recipe.as_dict(),
+        "lr_find": lr_find,
+        "seed": setup.recipe.seed,
+        "data": {
+            "source": dataset.source,
+            "data_dir": None if request.data_dir is None else str(request.data_dir.resolve()),
+            "content_hash": dataset.content_hash,
+            "image_size": dataset.image_size,
+            "classes": list(dataset.classes),
+            "counts": {name: len(part) for name, part in parts.items()},
+            "class_counts": {
+                name: np.bincount(dataset.labels[part], minlength=len(dataset.classes)).tolist()
+                for name, part in parts.items()
+            },
+            "mean": list(normalization.mean),
+            "std": list(normalization.std),
+            "skipped": list(dataset.skipped),
+        },
+        **session,
+        "sessions": [],
+        "result": None,
+        "error": None,
+    }
+    return Fit(
+        run=store.create(request.runs_dir, request.name, dataset.name, document),
+        setup=setup,
+        session=session,
+        sweep=sweep,
+        notes=(*setup.notes, *_doubts(setup)),
+    )
+
+
+def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
+    """The Fit that goes on with `run` from its newest sound checkpoint.
+
+    Whatever the person named must be as it is in the run, but for where the same data lie and which
+    processor to use.
+
+    Raises:
+        UsageError: an option differs from the run's.
+        EraError: the run is finished or in use, its data changed, or no checkpoint is sound.
+    """
+    document = run.read_whole()
+    recipe = Recipe.from_dict(document["recipe"])
+    precision = str(document["device"]["precision"])
+    _refuse_changes(run, document, recipe, request)
+    if document["status"] == "finished":
+        raise EraError(
+            f"{run.path} is finished ({recipe.epochs} epochs): start a new run to train longer,"
+            " since a one-cycle rate is planned to its end"
+        )
+    with run.lock():  # finds a live trainer before the data are loaded
+        found = checkpoint.newest(run.checkpoints)
+    try:
+        device = devices.choose(request.gpus, precision)
+    except UsageError as error:
+        raise UsageError(f"{run.path} was begun in precision {precision}, and cannot go on here: {error}") from error
+    data = run_data.load(
+        run, document, source=request.source, data_dir=request.data_dir, strict=request.strict, listener=listener
+    )
+    setup = Setup(
+        recipe=recipe,
+        dataset=data.dataset,
+        train_indices=data.train,
+        val_indices=data.val,
+        normalization=run_data.normalization(document),
+        device=device,
+        notes=notes(data.dataset, device),
+    )
+    return Fit(
+        run=run,
+        setup=setup,
+        session=_session(device, request),
+        resume_from=found,
+        notes=(*setup.notes, *((found.note,) if found.note else ())),
+    )
+
+
+def _found_rate(setup: Setup, listener: Listener) -> tuple[LrSweep, LrSuggestion]:
+    sweep = lr_range.sweep(setup, listener)
+    if sweep.recommended is None:
+        raise EraError(f"--max-lr auto found no rate ({sweep.verdict}): give --max-lr a number")
+    listener.note(f"--max-lr auto takes {sweep.recommended.lr:g}: {sweep.reason}.")
+    return sweep, sweep.recommended
+
+
+def _require_steps(setup: Setup) -> None:
+    steps = setup.steps_per_epoch * setup.recipe.epochs
+    if steps < FEWEST_STEPS:
+        raise UsageError(
+            f"{steps} steps in all are too few for a one-cycle rate, which takes {FEWEST_STEPS}:"
+            " use more --epochs or a smaller --batch-size"
+        )
+
+
+def _doubts(setup: Setup) -> list[str]:
+    """What makes the figures of this run doubtful."""
+    doubts = []
+    if (steps := setup.steps_per_epoch * setup.recipe.epochs) < SETTLING_STEPS:
+        doubts.append(
+            f"{steps} steps in all are few: batch-norm's running averages have not settled by then, and validation may"
+            " look like chance; use more --epochs or a smaller --batch-size."
+        )
+    dataset, val = setup.dataset, setup.val_indices
+    missing = [name for label, name in enumerate(dataset.classes) if label not in dataset.labels[val]]
+    if len(val) and missing:
+        doubts.append(f"Class {missing[0]!r} has no validation image, so the best epoch is chosen without it.")
+    return doubts
+
+
+def _session(device: devices.Device, request: FitRequest) -> dict[str, Any]:
+    return {
+        "device": device.as_dict(),
+        "versions": {"era": era_cli.__version__, "torch": torch.__version__, "lightning": version("lightning")},
+        "git_commit": _git_commit(),
+        "command": request.command,
+    }
+
+
+def _refuse_changes(run: Run, document: dict[str, Any], recipe: Recipe, request: FitRequest) -> None:
+    precision = document["device"]["precision"]
+    changes = [
+        ("--recipe" if field == "name" else flag(field), value, getattr(recipe, field))
+        for field, value in request.given.items()
+        if value != getattr(recipe, field) and (field, value) != ("precision", precision)
+    ]
+    if request.find_lr and not document.get("lr_find"):
+        changes.append(("--max-lr", "auto", recipe.max_lr))
+    source = document["data"]["source"]
+    # One folder for another may be the same that was moved: its content will tell.
+    if request.source is not None and request.source != source and {request.source, source} & set(sources.NAMED):
+        changes.append(("--data", request.source, source))
+    if request.name is not None and request.name != run.name:
+        changes.append(("--name", request.name, run.name))
+    if changes:
+        option, value, stored = changes[0]
+        raise UsageError(
+            f"{option} {value} differs from the {stored} of {run.path}: a resumed run keeps its settings;"
+            " leave the option out, or start a new run"
+        )
+
+
+def _git_commit() -> str | None:
+    """The commit of the working directory's repository, if it is in one."""
+    try:
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return asked.stdout.strip()

@@ -1,0 +1,1 @@
+"""Networks: their layers, initialization, checkpoints and summary. Loads no lightning."""

@@ -1,0 +1,1 @@
+"""One training with Lightning: device, augmentation, optimizer, schedule and Trainer."""

@@ -1,0 +1,168 @@
+"""From what a person asked for to all that training takes but a run folder: data loaded, machine checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from era_cli.core.data import run_data, sources
+from era_cli.core.data.dataset import Dataset, mean_and_std, skipped_note
+from era_cli.core.data.normalize import Normalization
+from era_cli.core.data.splits import steps_per_epoch
+from era_cli.core.networks import checkpoint
+from era_cli.core.networks.dirac import start_as_identities
+from era_cli.core.networks.whitening import whiten
+from era_cli.core.seeds import Stream, derived_seed
+from era_cli.core.training import devices
+from era_cli.core.training.augment import Augmentation
+from era_cli.core.training.data_module import EraDataModule
+from era_cli.core.training.module import Classifier
+from era_cli.core.training.schedules import Schedule
+from era_cli.errors import UsageError
+from era_cli.listener import Listener
+from era_cli.recipes import Recipe
+from era_cli.results import Labels
+
+DEFAULT_SOURCE = "cifar10"
+FEWEST_STEPS_PER_EPOCH = 8  # below, a batch that nobody named is made smaller
+SMALLEST_BATCH = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a person asked for.
+
+    `given` holds the recipe fields that the person named, as against those of the named recipe;
+    `source` is None where `--data` was left out; `find_lr` asks for a peak rate found by a sweep.
+    """
+
+    recipe: Recipe
+    given: Mapping[str, Any]
+    source: str | None
+    data_dir: Path | None
+    strict: bool
+    gpus: str
+    find_lr: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What is trained, on which images, on which processor; `notes` is what the person should read first."""
+
+    recipe: Recipe
+    dataset: Dataset
+    train_indices: Labels
+    val_indices: Labels
+    normalization: Normalization
+    device: devices.Device
+    notes: tuple[str, ...] = ()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in an epoch."""
+        return steps_per_epoch(self.train_indices, self.recipe)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.steps_per_epoch * self.recipe.epochs
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """The recipe's augmentation at this source's image size."""
+        return Augmentation.of(self.recipe, self.dataset.image_size, self.normalization.mean)
+
+    def classifier(self, schedule: Schedule, note: Callable[[str], None]) -> Classifier:
+        """A fresh network with the seed's first weights, ready to train by `schedule`; `note` hears what goes amiss."""
+        torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
+        network = checkpoint.new_network(self.recipe, len(self.dataset.classes))
+        if self.recipe.dirac:
+            start_as_identities(network)
+        if self.recipe.whiten:
+            whiten(network.prep.conv, self.dataset, self.train_indices, self.normalization)
+        return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, note)
+
+    def data_module(self) -> EraDataModule:
+        """The batches of both splits, in the seed's order."""
+        return EraDataModule(
+            self.dataset,
+            self.train_indices,
+            self.val_indices,
+            self.recipe.batch_size,
+            self.steps_per_epoch,
+            self.recipe.seed,
+        )
+
+
+def set_up(request: Request, listener: Listener) -> Setup:
+    """Checks the machine, loads and splits the data, and fits the recipe to them.
+
+    Raises:
+        EraError: anything is amiss.
+    """
+    device = devices.choose(request.gpus, request.recipe.precision)
+    dataset = sources.load(
+        request.source or DEFAULT_SOURCE,
+        image_size=request.recipe.image_size,
+        data_dir=request.data_dir,
+        strict=request.strict,
+        listener=listener,
+    )
+    recipe = request.recipe
+    if not dataset.mirrors and "flip" not in request.given:
+        recipe = dataclasses.replace(recipe, flip=0.0)
+    data = run_data.split(dataset, recipe)
+    _require_every_class(data)
+    train, val = data.train, data.val
+    recipe, batch_note = _with_fitting_batch(recipe, len(train), request)
+    # What was left to the data is settled now, so that a resumed run finds it said.
+    recipe = dataclasses.replace(recipe, val_size=len(val), image_size=dataset.image_size)
+    return Setup(
+        recipe=recipe,
+        dataset=dataset,
+        train_indices=train,
+        val_indices=val,
+        normalization=Normalization(*mean_and_std(dataset.images, train)),
+        device=device,
+        notes=(*notes(dataset, device), *batch_note),
+    )
+
+
+def notes(dataset: Dataset, device: devices.Device) -> tuple[str, ...]:
+    """What the person should know of the data and the machine."""
+    slow = (f"{device.name} does bf16 in software, slowly: 32 is faster on it.",) if device.emulated else ()
+    return (skipped_note(dataset), *slow) if dataset.skipped else slow
+
+
+def _require_every_class(data: run_data.RunData) -> None:
+    labels = data.dataset.labels[data.train]
+    for label, name in enumerate(data.dataset.classes):
+        if label not in labels:
+            raise UsageError(
+                f"class {name!r} has no training image left after the splits: give it more images,"
+                " a smaller --val-size or a larger --limit-train"
+            )
+
+
+def _with_fitting_batch(recipe: Recipe, count: int, request: Request) -> tuple[Recipe, tuple[str, ...]]:
+    """A smaller batch for few images, unless the person named one, and a sentence that says so.
+
+    SGD's peak shrinks in proportion (Goyal et al. 2017, arXiv:1706.02677), unless it was named or is to be found.
+    """
+    if "batch_size" in request.given or count // recipe.batch_size >= FEWEST_STEPS_PER_EPOCH:
+        return recipe, ()
+    batch = max(SMALLEST_BATCH, 2 ** int(math.log2(max(1, count / FEWEST_STEPS_PER_EPOCH))))
+    changes: dict[str, Any] = {"batch_size": batch}
+    if recipe.optimizer == "sgd" and "max_lr" not in request.given:
+        changes["max_lr"] = recipe.max_lr * batch / recipe.batch_size
+    smaller = dataclasses.replace(recipe, **changes)
+    few = f"{count} training images are few for batches of {recipe.batch_size}: era takes {batch}"
+    if request.find_lr:
+        return smaller, (f"{few}; --batch-size sets another.",)
+    return smaller, (f"{few}, with a peak rate of {smaller.max_lr:g}; --batch-size and --max-lr set others.",)

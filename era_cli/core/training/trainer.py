@@ -1,0 +1,86 @@
+"""Lightning's Trainer as era uses it, for training and for the learning-rate sweep alike."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+
+from era_cli.core.training import devices
+from era_cli.core.training.module import Classifier
+from era_cli.core.training.setup import Setup
+from era_cli.errors import EraError
+from era_cli.recipes import Recipe
+
+
+def run(
+    setup: Setup,
+    module: Classifier,
+    *,
+    callbacks: Sequence[L.Callback],
+    plugins: Sequence[Any] = (),
+    epochs: int = -1,
+    steps: int = -1,
+    validate: bool = False,
+    resume_from: Path | None = None,
+) -> None:
+    """Trains `module` for `epochs` or `steps`, whichever is given, and writes nothing by itself.
+
+    Raises:
+        EraError: memory ran out.
+    """
+    with _quiet_lightning(), _memory_explained(setup.recipe):
+        trainer = L.Trainer(
+            accelerator=setup.device.accelerator,
+            devices=1,
+            precision=devices.LIGHTNING_PRECISION[setup.device.precision],  # type: ignore[arg-type]
+            max_epochs=epochs,
+            max_steps=steps,
+            limit_val_batches=1.0 if validate else 0,
+            num_sanity_val_steps=0,
+            benchmark=True,  # cuDNN times its kernels once for the one size of batch there is
+            # Each epoch asks the data module anew: its order depends on the epoch's number.
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=list(callbacks),
+            # A SLURM environment would requeue and resume by itself.
+            plugins=[LightningEnvironment(), *plugins],
+        )
+        trainer.fit(module, datamodule=setup.data_module(), ckpt_path=resume_from, weights_only=True)
+
+
+@contextlib.contextmanager
+def _memory_explained(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise EraError(
+            f"memory ran out with batches of {recipe.batch_size}: use a smaller --batch-size or --image-size"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keeps Lightning's remarks off the terminal: they speak of loaders and loggers that era does not use."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,30 @@
+"""Recipes: every hyper-parameter of a run, checked, and the named ones. Loads no torch."""
+
+from era_cli.recipes.named import (
+    RECIPES,
+    SWEEP_FROM,
+    SWEEP_STEPS,
+    SWEEP_TO,
+    default,
+    named,
+    session10,
+    session12,
+    with_options,
+)
+from era_cli.recipes.recipe import REFERENCE_IMAGE_SIZE, Range, Recipe, flag
+
+__all__ = [
+    "RECIPES",
+    "REFERENCE_IMAGE_SIZE",
+    "SWEEP_FROM",
+    "SWEEP_STEPS",
+    "SWEEP_TO",
+    "Range",
+    "Recipe",
+    "default",
+    "flag",
+    "named",
+    "session10",
+    "session12",
+    "with_options",
+]

@@ -1,0 +1,111 @@
+"""What a training is about to do, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from era_cli.results.arrays import Images, Labels
+from era_cli.results.curves import EpochRow
+from era_cli.results.lr_find import LrSweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRow:
+    """One layer of a network: its name, what it puts out for one image, and what that costs."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    kernel: str
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Some images as the network sees them: (N, H, W, 3) uint8, their labels (N,), and what was done to them."""
+
+    images: Images
+    labels: Labels
+    classes: tuple[str, ...]
+    augmentation: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitPlan:
+    """What `era fit` is about to do, for the header.
+
+    `rows_done` are the epochs that a resumed run has behind it, `sweep` is what its peak rate was found by, if it was.
+    """
+
+    run: Path
+    source: str
+    classes: tuple[str, ...]
+    class_counts: Mapping[str, npt.NDArray[np.int64]]
+    image_size: int
+    layers: tuple[LayerRow, ...]
+    leaf_layers: tuple[LayerRow, ...]
+    device: str
+    precision: str
+    steps_per_epoch: int
+    steps_done: int
+    rows_done: tuple[EpochRow, ...]
+    samples: Samples
+    sweep: LrSweep | None
+    notes: tuple[str, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the whole network."""
+        return sum(layer.parameters for layer in self.leaf_layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one forward pass over one image."""
+        return sum(layer.multiply_adds for layer in self.leaf_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """How a run ended: the best epoch by validation, and the test split judged once with it.
+
+    Without validation (`--val-size 0`) the best epoch is the last and its validation figures are None.
+    """
+
+    best_epoch: int
+    best_val_acc: float | None
+    best_val_loss: float | None
+    test_acc: float
+    test_loss: float
+    test_correct: int
+    test_count: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedResults:
+    """The same training with several seeds: each run's folder, its seed, and how it ended."""
+
+    runs: tuple[Path, ...]
+    seeds: tuple[int, ...]
+    results: tuple[FitResult, ...]
+
+    @property
+    def test_accs(self) -> npt.NDArray[np.float64]:
+        """The test accuracy of each run, (K,), 0..1."""
+        return np.array([result.test_acc for result in self.results])
+
+    @property
+    def mean(self) -> float:
+        """The mean test accuracy, 0..1."""
+        return float(self.test_accs.mean())
+
+    @property
+    def deviation(self) -> float | None:
+        """The sample standard deviation of the test accuracy (over K - 1), None of fewer than two runs."""
+        return float(self.test_accs.std(ddof=1)) if len(self.results) > 1 else None

@@ -1,0 +1,1 @@
+"""Run folders: a run's document, its files and its curves. Loads no torch."""

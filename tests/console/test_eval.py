@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from rich.cells import cell_len
+from scipy.stats import binomtest  # type: ignore[import-untyped]
+
+from era_cli.console.eval import print_evaluation
+from era_cli.console.terminal import SteadyConsole
+from era_cli.core.evaluation.metrics import measure
+from era_cli.results import Evaluation, Metrics
+from tests.console.test_fit import HOSTILE
+
+
+def metrics(confusion: npt.ArrayLike, classes: tuple[str, ...] | None = None) -> Metrics:
+    """What is measured where `confusion` counts the answers."""
+    counts = np.asarray(confusion)
+    true, predicted = (np.repeat(place, counts.ravel()) for place in np.indices(counts.shape).reshape(2, -1))
+    return measure(
+        Evaluation(
+            index=np.arange(len(true)),
+            labels=true,
+            logits=np.eye(len(counts), dtype=np.float32)[predicted] * 3,
+            classes=classes or tuple(f"c{index}" for index in range(len(counts))),
+        )
+    )
+
+
+def shown(measured: Metrics, *, width: int = 100, header: tuple[tuple[str, str], ...] = ()) -> str:
+    stream = io.StringIO()
+    print_evaluation(SteadyConsole(stream, width=width, force_terminal=False), header, measured)
+    return stream.getvalue()
+
+
+def rows(text: str, title: str) -> list[list[str]]:
+    """The cells of each row of the table under `title`."""
+    _, _, rest = text.partition(title)
+    lines = [line.strip() for line in rest.splitlines()[1:]]
+    first = next(place for place, line in enumerate(lines) if set(line) == {"─"}) + 1
+    body = lines[first:]
+    return [re.split(r"\s{2,}", line) for line in body[: body.index("") if "" in body else len(body)]]
+
+
+# c1 is never right, c3 neither occurs nor is it predicted.
+CONFUSION = [[8, 2, 0, 0], [6, 0, 4, 0], [0, 0, 5, 0], [0, 0, 0, 0]]
+
+
+def test_the_worst_class_comes_first_and_one_without_images_last_with_dashes() -> None:
+    assert rows(shown(metrics(CONFUSION)), "worst first") == [
+        ["c1", "0.00%", "0.00%", "0.00%", "10"],
+        ["c0", "57.14%", "80.00%", "66.67%", "10"],  # 8 of 14, 8 of 10
+        ["c2", "55.56%", "100.00%", "71.43%", "5"],  # 5 of 9, 5 of 5
+        ["c3", "-", "-", "-", "0"],
+    ]
+
+
+def test_the_headline_has_the_facts_and_the_figures() -> None:
+    text = shown(metrics(CONFUSION), header=(("run", "runs/digits-1"), ("data", "digits: 25 test images")))
+    assert re.search(r"^run +runs/digits-1$", text, re.MULTILINE)
+    assert re.search(r"^data +digits: 25 test images$", text, re.MULTILINE)
+    interval = binomtest(13, 25).proportion_ci(method="wilson")
+    assert re.search(
+        rf"^accuracy +52\.00% \(13 of 25\), 95 % interval {interval.low:.2%} to {interval.high:.2%}$",
+        text,
+        re.MULTILINE,
+    )
+    assert re.search(r"^macro F1 +46\.03%$", text, re.MULTILINE)  # the mean of 0, 2/3 and 5/7
+    # every logit row is a 3 and three 0s
+    right, wrong = (-np.log(np.exp(logit) / (np.exp(3) + 3)) for logit in (3, 0))
+    assert re.search(rf"^loss +{(13 * right + 12 * wrong) / 25:.4f}$", text, re.MULTILINE)
+    confidence = np.exp(3) / (np.exp(3) + 3)
+    assert re.search(rf"^calibration error +{confidence - 0.52:.2%}$", text, re.MULTILINE)
+    assert "top-5" not in text
+
+
+def test_top_5_is_shown_where_there_are_more_than_five_classes() -> None:
+    assert re.search(r"^top-5 accuracy +100\.00%$", shown(metrics(np.eye(6, dtype=int))), re.MULTILINE)
+
+
+def test_the_pairs_most_confused_come_first_and_are_five_at_most() -> None:
+    text = shown(metrics(CONFUSION))
+    assert rows(text, "Most confused") == [
+        ["c1", "c0", "6", "60.00%"],
+        ["c1", "c2", "4", "40.00%"],
+        ["c0", "c1", "2", "20.00%"],
+    ]
+    many = np.full((4, 4), 1) + np.arange(16).reshape(4, 4)
+    assert [row[2] for row in rows(shown(metrics(many)), "Most confused")] == ["15", "14", "13", "12", "10"]
+
+
+def test_without_a_mistake_there_is_no_table_of_pairs() -> None:
+    assert "confused" not in shown(metrics(np.eye(3, dtype=int)))
+
+
+def test_twenty_classes_are_all_shown_and_of_more_the_twenty_worst() -> None:
+    def confusion(classes: int) -> npt.NDArray[np.int64]:
+        """The class c`index` has `index` hits and 30 misses, all of them the next class."""
+        counts = np.diag(np.arange(classes))
+        counts[np.arange(classes), (np.arange(classes) + 1) % classes] += 30
+        return counts
+
+    twenty = shown(metrics(confusion(20)))
+    assert len(rows(twenty, "Classes, worst first")) == 20
+    text = shown(metrics(confusion(25)))
+    assert "Classes, worst first" not in text
+    assert [row[0] for row in rows(text, "20 worst of 25 classes")] == [f"c{index}" for index in range(20)]
+
+
+@pytest.mark.parametrize("classes", [HOSTILE, tuple(f"class {'x' * 40} {index}" for index in range(30))])
+def test_every_line_fits_in_60_columns_and_no_figure_is_cut(classes: tuple[str, ...]) -> None:
+    count = len(classes)
+    confusion = np.full((count, count), 10) + np.diag(np.full(count, 1_000))
+    facts = (("run", "a/path/" * 15), ("checkpoint", "\x1b[2Jbest\x07"))
+    text = shown(metrics(confusion, classes), width=60, header=facts)
+    for line in text.splitlines():
+        assert cell_len(line) <= 60, line
+    assert {char for char in text if unicodedata.category(char) in ("Cc", "Cs", "Cf")} <= {"\n"}
+    images = 1_000 + count * 10
+    for row in rows(text, "classes" if count > 20 else "worst first"):
+        assert row[-4:] == [f"{1_010 / images:.2%}"] * 3 + [f"{images:,}"]
+    assert len(rows(text, "Most confused")) == 5
+    for row in rows(text, "Most confused"):
+        assert row[-2:] == ["10", f"{10 / images:.2%}"]
+
+
+@pytest.mark.parametrize("name", ["dog[/]", "[bold]x", "$\\frac{$", 'O\'Neil "q"', "собака", "猫"])
+def test_a_harmless_name_is_shown_as_it_is(name: str) -> None:
+    text = shown(metrics([[1, 1], [1, 1]], (name, "other")))
+    assert rows(text, "worst first")[0][0] == name
+    assert rows(text, "Most confused")[0][:2] == [name, "other"]
+
+
+def test_a_name_too_long_ends_in_an_ellipsis() -> None:
+    text = shown(metrics([[1, 1], [1, 1]], ("x" * 60, "other")))
+    for table in ("worst first", "Most confused"):
+        assert re.fullmatch("x{10,40}…", rows(text, table)[0][0])
+
+
+def test_no_class_name_reaches_the_terminal_as_a_command() -> None:
+    text = shown(metrics([[1, 2], [3, 1]], ("\x1b[31mred", "\x1b[2Jb\x07")))
+    assert [row[0] for row in rows(text, "Most confused")] == ["\ufffd[2Jb\ufffd", "\ufffd[31mred"]
+    assert not {"\x1b", "\x07"} & set(text)

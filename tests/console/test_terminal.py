@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+from rich.text import Text
+
+from era_cli.console.terminal import SteadyConsole, duration, print_json, printable
+
+
+@contextlib.contextmanager
+def closed_pipe() -> Iterator[TextIO]:
+    """A stream whose reader has gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0:00"),
+        (3.4, "0:03"),
+        (59.6, "1:00"),
+        (123, "2:03"),
+        (3_599.4, "59:59"),
+        (3_599.7, "1:00:00"),
+        (3_723, "1:02:03"),
+        (360_000, "100:00:00"),
+    ],
+)
+def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("length", [1, 100_000])
+def test_a_console_whose_reader_has_gone_falls_silent(length: int) -> None:
+    with closed_pipe() as stream:
+        steady = SteadyConsole(stream)
+        for _ in range(3):
+            steady.print("x" * length)
+        stream.write("past the console")  # nor may the interpreter's own flush at exit fail
+        stream.flush()
+
+
+def test_a_stream_that_was_closed_does_not_stop_the_work(tmp_path: Path) -> None:
+    stream = (tmp_path / "log.txt").open("w", encoding="utf-8")
+    steady = SteadyConsole(stream)
+    stream.close()
+    steady.print("nobody reads this")
+    steady.print("nor this")
+
+
+def test_a_full_disk_behind_the_log_does_not_stop_the_work() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    stream = full.open("w", encoding="utf-8")
+    SteadyConsole(stream).print("x" * 100_000)
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
+def test_off_a_terminal_no_line_ends_in_blanks() -> None:
+    stream = io.StringIO()
+    SteadyConsole(stream, width=40).print("a line   \n  another  ", justify="left")
+    assert stream.getvalue() == "a line\n  another\n"
+
+
+@pytest.mark.parametrize("name", ["dog[/]", "[bold]x", "$x$", 'O\'Neil "q"', "собака", "猫"])
+def test_a_harmless_name_is_printable_as_it_is(name: str) -> None:
+    assert printable(name) == Text(name)
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "\x07", "\udcff", "\u202e"])
+def test_what_could_do_harm_is_replaced(name: str) -> None:
+    assert "\N{REPLACEMENT CHARACTER}" in printable(name).plain
+    assert printable(name).plain.isprintable()
+
+
+def test_a_json_document_into_a_closed_pipe_raises_nothing_and_is_ascii(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_json({"name": "собака"})
+    shown = capsys.readouterr().out
+    assert shown.isascii()
+    assert json.loads(shown) == {"name": "собака"}
+    with closed_pipe() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        print_json({"many": list(range(100_000))})
+
+
+def test_joiners_of_other_scripts_are_no_control_characters() -> None:
+    assert printable("می\u200cخواهم").plain == "می\u200cخواهم"
+    assert "\u202e" not in printable("a\u202eb").plain

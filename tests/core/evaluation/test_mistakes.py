@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax, softmax  # type: ignore[import-untyped]
+
+from era_cli.core.evaluation import mistakes
+from era_cli.results import Evaluation, Mistakes
+
+
+def evaluation(labels: npt.ArrayLike, logits: npt.ArrayLike) -> Evaluation:
+    """Answers on images whose numbers are not their places."""
+    table = np.asarray(logits, np.float32)
+    classes = tuple(f"class {place}" for place in range(table.shape[1]))
+    index = np.arange(len(table))[::-1] * 7 + 3
+    return Evaluation(index=index, labels=np.asarray(labels, np.int64), logits=table, classes=classes)
+
+
+def drawn(count: int, classes: int, seed: int, skill: float = 1.5) -> Evaluation:
+    """Random answers that are right more often than chance."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, classes, count)
+    return evaluation(labels, draw.normal(size=(count, classes)) + skill * np.eye(classes)[labels])
+
+
+def exactly(labels: list[int], probabilities: list[list[float]]) -> Evaluation:
+    """Answers with these probabilities."""
+    return evaluation(labels, np.log(probabilities))
+
+
+def planted(classes: int, each: int, wrong: dict[int, int]) -> Evaluation:
+    """A network that is sure of every image's class, and labels of which those at the places `wrong` are not it."""
+    true = np.repeat(np.arange(classes), each)
+    logits = 6 * np.eye(classes)[true] + np.random.default_rng(0).normal(size=(len(true), classes))
+    labels = true.copy()
+    for place, label in wrong.items():
+        assert true[place] != label
+        labels[place] = label
+    return evaluation(labels, logits)
+
+
+# K classes, labels that need not name all of them, and the seed of the logits.
+cases = st.integers(2, 6).flatmap(
+    lambda classes: st.tuples(
+        st.just(classes), st.lists(st.integers(0, classes - 1), min_size=1, max_size=30), st.integers(0, 2**32 - 1)
+    )
+)
+
+
+def made(case: tuple[int, list[int], int], *, coarse: bool = False) -> Evaluation:
+    """The answers of a case; coarse ones tie."""
+    classes, labels, seed = case
+    logits = np.random.default_rng(seed).normal(scale=2, size=(len(labels), classes))
+    return evaluation(labels, np.round(logits) if coarse else logits)
+
+
+def check_rows(found: Mistakes, judged: Evaluation) -> None:
+    """Everything that is said of each image is said of that image."""
+    assert len(found.places) == len(found) == len(found.labels) == len(found.answers)
+    probabilities = softmax(judged.logits.astype(np.float64), axis=1)
+    logs = log_softmax(judged.logits.astype(np.float64), axis=1)
+    for row, place in enumerate(found.places):
+        label, answer = int(judged.labels[place]), int(found.answers[row])
+        assert (found.index[row], found.labels[row]) == (judged.index[place], label)
+        assert found.confidence[row] == pytest.approx(probabilities[place, answer], rel=1e-12)
+        assert found.true_probability[row] == pytest.approx(probabilities[place, label], rel=1e-12)
+        assert found.loss[row] == pytest.approx(-logs[place, label], rel=1e-12, abs=1e-12)
+        others = [probabilities[place, other] for other in range(len(judged.classes)) if other != label]
+        assert found.margin[row] == pytest.approx(max(others) - probabilities[place, label], abs=1e-12)
+
+
+def check_pairs(found: Mistakes) -> None:
+    """The pairs are a count of the rows, the most frequent first."""
+    counted: dict[tuple[str, str], int] = {}
+    for label, answer in zip(found.labels, found.answers, strict=True):
+        names = (found.classes[label], found.classes[answer])
+        counted[names] = counted.get(names, 0) + 1
+    assert {(pair.true, pair.predicted): pair.count for pair in found.pairs} == counted
+    assert len(found.pairs) == len(counted)
+    assert [pair.count for pair in found.pairs] == sorted(counted.values(), reverse=True)
+    for pair in found.pairs:
+        assert pair.share == pair.count / len(found)
+    if found.pairs:
+        assert math.fsum(pair.share for pair in found.pairs) == pytest.approx(1)
+
+
+# The network's mistakes
+
+
+@settings(max_examples=60)
+@given(case=cases, coarse=st.booleans())
+def test_wrong_are_just_the_images_whose_likeliest_class_is_not_their_label(
+    case: tuple[int, list[int], int], coarse: bool
+) -> None:
+    judged = made(case, coarse=coarse)
+    wanted = []
+    for place, label in enumerate(judged.labels):
+        scores = judged.logits[place].tolist()
+        answer = scores.index(max(scores))
+        if answer != label:
+            wanted.append((place, answer))
+    found = mistakes.wrong(judged)
+    assert list(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == wanted
+    assert (found.judged, found.total, found.suspects) == (len(judged.labels), len(wanted), False)
+    assert (found.true, found.predicted, found.files) == (None, None, None)
+    check_rows(found, judged)
+    check_pairs(found)
+
+
+def test_a_network_that_is_always_right_made_no_mistake_in_any_order_or_class() -> None:
+    judged = planted(3, 4, {})
+    for found in (mistakes.wrong(judged), mistakes.suspects(judged)):
+        assert (len(found), found.total, found.judged, found.pairs) == (0, 0, 12, ())
+        for order in mistakes.ORDERS:
+            assert len(mistakes.ordered(found, order)) == 0
+        assert len(mistakes.of_classes(found, "class 0", "class 2")) == 0
+
+
+def test_the_loss_of_a_hopeless_label_stays_finite_and_keeps_its_rank() -> None:
+    found = mistakes.wrong(evaluation([1, 1, 1], [[900, 0], [2000, 0], [1000, 0]]))
+    assert found.true_probability.tolist() == [0, 0, 0]
+    assert found.loss.tolist() == [900, 2000, 1000]
+    assert mistakes.ordered(found, "loss").places.tolist() == [1, 2, 0]
+
+
+# Labels that look wrong
+
+
+def confident_joint(judged: Evaluation) -> dict[int, int]:
+    """Section 3.1 to the letter: the places in the off-diagonal sets, and the class j of the set that each lies in."""
+    probabilities = softmax(judged.logits.astype(np.float64), axis=1)
+    labels = judged.labels.tolist()
+    classes = range(len(judged.classes))
+    thresholds: dict[int, Fraction] = {}  # exact: t_j is the mean self-confidence of the examples labelled j
+    for j in classes:
+        own = [Fraction(float(probabilities[place, j])) for place, label in enumerate(labels) if label == j]
+        if own:
+            thresholds[j] = sum(own, Fraction(0)) / len(own)
+    off_diagonal = {}
+    for place, label in enumerate(labels):
+        p = [float(value) for value in probabilities[place]]
+        reached = [j for j in thresholds if Fraction(p[j]) >= thresholds[j]]
+        if reached and (j := max(reached, key=lambda j: p[j])) != label:
+            off_diagonal[place] = j
+    return off_diagonal
+
+
+@settings(max_examples=80)
+@given(cases)
+def test_suspects_are_the_off_diagonal_entries_of_the_confident_joint(case: tuple[int, list[int], int]) -> None:
+    judged = made(case)
+    wanted = confident_joint(judged)
+    found = mistakes.suspects(judged)
+    assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == wanted
+    assert found.places.tolist() == sorted(wanted)
+    assert (found.judged, found.total, found.suspects) == (len(judged.labels), len(wanted), True)
+    check_rows(found, judged)
+    check_pairs(found)
+
+
+def test_suspects_of_a_large_random_evaluation_are_those_of_the_paper() -> None:
+    judged = drawn(600, 10, seed=2)
+    found = mistakes.suspects(judged)
+    assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == confident_joint(judged)
+    assert 0 < len(found) < len(mistakes.wrong(judged))
+
+
+def test_an_image_below_every_threshold_is_no_suspect_although_the_network_is_wrong_on_it() -> None:
+    judged = exactly([0, 0, 1, 1, 0], [[0.95, 0.05], [0.9, 0.1], [0.1, 0.9], [0.05, 0.95], [0.45, 0.55]])
+    # thresholds: (0.95 + 0.9 + 0.45) / 3 = 0.77 and (0.9 + 0.95) / 2 = 0.925
+    assert mistakes.wrong(judged).places.tolist() == [4]
+    assert mistakes.suspects(judged).places.tolist() == []
+
+
+def test_an_image_over_a_low_threshold_is_a_suspect_although_the_network_is_right_on_it() -> None:
+    judged = exactly([0, 0, 1, 1], [[0.99, 0.01], [0.6, 0.4], [0.7, 0.3], [0.72, 0.28]])
+    # thresholds: (0.99 + 0.6) / 2 = 0.795 and (0.3 + 0.28) / 2 = 0.29; the second image reaches the other's alone
+    found = mistakes.suspects(judged)
+    assert (found.places.tolist(), found.answers.tolist()) == ([1], [1])
+    assert found.confidence == pytest.approx(0.4)
+    assert mistakes.wrong(judged).places.tolist() == [2, 3]
+
+
+def test_of_several_thresholds_that_are_reached_the_likeliest_class_counts() -> None:
+    judged = exactly([0, 1, 2, 0], [[0.3, 0.3, 0.4], [0.5, 0.3, 0.2], [0.7, 0.1, 0.2], [0.12, 0.38, 0.5]])
+    # thresholds: 0.21, 0.3 and 0.2, so that the last image reaches the second and the third
+    found = mistakes.suspects(judged)
+    assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True))[3] == 2
+
+
+def test_no_image_is_suspected_to_be_of_a_class_that_no_label_names() -> None:
+    judged = exactly([0, 1, 1], [[0.1, 0.1, 0.8], [0.2, 0.5, 0.3], [0.0001, 0.0001, 0.9998]])
+    found = mistakes.suspects(judged)
+    assert 2 not in found.answers
+    assert mistakes.wrong(judged).answers.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("count", [3, 5, 6, 7, 10, 11, 13, 300])
+def test_answers_that_are_all_the_same_reach_their_own_mean(count: int) -> None:
+    # Each image has the mean of its class, whatever the rounding of a sum of `count` of them does.
+    for seed in range(20):
+        logits = np.random.default_rng(seed).normal(size=3).astype(np.float32)
+        labels = np.arange(count) % 3
+        judged = evaluation(labels, np.tile(logits, (count, 1)))
+        found = mistakes.suspects(judged)
+        likeliest = int(logits.argmax())
+        assert found.places.tolist() == np.flatnonzero(labels != likeliest).tolist()
+        assert set(found.answers.tolist()) == {likeliest}
+
+
+def test_planted_wrong_labels_are_found_and_come_first() -> None:
+    wrong = {5: 3, 27: 0, 44: 2, 81: 0}
+    judged = planted(4, 25, wrong)
+    true = np.repeat(np.arange(4), 25)
+    found = mistakes.suspects(judged)
+    assert set(wrong) <= set(found.places.tolist())
+    for order in ("margin", "loss"):
+        first = mistakes.ordered(found, order)
+        assert set(first.places[:4].tolist()) == set(wrong)
+        assert first.answers[:4].tolist() == true[first.places[:4]].tolist()
+
+
+def test_the_ranking_of_suspects_by_margin_is_that_of_the_normalised_margin() -> None:
+    judged = drawn(400, 5, seed=3)
+    found = mistakes.suspects(judged)
+    probabilities = softmax(judged.logits.astype(np.float64), axis=1)
+
+    def normalised(place: int) -> float:
+        label = judged.labels[place]
+        return float(probabilities[place, label] - np.delete(probabilities[place], label).max())
+
+    assert mistakes.ordered(found, "margin").places.tolist() == sorted(found.places.tolist(), key=normalised)
+
+
+def test_the_ranking_of_suspects_by_loss_is_that_of_self_confidence() -> None:
+    judged = drawn(400, 5, seed=4)
+    found = mistakes.suspects(judged)
+    probabilities = softmax(judged.logits.astype(np.float64), axis=1)
+    own = {place: float(probabilities[place, judged.labels[place]]) for place in found.places.tolist()}
+    assert mistakes.ordered(found, "loss").places.tolist() == sorted(own, key=lambda place: own[place])
+
+
+# Which, and in which order
+
+
+@pytest.mark.parametrize(
+    ("true", "predicted"), [(None, None), ("class 1", None), (None, "class 2"), ("class 1", "class 2")]
+)
+def test_of_classes_keeps_those_of_the_label_and_the_answer(true: str | None, predicted: str | None) -> None:
+    for found in (mistakes.wrong(drawn(200, 4, seed=5)), mistakes.suspects(drawn(400, 4, seed=5))):
+        kept = mistakes.of_classes(found, true, predicted)
+        wanted = [
+            place
+            for place, label, answer in zip(found.places, found.labels, found.answers, strict=True)
+            if true in (None, f"class {label}") and predicted in (None, f"class {answer}")
+        ]
+        assert kept.places.tolist() == wanted
+        assert 0 < len(kept) <= found.total
+        assert (kept.total, kept.judged) == (found.total, found.judged)
+        assert (kept.true, kept.predicted) == (true, predicted)
+        check_pairs(kept)
+
+
+def test_of_classes_may_leave_none() -> None:
+    found = mistakes.wrong(evaluation([0, 0, 1], [[0, 1, 0], [1, 0, 0], [0, 1, 0]]))
+    kept = mistakes.of_classes(found, "class 1", None)
+    assert (len(kept), kept.pairs, kept.total, found.total) == (0, (), 1, 1)
+
+
+@settings(max_examples=30)
+@given(case=cases, order=st.sampled_from(["confidence", "loss", "margin", "index"]))
+def test_each_order_puts_first_what_it_says_and_ties_stay_as_they_were(
+    case: tuple[int, list[int], int], order: str
+) -> None:
+    _, labels, _ = case
+    once = made(case, coarse=True)
+    twice = evaluation(labels * 2, np.tile(once.logits, (2, 1)))  # every image has a twin
+    found = mistakes.wrong(twice)
+    value = found.index if order == "index" else -getattr(found, order)
+    rows = sorted(range(len(found)), key=lambda row: float(value[row]))  # Python's sort is stable
+    sorted_ = mistakes.ordered(found, order)
+    assert sorted_.places.tolist() == found.places[rows].tolist()
+    assert sorted_.order == order
+    check_rows(sorted_, twice)
+    check_pairs(sorted_)
+
+
+def test_the_random_order_depends_on_the_seed_alone() -> None:
+    found = mistakes.wrong(drawn(300, 4, seed=6))
+    one, again, other = (mistakes.ordered(found, "random", seed).places.tolist() for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+    assert sorted(one) == sorted(other) == found.places.tolist()
+    assert one != found.places.tolist()
+    # Other answers on as many images are drawn in the same order.
+    both = evaluation([1] * 8, [[1, 0]] * 8), evaluation([0] * 8, np.arange(16).reshape(8, 2))
+    first, second = (mistakes.ordered(mistakes.wrong(judged), "random", 5).places.tolist() for judged in both)
+    assert first == second
+
+
+def test_the_files_follow_their_images() -> None:
+    judged = drawn(100, 4, seed=7)
+    files = tuple(f"{place}.png" for place in range(100))
+    for found in (mistakes.wrong(judged, files), mistakes.suspects(judged, files)):
+        narrowed = mistakes.of_classes(found, None, "class 3")
+        for some in (found, narrowed, mistakes.ordered(narrowed, "random", 3), mistakes.ordered(found, "loss")):
+            assert len(some) > 0
+            assert some.files == tuple(f"{place}.png" for place in some.places)

@@ -1,0 +1,456 @@
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from era_cli.core.data.dataset import Dataset, content_hash
+from era_cli.core.evaluation import predictions
+from era_cli.core.evaluation.predictions import Predictions
+from era_cli.core.evaluation.trained_run import Part, TrainedRun
+from era_cli.core.networks import checkpoint
+from era_cli.errors import EraError
+from era_cli.listener import Listener
+from era_cli.runs.run import Run
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run with checkpoints that hold no optimizer, to be read faster."""
+    path = tmp_path_factory.mktemp("light") / "run"
+    shutil.copytree(finished_run, path, ignore=shutil.ignore_patterns("*.ckpt"))
+    state = checkpoint.read(finished_run / "checkpoints" / checkpoint.BEST)
+    light = {name: state[name] for name in ("state_dict", "global_step")}
+    checkpoint.write(light, path / "checkpoints" / checkpoint.BEST)
+    return path
+
+
+def copied(run: Path, to: Path) -> Run:
+    """A copy to be written to; the checkpoints are second names of the originals and must be replaced whole."""
+    shutil.copytree(run, to, ignore=shutil.ignore_patterns("*.ckpt"))
+    (to / "checkpoints" / checkpoint.BEST).hardlink_to(run / "checkpoints" / checkpoint.BEST)
+    return Run(to)
+
+
+@pytest.fixture
+def run(light_run: Path, tmp_path: Path) -> Run:
+    return copied(light_run, tmp_path / "run")
+
+
+@pytest.fixture
+def trained(run: Run) -> TrainedRun:
+    return TrainedRun(run, run.checkpoints / checkpoint.BEST, CPU)
+
+
+@pytest.fixture
+def part(trained: TrainedRun) -> Part:
+    """A dozen images of its test split: judging them takes no time."""
+    whole = trained.part("test", None, Listener())
+    return dataclasses.replace(whole, indices=whole.indices[:12])
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Within it no network can be loaded, so that nothing can be computed."""
+
+    def load(self: TrainedRun) -> NoReturn:
+        raise AssertionError("the network was loaded")
+
+    @contextlib.contextmanager
+    def forbidden() -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainedRun, "weights", load)
+            yield
+
+    return forbidden
+
+
+NoNetwork = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+def ask(trained: TrainedRun, part: Part, tta: str = "none") -> Predictions:
+    return predictions.of(trained, part, tta, Listener())
+
+
+def same(one: Predictions, other: Predictions) -> bool:
+    """Whether both give the same answers, to the last bit and in the same types."""
+    pairs = [(getattr(one.evaluation, name), getattr(other.evaluation, name)) for name in ("index", "labels", "logits")]
+    return one.evaluation.classes == other.evaluation.classes and all(
+        mine.dtype == yours.dtype and np.array_equal(mine, yours) for mine, yours in pairs
+    )
+
+
+# Kept
+
+
+def test_what_was_computed_is_used_again(trained: TrainedRun, part: Part, no_network: NoNetwork) -> None:
+    first = ask(trained, part)
+    with no_network():
+        second = ask(trained, part)
+    assert (first.reused, second.reused) == (False, True)
+    assert same(first, second)
+    assert (first.file, first.step) == (second.file, second.step)
+
+
+def test_what_fit_computed_of_the_test_split_is_used_at_once(finished_run: Path, no_network: NoNetwork) -> None:
+    trained = TrainedRun(Run(finished_run), finished_run / "checkpoints" / checkpoint.BEST, CPU)
+    with no_network():
+        made = ask(trained, trained.part("test", None, Listener()))
+    assert made.reused
+    assert made.evaluation.accuracy == trained.document["result"]["test_acc"]
+    assert made.step == trained.document["result"]["best_epoch"] * trained.steps_per_epoch
+
+
+@pytest.mark.parametrize("tta", ["flip", "flip-shift"])
+def test_each_augmentation_has_its_own_file(trained: TrainedRun, part: Part, tta: str, no_network: NoNetwork) -> None:
+    plain, augmented = ask(trained, part), ask(trained, part, tta)
+    assert augmented.file.name == f"predictions-test-{tta}.npz"
+    assert not np.array_equal(plain.evaluation.logits, augmented.evaluation.logits)
+    with no_network():
+        assert same(ask(trained, part), plain)
+        assert same(ask(trained, part, tta), augmented)
+
+
+def test_each_split_and_each_checkpoint_has_its_own_file(run: Run, part: Part) -> None:
+    best, last = (TrainedRun(run, run.checkpoints / f"{name}.ckpt", CPU) for name in ("best", "last"))
+    train = dataclasses.replace(part, name="train")
+    labels = [predictions.label(*case, "none") for case in ((best, part), (best, train), (last, part), (last, train))]
+    assert labels == ["test", "train", "test-last", "train-last"]
+
+
+def test_the_file_holds_plain_arrays_that_numpy_alone_can_read(trained: TrainedRun, part: Part) -> None:
+    made = ask(trained, part)
+    with np.load(made.file, allow_pickle=False) as arrays:
+        kept = dict(arrays)
+    assert {name: (array.dtype, array.shape) for name, array in kept.items() if name != "computed_from"} == {
+        "index": (np.dtype(np.int64), (12,)),
+        "true": (np.dtype(np.int64), (12,)),
+        "logits": (np.dtype(np.float32), (12, 10)),
+    }
+    assert np.array_equal(kept["index"], part.dataset.numbers(part.indices))
+    assert np.array_equal(kept["true"], part.dataset.labels[part.indices])
+    assert np.array_equal(kept["logits"], made.evaluation.logits)
+    origin = json.loads(str(kept["computed_from"]))
+    assert origin["classes"] == [str(digit) for digit in range(10)]
+    assert origin["step"] == checkpoint.step_of(trained.checkpoint)
+
+
+def test_odd_class_names_come_back_as_they_are(trained: TrainedRun, part: Part, no_network: NoNetwork) -> None:
+    names = (r"$\frac{$", "dog[/]", "\"'`", "x" * 60, "猫", "\x1b[31mred", "caf\udce9", "é", "", "null")
+    odd = dataclasses.replace(part, dataset=dataclasses.replace(part.dataset, classes=names))
+    assert ask(trained, odd).evaluation.classes == names
+    with no_network():
+        assert ask(trained, odd).evaluation.classes == names
+
+
+# Never stale: each test says what changed after the predictions were kept
+
+
+def retaught(source: Path, target: Path) -> None:
+    """Writes the checkpoint with one weight moved by a thousandth; nothing else about the file differs."""
+    state = checkpoint.read(source)
+    weights = [name for name in state["state_dict"] if name.endswith("weight")]
+    state["state_dict"][weights[-1]].view(-1)[0] += 1e-3
+    checkpoint.write(state, target)
+
+
+def test_another_checkpoint_under_the_same_name_is_judged_anew(run: Run, trained: TrainedRun, part: Part) -> None:
+    before = ask(trained, part)
+    times = trained.checkpoint.stat()
+    retaught(trained.checkpoint, trained.checkpoint)
+    os.utime(trained.checkpoint, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert trained.checkpoint.stat().st_size == times.st_size
+    after = ask(trained, part)
+    assert not after.reused
+    assert not np.array_equal(before.evaluation.logits, after.evaluation.logits)
+    assert same(ask(trained, part), after)
+
+
+def test_a_checkpoint_of_the_same_name_elsewhere_is_never_taken_for_it(
+    run: Run, trained: TrainedRun, part: Part, tmp_path: Path
+) -> None:
+    ask(trained, part)
+    retaught(trained.checkpoint, tmp_path / checkpoint.BEST)
+    other = TrainedRun(run, tmp_path / checkpoint.BEST, CPU)
+    made = ask(other, part)
+    assert not made.reused
+    assert same(ask(trained, part), predictions.compute(trained, part, "none", Listener()))
+
+
+def test_other_images_of_the_split_are_judged_anew(trained: TrainedRun, part: Part) -> None:
+    ask(trained, part)
+    other = dataclasses.replace(part, indices=part.indices + 1)
+    made = ask(trained, other)
+    assert not made.reused
+    assert np.array_equal(made.evaluation.labels, part.dataset.labels[part.indices + 1])
+
+
+def test_another_order_of_the_same_images_is_judged_anew(trained: TrainedRun, part: Part) -> None:
+    first = ask(trained, part)
+    turned = ask(trained, dataclasses.replace(part, indices=part.indices[::-1]))
+    assert np.array_equal(turned.evaluation.index, first.evaluation.index[::-1])
+    assert np.array_equal(turned.evaluation.labels, first.evaluation.labels[::-1])
+
+
+def altered(dataset: Dataset, **changes: Any) -> Dataset:
+    dataset = dataclasses.replace(dataset, **changes)
+    return dataclasses.replace(
+        dataset, content_hash=content_hash(dataset.classes, dataset.images, dataset.labels, dataset.test)
+    )
+
+
+def test_changed_pixels_or_labels_are_judged_anew(trained: TrainedRun, part: Part) -> None:
+    first = ask(trained, part)
+    images, labels = part.dataset.images.copy(), part.dataset.labels.copy()
+    images[part.indices[0]] = 255 - images[part.indices[0]]
+    labels[part.indices[0]] = (labels[part.indices[0]] + 1) % 10
+    repainted = ask(trained, dataclasses.replace(part, dataset=altered(part.dataset, images=images)))
+    assert not repainted.reused
+    assert np.flatnonzero((repainted.evaluation.logits != first.evaluation.logits).any(axis=1)).tolist() == [0]
+    renamed = ask(trained, dataclasses.replace(part, dataset=altered(part.dataset, labels=labels)))
+    assert not renamed.reused
+    assert np.flatnonzero(renamed.evaluation.labels != first.evaluation.labels).tolist() == [0]
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_another_normalization_is_judged_anew(run: Run, trained: TrainedRun, part: Part, name: str) -> None:
+    first = ask(trained, part)
+    data = trained.document["data"]
+    run.update(data={**data, name: [data[name][0], data[name][1], math.nextafter(data[name][2], 1) + 0.01]})
+    made = ask(TrainedRun(run, trained.checkpoint, CPU), part)
+    assert not made.reused
+    assert not np.array_equal(made.evaluation.logits, first.evaluation.logits)
+
+
+def test_another_factor_of_the_logits_is_judged_anew(run: Run, trained: TrainedRun, part: Part) -> None:
+    first = ask(trained, part)
+    recipe = trained.document["recipe"]
+    run.update(recipe={**recipe, "logit_scale": recipe["logit_scale"] * 2})
+    made = ask(TrainedRun(run, trained.checkpoint, CPU), part)
+    assert np.array_equal(made.evaluation.logits, first.evaluation.logits * 2)
+
+
+def test_a_file_under_another_augmentations_name_is_not_believed(trained: TrainedRun, part: Part) -> None:
+    flip = ask(trained, part, "flip")
+    plain = ask(trained, part)
+    plain.file.unlink()
+    flip.file.rename(plain.file)
+    assert same(ask(trained, part), plain)
+    assert not same(ask(trained, part), flip)
+
+
+def test_a_file_of_another_format_is_computed_anew(
+    trained: TrainedRun, part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(trained, part)
+    monkeypatch.setattr(predictions, "FORMAT", predictions.FORMAT + 1)
+    assert not ask(trained, part).reused
+    assert ask(trained, part).reused
+
+
+# Damaged
+
+
+sprung: list[str] = []
+
+
+def spring() -> None:
+    sprung.append("sprung")
+
+
+class Bomb:
+    """Goes off when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return spring, ()
+
+
+@pytest.mark.parametrize("name", ["computed_from", "logits"])
+def test_a_file_with_pickles_is_neither_loaded_nor_kept(trained: TrainedRun, part: Part, name: str) -> None:
+    wanted = ask(trained, part)
+    bomb = np.array([Bomb()], dtype=object)
+    wanted.file.write_bytes(with_arrays(wanted.file.read_bytes(), **{name: bomb}))
+    with np.load(wanted.file, allow_pickle=True) as arrays:
+        assert arrays[name].shape == (1,)
+    assert sprung.pop() == "sprung"  # the bomb is a real one
+    assert same(ask(trained, part), wanted)
+    assert sprung == []
+    with np.load(wanted.file, allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["logits"], wanted.evaluation.logits)
+
+
+@pytest.fixture(scope="module")
+def store(light_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedRun, Part, Predictions, bytes]:
+    """A run with kept predictions of a dozen images, and the bytes of their file."""
+    run = copied(light_run, tmp_path_factory.mktemp("store") / "run")
+    trained = TrainedRun(run, run.checkpoints / checkpoint.BEST, CPU)
+    whole = trained.part("test", None, Listener())
+    part = dataclasses.replace(whole, indices=whole.indices[:12])
+    made = ask(trained, part)
+    return trained, part, made, made.file.read_bytes()
+
+
+Store = tuple[TrainedRun, Part, Predictions, bytes]
+
+
+class Recomputed(Exception):
+    """The stored predictions were not believed."""
+
+
+def believed(store: Store, content: bytes, monkeypatch: pytest.MonkeyPatch) -> Predictions | None:
+    """What is made of a file with `content`; None where it would be computed anew."""
+    trained, part, made, whole = store
+
+    def anew(*given: Any, **options: Any) -> NoReturn:
+        raise Recomputed
+
+    made.file.write_bytes(content)
+    try:
+        with monkeypatch.context() as patch:
+            # Neither the checkpoint nor the images change here, and hashing them is what takes the time.
+            origin = {"fingerprint": json.loads(json.dumps(fingerprint_of(whole)))}
+            patch.setattr(predictions, "_fingerprint", lambda *given: origin["fingerprint"])
+            patch.setattr(predictions, "compute", anew)
+            return ask(trained, part)
+    except Recomputed:
+        return None
+    finally:
+        made.file.write_bytes(whole)
+
+
+def fingerprint_of(content: bytes) -> Any:
+    with np.load(io.BytesIO(content)) as arrays:
+        return json.loads(str(arrays["computed_from"]))["fingerprint"]
+
+
+def with_arrays(content: bytes, **arrays: Any) -> bytes:
+    """The same file with `arrays` in place of those it holds; None leaves one out."""
+    with np.load(io.BytesIO(content)) as old:
+        kept = {**old, **arrays}
+    new = io.BytesIO()
+    np.savez(new, **{name: array for name, array in kept.items() if array is not None})
+    return new.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no archive", b"\x80\x04N.", b"\x93NUMPY\x01\x00"])
+def test_a_file_of_something_else_is_computed_anew(
+    store: Store, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert believed(store, content, monkeypatch) is None
+
+
+@pytest.mark.parametrize("name", ["computed_from", "index", "true", "logits"])
+def test_a_file_that_lacks_an_array_is_computed_anew(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert believed(store, with_arrays(store[3]), monkeypatch) is not None
+    assert believed(store, with_arrays(store[3], **{name: None}), monkeypatch) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '"fingerprint"', '{"fingerprint": {}}'])
+def test_a_file_that_does_not_say_what_it_was_computed_from_is_computed_anew(
+    store: Store, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert believed(store, with_arrays(store[3], computed_from=np.array(text)), monkeypatch) is None
+
+
+@pytest.mark.parametrize(
+    "arrays", [{"true": np.zeros(3, np.int64)}, {"logits": np.zeros((12, 3), np.float32)}], ids=["images", "classes"]
+)
+def test_arrays_that_do_not_fit_each_other_are_computed_anew(
+    store: Store, arrays: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert believed(store, with_arrays(store[3], **arrays), monkeypatch) is None
+
+
+def test_a_file_cut_short_anywhere_is_computed_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = store[3]
+    assert believed(store, whole, monkeypatch) is not None
+    for length in range(0, len(whole), 83):
+        assert believed(store, whole[:length], monkeypatch) is None, length
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_changed_bit_anywhere_is_computed_anew_or_does_no_harm(
+    store: Store, data: st.DataObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = store[3]
+    content = bytearray(whole)
+    content[data.draw(st.integers(0, len(whole) - 1), label="byte")] ^= 1 << data.draw(st.integers(0, 7), label="bit")
+    found = believed(store, bytes(content), monkeypatch)
+    assert found is None or same(found, store[2])
+
+
+def test_a_changed_length_in_an_arrays_header_is_computed_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = store[3]
+    assert whole.count(b"(12, 10)") == 1
+    for shape in (b"(11, 10)", b"(12, 1) ", b"(10, 12)"):
+        found = believed(store, whole.replace(b"(12, 10)", shape), monkeypatch)
+        assert found is None, shape
+
+
+def test_an_encrypted_or_oddly_packed_file_is_computed_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = store[3]
+    entry = whole.index(b"PK\x01\x02")  # the first line of the archive's list of contents
+    for offset, value in ((6, 173), (8, 1), (10, 99)):  # version needed, flags, method
+        content = bytearray(whole)
+        content[entry + offset] = value
+        assert believed(store, bytes(content), monkeypatch) is None, offset
+
+
+def test_weights_that_do_not_say_after_how_many_steps_are_judged_all_the_same(
+    run: Run, part: Part, tmp_path: Path, no_network: NoNetwork
+) -> None:
+    weights = {"state_dict": checkpoint.read(run.checkpoints / checkpoint.BEST)["state_dict"]}
+    checkpoint.write(weights, tmp_path / "weights.ckpt")
+    trained = TrainedRun(run, tmp_path / "weights.ckpt", CPU)
+    assert ask(trained, part).step is None
+    with no_network():
+        assert ask(trained, part).step is None
+
+
+def test_nothing_half_written_is_left(run: Run, trained: TrainedRun, part: Part, no_network: NoNetwork) -> None:
+    ask(trained, part).file.unlink()
+    with no_network(), pytest.raises(AssertionError, match="the network was loaded"):
+        ask(trained, part)
+    assert not (run.path / "predictions-test.npz").exists()
+    assert list(run.path.rglob("*.partial")) == []
+
+
+def test_a_network_that_answers_nan_is_refused_and_nothing_is_kept(trained: TrainedRun, part: Part) -> None:
+    state = checkpoint.read(trained.checkpoint)
+    state["state_dict"]["network.linear.bias"][3] = math.nan
+    trained.checkpoint.unlink()
+    checkpoint.write(state, trained.checkpoint)
+    with pytest.raises(EraError, match="no number"):
+        ask(trained, part)
+    assert not list(trained.run.path.glob("predictions-test*.npz.*"))
+
+
+def test_predictions_that_cannot_be_kept_are_given_all_the_same(trained: TrainedRun, part: Part) -> None:
+    heard: list[str] = []
+
+    class Ear(Listener):
+        def note(self, text: str) -> None:
+            heard.append(text)
+
+    first = ask(trained, part, "flip")
+    first.file.unlink()
+    first.file.mkdir()  # nothing can be renamed onto a folder
+    second = predictions.of(trained, part, "flip", Ear())
+    assert same(first, second)
+    assert "not kept" in " ".join(heard)

@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from era_cli.core.data import digits
+from era_cli.core.evaluation import inference
+from era_cli.core.evaluation.trained_run import TrainedRun, open_run
+from era_cli.core.fit import start
+from era_cli.core.networks import checkpoint
+from era_cli.core.networks.resnet import CustomResNet
+from era_cli.errors import EraError
+from era_cli.listener import Listener
+from era_cli.runs.run import Run
+from tests.conftest import request
+
+CPU = torch.device("cpu")
+CLASSES = tuple("abcdefghij")  # ten, as many as there are digits
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Run:
+    """The finished run, to be written to, with no checkpoint but the best and the last."""
+    path = Path(shutil.copytree(finished_run, tmp_path / "runs" / "mine", ignore=shutil.ignore_patterns("*.ckpt")))
+    for name in (checkpoint.BEST, checkpoint.LAST):
+        (path / "checkpoints" / name).hardlink_to(finished_run / "checkpoints" / name)
+    return Run(path)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve images in each of ten class folders."""
+    root = tmp_path_factory.mktemp("data") / "my photos"
+    draw = np.random.default_rng(0)
+    for name in CLASSES:
+        (root / name).mkdir(parents=True)
+        for place in range(12):
+            pixels = draw.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{place:02}.png")
+    return root
+
+
+@pytest.fixture
+def photo_run(photos: Path, tmp_path: Path) -> tuple[Run, Path]:
+    """A run on a folder of its own that was never trained."""
+    own = Path(shutil.copytree(photos, tmp_path / "my photos"))
+    asked = request(tmp_path / "runs", source=str(own), batch_size=8, limit_train=None)
+    return start.prepare(asked, Listener()).run, own
+
+
+def opened(run: Run, which: str | None = None) -> TrainedRun:
+    return open_run(run, which, CPU)
+
+
+def refusal(act: Callable[[], object], kind: type[EraError] = EraError) -> str:
+    with pytest.raises(EraError) as caught:
+        act()
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Which checkpoint
+
+
+def test_a_finished_run_is_judged_by_its_best_checkpoint(run: Run) -> None:
+    trained = opened(run)
+    assert (trained.checkpoint, trained.checkpoint_name) == (run.checkpoints / "best.ckpt", "best")
+    state = checkpoint.read(run.checkpoints / "best.ckpt")["state_dict"]
+    for name, tensor in trained.weights().network.state_dict().items():
+        assert torch.equal(tensor, state[f"network.{name}"])
+    assert not trained.weights().network.training
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
+def test_an_unfinished_run_is_refused_unless_a_checkpoint_is_named(run: Run, status: str) -> None:
+    run.update(status=status)
+    sentence = refusal(lambda: opened(run))
+    assert status in sentence
+    assert "3 of 3 epochs" in sentence
+    assert f"--resume {run.name}" in sentence
+    assert "--checkpoint best or last" in sentence
+    assert opened(run, "best").checkpoint == run.checkpoints / "best.ckpt"
+    assert opened(run, "last").checkpoint == run.checkpoints / "last.ckpt"
+
+
+def test_a_checkpoint_can_be_named_by_its_path_even_outside_of_the_run(run: Run, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "kept" / "here" / "epoch2.ckpt"
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.hardlink_to(run.checkpoints / "last.ckpt")
+    for path in (elsewhere, run.checkpoints / "last.ckpt"):
+        assert opened(run, str(path)).checkpoint == path
+
+
+@pytest.mark.parametrize("which", ["last", "lost.ckpt", ".", "Best"])
+def test_a_checkpoint_that_is_not_there_is_refused(
+    run: Run, which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (run.checkpoints / "last.ckpt").unlink()
+    assert "no checkpoint" in refusal(lambda: opened(run, which))
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_that_run_is_named(run: Run, photo_run: tuple[Run, Path]) -> None:
+    foreign = run.checkpoints / "best.ckpt"
+    assert f"--run {run.path}" in refusal(lambda: opened(photo_run[0], str(foreign)))
+
+
+# Its network
+
+
+def replaced(path: Path, state: Any) -> None:
+    path.unlink(missing_ok=True)
+    torch.save(state, path)
+
+
+def test_a_damaged_checkpoint_is_refused(run: Run) -> None:
+    path = run.checkpoints / "best.ckpt"
+    whole = bytearray(path.read_bytes())
+    path.unlink()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "damaged" in refusal(opened(run).weights)
+    whole[len(whole) // 2] ^= 1  # among the weights, where torch alone would not see it
+    path.write_bytes(whole)
+    assert "damaged" in refusal(opened(run).weights)
+    path.write_text("no checkpoint")
+    assert "damaged" in refusal(opened(run).weights)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"weights": torch.zeros(1)}, [1, 2], 5, {"state_dict": {}}, {"state_dict": [1, 2]}, {"state_dict": {1: 2}}],
+    ids=["no state_dict", "a list", "a number", "empty", "state_dict is a list", "a key is a number"],
+)
+def test_a_checkpoint_that_is_not_eras_is_refused(run: Run, state: Any) -> None:
+    replaced(run.checkpoints / "best.ckpt", state)
+    assert "best.ckpt" in refusal(opened(run).weights)
+
+
+class Bomb:
+    """Goes off when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return pytest.fail, ("it was unpickled",)
+
+
+def test_a_checkpoint_with_code_is_not_run(run: Run) -> None:
+    replaced(run.checkpoints / "best.ckpt", {"state_dict": {}, "extra": Bomb()})
+    assert "not loaded" in refusal(opened(run).weights)
+
+
+def test_a_checkpoint_of_another_class_count_is_refused(run: Run) -> None:
+    network = CustomResNet(7, dropout=0.0, logit_scale=0.125)
+    state = {"state_dict": {f"network.{name}": tensor for name, tensor in network.state_dict().items()}}
+    replaced(run.checkpoints / "best.ckpt", state)
+    assert "different runs" in refusal(opened(run).weights)
+
+
+# Its images
+
+
+def test_the_three_splits_are_those_that_training_had(run: Run) -> None:
+    trained = opened(run)
+    parts = {name: trained.part(name, None, Listener()) for name in ("test", "val", "train")}
+    counts = trained.document["data"]["counts"]
+    class_counts = trained.document["data"]["class_counts"]
+    for name, part in parts.items():
+        assert (part.name, len(part.indices)) == (name, counts[name])
+        labels = part.dataset.labels[part.indices]
+        assert np.bincount(labels, minlength=10).tolist() == class_counts[name]
+    together = np.concatenate([part.indices for part in parts.values()])
+    assert len(np.unique(together)) == len(together)
+    assert np.array_equal(parts["test"].indices, digits.load(8).test)
+
+
+def test_the_validation_split_gives_the_accuracy_that_training_saw(run: Run) -> None:
+    # Its rows in metrics.csv come from Lightning's own loop: another path through other code.
+    trained = opened(run)
+    part = trained.part("val", None, Listener())
+    judged = inference.evaluate(
+        trained.weights().network, part.dataset, part.indices, trained.normalization, Listener(), what=""
+    )
+    row = run.epochs()[trained.document["result"]["best_epoch"] - 1]
+    assert judged.accuracy == pytest.approx(row.val_acc, abs=1e-6)
+    assert judged.loss == pytest.approx(row.val_loss, abs=1e-4)
+
+
+def test_an_empty_validation_split_is_refused(tmp_path: Path) -> None:
+    run = start.prepare(request(tmp_path / "runs", val_size=0), Listener()).run
+    trained = TrainedRun(run, run.checkpoints / "best.ckpt", CPU)
+    sentence = refusal(lambda: trained.part("val", None, Listener()))
+    assert "--split test or train" in sentence
+    assert len(trained.part("train", None, Listener()).indices) == 160
+
+
+def test_a_folder_that_changed_since_is_refused(photo_run: tuple[Run, Path]) -> None:
+    run, folder = photo_run
+    trained = TrainedRun(run, run.checkpoints / "best.ckpt", CPU)
+    assert len(trained.part("test", None, Listener()).indices) == 24
+    Image.new("RGB", (8, 8)).save(folder / "a" / "03.png")
+    for ask in (
+        lambda: trained.part("test", None, Listener()),
+        lambda: trained.other_part(str(folder), None, Listener()),
+    ):
+        assert "are not those" in refusal(ask)
+
+
+def test_a_folder_that_is_gone_is_named(photo_run: tuple[Run, Path]) -> None:
+    run, folder = photo_run
+    shutil.rmtree(folder)
+    trained = TrainedRun(run, run.checkpoints / "best.ckpt", CPU)
+    for ask in (
+        lambda: trained.part("test", None, Listener()),
+        lambda: trained.other_part(str(folder), None, Listener()),
+    ):
+        assert str(folder) in refusal(ask)
+
+
+# Other images
+
+
+def test_the_runs_own_source_means_its_test_split_however_it_is_written(
+    run: Run, photo_run: tuple[Run, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert opened(run).other_part("digits", None, Listener()).name == "test"
+    own, folder = photo_run
+    trained = TrainedRun(own, own.checkpoints / "best.ckpt", CPU)
+    monkeypatch.chdir(folder.parent)
+    for spelled in (str(folder), "my photos", "./my photos/", "my photos/../my photos"):
+        part = trained.other_part(spelled, None, Listener())
+        assert (part.name, len(part.indices)) == ("test", 24)
+
+
+def test_another_folder_is_judged_whole_at_the_runs_image_size_and_named_after_itself(
+    photo_run: tuple[Run, Path], photos: Path, tmp_path: Path
+) -> None:
+    run, _ = photo_run
+    other = tmp_path / "été 2024 (2)"
+    shutil.copytree(photos / "c", other / "c")
+    Image.new("RGB", (40, 30)).save(other / "c" / "large.png")
+    part = TrainedRun(run, run.checkpoints / "best.ckpt", CPU).other_part(str(other), None, Listener())
+    assert re.fullmatch("data-t_2024_2-[0-9a-f]{6}", part.name)
+    assert (len(part.indices), part.dataset.image_size) == (13, 8)
+    assert part.dataset.labels[part.indices].tolist() == [2] * 13
+
+
+def test_the_runs_own_folder_found_elsewhere_is_judged_on_its_test_images_alone(
+    photo_run: tuple[Run, Path], photos: Path, tmp_path: Path
+) -> None:
+    run, _ = photo_run
+    moved = tmp_path / "moved"
+    shutil.copytree(photos, moved)
+    trained = TrainedRun(run, run.checkpoints / "best.ckpt", CPU)
+    before = trained.part("test", None, Listener())
+    part = trained.other_part(str(moved), None, Listener())
+    assert part.name == "test"
+    np.testing.assert_array_equal(part.dataset.images[part.indices], before.dataset.images[before.indices])
+    assert part.dataset.content_hash == before.dataset.content_hash
+
+
+def test_two_folders_of_one_name_get_files_of_their_own(
+    photo_run: tuple[Run, Path], photos: Path, tmp_path: Path
+) -> None:
+    trained = TrainedRun(photo_run[0], photo_run[0].checkpoints / "best.ckpt", CPU)
+    names = set()
+    for year in ("2023", "2024"):
+        shutil.copytree(photos / "c", tmp_path / year / "test" / "c")
+        names.add(trained.other_part(str(tmp_path / year / "test"), None, Listener()).name)
+    assert len(names) == 2
+
+
+def test_unreadable_images_of_another_folder_are_told_of(
+    photo_run: tuple[Run, Path], photos: Path, tmp_path: Path
+) -> None:
+    heard: list[str] = []
+
+    class Ear(Listener):
+        def note(self, text: str) -> None:
+            heard.append(text)
+
+    shutil.copytree(photos / "c", tmp_path / "other" / "c")
+    (tmp_path / "other" / "c" / "broken.png").write_text("text")
+    run, _ = photo_run
+    TrainedRun(run, run.checkpoints / "best.ckpt", CPU).other_part(str(tmp_path / "other"), None, Ear())
+    (note,) = heard
+    assert "c/broken.png" in note
+
+
+def test_data_of_other_classes_are_refused(run: Run, photos: Path) -> None:
+    assert "no class of the run" in refusal(lambda: opened(run).other_part(str(photos), None, Listener()))

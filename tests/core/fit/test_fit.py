@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from era_cli.core.fit import start
+from era_cli.core.networks import checkpoint
+from era_cli.core.training import module
+from era_cli.core.training.augment import Augmentation
+from era_cli.errors import EraError, UsageError
+from era_cli.listener import Listener
+from era_cli.results import EpochRow
+from era_cli.runs import history
+from era_cli.runs.run import Run
+from tests.conftest import TINY, request
+
+Prepare = Callable[..., Any]
+
+
+def test_run_json_tells_all_of_the_run(finished_run: Path) -> None:
+    document = Run(finished_run).read()
+    assert document["schema"] == 1
+    assert document["status"] == "finished"
+    assert document["recipe"] == {**document["recipe"], **TINY, "flip": 0.0}  # mirrored digits are no digits
+    assert document["seed"] == document["recipe"]["seed"] == 0
+    assert document["data"]["source"] == "digits"
+    assert len(document["data"]["content_hash"]) == 64
+    assert document["data"]["counts"] == {"train": 160, "val": 144, "test": 359}
+    assert document["data"]["classes"] == list("0123456789")
+    assert len(document["data"]["mean"]) == len(document["data"]["std"]) == 3
+    assert set(document["versions"]) == {"era", "torch", "lightning"}
+    assert document["device"]["accelerator"] == "cpu"
+    assert document["started"] < document["ended"]
+    assert document["seconds"] > 0
+    assert document["error"] is None
+    assert document["result"]["test_count"] == 359
+    assert document["result"]["test_acc"] == document["result"]["test_correct"] / 359
+
+
+def test_metrics_csv_has_a_row_per_epoch_and_the_columns_of_the_design(finished_run: Path) -> None:
+    with (finished_run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    columns = "epoch,train_loss,train_acc,val_loss,val_acc,lr,seconds,images_per_second"
+    assert ",".join(rows[0]) == columns
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+
+
+def test_steps_csv_has_the_one_cycle_as_it_was_and_the_epochs_loss_is_its_mean(finished_run: Path) -> None:
+    run = Run(finished_run)
+    steps = run.steps()
+    assert [row.step for row in steps] == list(range(1, 16))
+    rates = [row.lr for row in steps]
+    assert rates.index(max(rates)) == 3  # a quarter of 15 steps
+    for row in run.epochs():
+        mine = [step.loss for step in steps[(row.epoch - 1) * 5 : row.epoch * 5]]
+        assert row.train_loss == pytest.approx(sum(mine) / 5, rel=1e-6)
+        assert row.lr == steps[row.epoch * 5 - 1].lr
+
+
+def test_the_best_checkpoint_is_that_of_the_best_row(finished_run: Path) -> None:
+    run = Run(finished_run)
+    best = history.best(run.epochs(), run.read()["data"]["counts"]["val"])
+    assert run.read()["result"]["best_epoch"] == best.epoch
+    assert run.read()["result"]["best_val_acc"] == best.val_acc
+    assert checkpoint.read(run.checkpoints / checkpoint.BEST)["global_step"] == best.epoch * 5
+    assert checkpoint.read(run.checkpoints / checkpoint.LAST)["global_step"] == 15
+
+
+def test_a_worse_epoch_leaves_the_best_checkpoint_alone(fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    accuracies = iter([0.5, 0.9, 0.7])
+
+    def scripted(self: module.Classifier) -> None:
+        self.val_correct = torch.tensor(int(next(accuracies) * self.val_count))
+
+    monkeypatch.setattr(module.Classifier, "on_validation_epoch_end", scripted)
+    fit = fit_digits()
+    told: list[tuple[int, bool]] = []
+
+    class Tell(Listener):
+        def epoch_ended(self, row: EpochRow, best: bool) -> None:
+            told.append((row.epoch, best))
+
+    assert fit.train(Tell()).best_epoch == 2
+    assert told == [(1, True), (2, True), (3, False)]
+    assert checkpoint.read(fit.run.checkpoints / checkpoint.BEST)["global_step"] == 10
+
+
+def test_without_validation_the_last_epoch_is_the_best_and_its_cells_are_empty(fit_digits: Prepare) -> None:
+    fit = fit_digits(val_size=0, epochs=2)
+    result = fit.train(Listener())
+    assert (result.best_epoch, result.best_val_acc, result.best_val_loss) == (2, None, None)
+    lines = fit.run.metrics_file.read_text().splitlines()
+    assert lines[1].split(",")[3:5] == ["", ""]
+    best, last = (fit.run.checkpoints / name for name in (checkpoint.BEST, checkpoint.LAST))
+    assert best.read_bytes() == last.read_bytes()
+
+
+def test_the_same_seed_trains_the_same_network_and_another_seed_another(fit_digits: Prepare) -> None:
+    losses = []
+    for seed in (5, 5, 6):
+        fit = fit_digits(seed=seed, epochs=1)
+        fit.train(Listener())
+        losses.append([row.loss for row in fit.run.steps()])
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_it_learns(fit_digits: Prepare) -> None:
+    fit = fit_digits(epochs=4, limit_train=640, dropout=0.0, flip=0.0)
+    assert fit.train(Listener()).test_acc > 0.9  # a network that guesses has 0.1
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
+    fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = F.cross_entropy
+
+    def poisoned(logits: Any, labels: Any, **options: Any) -> Any:
+        loss = real(logits, labels, **options)
+        return loss * float("nan") if fit.run.epochs() and "label_smoothing" in options else loss
+
+    fit = fit_digits()
+    monkeypatch.setattr(F, "cross_entropy", poisoned)
+    with pytest.raises(EraError, match=r"no number at step 6 \(epoch 2\); lower --max-lr.*is kept in"):
+        fit.train(Listener())
+    assert fit.run.read()["status"] == "failed"
+    assert "diverged" in fit.run.read()["error"]
+    state = checkpoint.read(fit.run.checkpoints / checkpoint.LAST)
+    assert state["global_step"] == 5
+    assert all(tensor.isfinite().all() for tensor in state["state_dict"].values())
+    assert len(fit.run.epochs()) == 1
+    assert len(fit.run.steps()) == 5
+
+
+def test_a_weight_that_is_no_number_never_reaches_a_checkpoint(
+    fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poison(self: module.Classifier) -> None:
+        if self.trainer.current_epoch == 1:
+            next(self.network.parameters()).data[0] = float("inf")
+
+    monkeypatch.setattr(module.Classifier, "on_validation_epoch_end", poison)
+    fit = fit_digits()
+    with pytest.raises(EraError, match="a weight was no number after step 10"):
+        fit.train(Listener())
+    assert checkpoint.read(fit.run.checkpoints / checkpoint.LAST)["global_step"] == 5
+
+
+def test_an_exception_elsewhere_marks_the_run_failed_and_surfaces(
+    fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **options: Any) -> None:
+        raise ValueError("a bug")
+
+    fit = fit_digits()
+    monkeypatch.setattr(history, "append", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        fit.train(Listener())
+    assert fit.run.read()["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"val_size": 2000}, "--val-size 2000 leaves nothing of the 1438"),
+        ({"batch_size": 512}, "160 training images do not fill a batch of 512"),
+        ({"batch_size": 160, "epochs": 2}, "2 steps in all are too few"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(
+    fields: dict[str, Any], says: str, fit_digits: Prepare, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        fit_digits(**fields)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_existing_name_is_refused_and_left_alone(fit_digits: Prepare, tmp_path: Path) -> None:
+    fit = fit_digits(name="mine")
+    before = fit.run.json_file.read_bytes()
+    with pytest.raises(UsageError, match="exists already"):
+        fit_digits(name="mine")
+    assert fit.run.json_file.read_bytes() == before
+
+
+UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from tests.conftest import request
+from era_cli.core.fit import start
+from era_cli.errors import EraError
+from era_cli.listener import Listener
+start.prepare(request(Path(sys.argv[1])), Listener())  # imports all that another user may not read
+os.setgid(65534); os.setuid(65534)
+try:
+    start.prepare(request(Path(sys.argv[2])), Listener())
+except EraError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+def test_a_folder_that_cannot_be_written_stops_the_run_before_its_first_step(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", UNPRIVILEGED, str(tmp_path / "open"), str(closed)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.stderr == ""
+    assert f"no run can be written under {closed} (Permission denied)" in done.stdout
+    assert "--runs-dir" in done.stdout
+
+
+def test_the_plan_counts_every_class_of_every_split(fit_digits: Prepare) -> None:
+    plan = fit_digits().plan()
+    assert {name: int(count.sum()) for name, count in plan.class_counts.items()} == {
+        "train": 160,
+        "val": 144,
+        "test": 359,
+    }
+    assert plan.class_counts["train"].min() >= 15  # stratified: a tenth each
+    assert plan.parameters == 6_573_130
+
+
+def test_the_samples_are_what_the_first_step_sees(fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = fit_digits(epochs=1)
+    samples = fit.plan().samples
+    seen: list[Any] = []
+    real = Augmentation.__call__
+
+    def spy(self: Augmentation, images: Any, generator: Any) -> Any:
+        seen.append(real(self, images, generator))
+        return seen[-1]
+
+    monkeypatch.setattr(Augmentation, "__call__", spy)
+    fit.train(Listener())
+    # Training draws its plan first, then its first batch.
+    assert (seen[1].permute(0, 2, 3, 1).numpy()[: len(samples.images)] == samples.images).all()
+    assert len(seen) == 1 + 5
+
+
+@pytest.mark.cifar10
+def test_cifar10_trains_end_to_end(cifar10_dir: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    tiny = request(tmp_path, source="cifar10", limit_train=2000, val_size=500, epochs=5, image_size=16, dropout=0.0)
+    fit = start.prepare(replace(tiny, data_dir=cifar10_dir), Listener())
+    assert [int(count.sum()) for count in fit.plan().class_counts.values()] == [2000, 500, 10_000]
+    assert fit.train(Listener()).test_acc > 0.3  # a network that guesses has 0.1
+
+
+def test_lightning_says_nothing(fit_digits: Prepare, capfd: pytest.CaptureFixture[str]) -> None:
+    fit_digits(epochs=1).train(Listener())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_stops_the_plan_fails_the_run_and_is_recorded(fit_digits: Prepare) -> None:
+    class Broken(Listener):
+        def planned(self, plan: Any, recipe: Any) -> None:
+            raise EraError("samples.png cannot be written")
+
+    fit = fit_digits()
+    with pytest.raises(EraError):
+        fit.train(Broken())
+    document = fit.run.read()
+    assert (document["status"], document["error"]) == ("failed", "samples.png cannot be written")
+    assert document["ended"] is not None
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_memory_that_runs_out_names_the_options_that_mend_it(
+    error: Exception, fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*args: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(module.Classifier, "training_step", exhausted)
+    with pytest.raises(EraError, match="--batch-size or --image-size"):
+        fit_digits().train(Listener())
+
+
+def test_a_class_that_the_splits_leave_without_a_training_image_is_named(fit_digits: Prepare) -> None:
+    with pytest.raises(UsageError, match=r"class '.' has no training image left"):
+        fit_digits(limit_train=6, batch_size=2)
+
+
+def test_the_class_counts_of_every_split_stand_in_run_json(finished_run: Path) -> None:
+    counts = Run(finished_run).read()["data"]["class_counts"]
+    assert {name: sum(counts[name]) for name in counts} == {"train": 160, "val": 144, "test": 359}
+    assert all(len(count) == 10 for count in counts.values())

@@ -1,0 +1,539 @@
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import pytorch_grad_cam as library
+import torch
+from pytorch_grad_cam.utils.image import scale_cam_image
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor
+
+from era_cli.commands import options
+from era_cli.core.data.normalize import Normalization
+from era_cli.core.evaluation import inference
+from era_cli.core.gradcam import cam
+from era_cli.core.networks import resnet
+from era_cli.core.networks.resnet import CustomResNet
+from era_cli.errors import EraError, Interrupted, UsageError
+from era_cli.listener import Advance, Listener
+from era_cli.results import Images, Labels
+
+NORMALIZATION = Normalization((0.5, 0.4, 0.45), (0.2, 0.25, 0.3))
+CLASSES = 6
+CHANNELS = (8, 16, 32, 96)  # the last are more than are masked at once
+TARGETS = np.array([[0, 1], [2, 3]])
+SHARE_OF_LARGEST = 1e-5  # what two ways of computing one map in fp32 may differ by
+
+Maps = npt.NDArray[np.floating]
+
+
+def noise(count: int, side: int, seed: int = 0) -> Images:
+    return np.random.default_rng(seed).integers(0, 256, (count, 3, side, side), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network() -> CustomResNet:
+    """A narrow network with features and logits of some size, positive and negative ones; tests leave it as it is."""
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resnet, "CHANNELS", CHANNELS)
+        made = CustomResNet(CLASSES, dropout=0.1, logit_scale=0.5)
+    with torch.no_grad():
+        made.train()(torch.randn(32, 3, 16, 16))
+        made.linear.weight *= 30
+    return made.eval()
+
+
+def answers(network: CustomResNet, images: Images, normalization: Normalization = NORMALIZATION) -> Any:
+    return inference.logits(network, images, np.arange(len(images)), normalization, Listener(), what="")
+
+
+def maps(
+    network: CustomResNet,
+    images: Images,
+    targets: Labels,
+    method: str,
+    layer: str,
+    smooth: str = "none",
+    mirrored: bool = True,
+    *,
+    normalization: Normalization = NORMALIZATION,
+    listener: Listener | None = None,
+) -> Maps:
+    return cam.maps(
+        network,
+        images,
+        targets,
+        answers(network, images, normalization),
+        normalization,
+        listener or Listener(),
+        method=method,
+        layer=layer,
+        smooth=smooth,
+        mirrored=mirrored,
+    )
+
+
+def alike(one: Maps, other: Maps) -> bool:
+    assert one.shape == other.shape
+    return bool(np.abs(one - other).max() <= SHARE_OF_LARGEST * np.abs(other).max())
+
+
+def hooked(network: CustomResNet, image: Images, target: int, layer: str) -> tuple[Tensor, Tensor]:
+    """What `layer` made of one image, and how the logit of `target` depends on that: both (C, h, w)."""
+    network = copy.deepcopy(network)
+    caught: dict[str, Any] = {}
+    module = network.get_submodule(layer)
+    module.register_forward_hook(lambda module, inputs, output: caught.update(features=output[0].detach()))
+    module.register_full_backward_hook(lambda module, inputs, outputs: caught.update(gradients=outputs))
+    pixels = NORMALIZATION(torch.from_numpy(image[None])).requires_grad_()
+    network(pixels)[0, target].backward()
+    return caught["features"], caught["gradients"][0][0]
+
+
+# Each from its paper: features (C, h, w) and gradients (C, h, w) to a map (h, w).
+FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    # Selvaraju et al. 2017, equations 1 and 2
+    "gradcam": lambda features, gradients: (gradients.mean(dim=(1, 2))[:, None, None] * features).sum(dim=0),
+    # Draelos and Carin 2020, equation 3
+    "hirescam": lambda features, gradients: (gradients * features).sum(dim=0),
+    # Jiang et al. 2021, equations 4 and 5
+    "layercam": lambda features, gradients: (gradients.clamp(min=0) * features).sum(dim=0),
+}
+
+
+@pytest.mark.parametrize("layer", cam.LAYERS)
+@pytest.mark.parametrize("method", FORMULAS)
+def test_the_maps_are_those_of_hooks_on_the_whole_network(network: CustomResNet, method: str, layer: str) -> None:
+    images = noise(2, 16)
+    found = maps(network, images, TARGETS, method, layer)
+    assert found.dtype == np.float32
+    for row, column in np.ndindex(TARGETS.shape):
+        features, gradients = hooked(network, images[row], int(TARGETS[row, column]), layer)
+        assert alike(found[row, column], FORMULAS[method](features, gradients).numpy())
+
+
+SLOW = ("scorecam", "ablationcam")
+
+
+def of_library(
+    network: CustomResNet, images: Images, targets: Labels, method: str, layer: str, **smoothing: bool
+) -> Maps:
+    """The library as its users call it; with `targets` (N,)."""
+    pixels = NORMALIZATION(torch.from_numpy(images))
+    own = copy.deepcopy(network)
+    with cam.METHODS[method].kind(own, [own.get_submodule(layer)]) as made:
+        return made(pixels, [ClassifierOutputTarget(target) for target in targets.tolist()], **smoothing)
+
+
+def as_the_library_shows(raw: Maps, side: int) -> Maps:
+    return scale_cam_image(scale_cam_image(np.maximum(raw, 0), (side, side)))
+
+
+@pytest.mark.parametrize("method", [name for name, method in cam.METHODS.items() if not method.projects])
+def test_rectified_and_scaled_they_are_what_the_library_shows(network: CustomResNet, method: str) -> None:
+    images = noise(2, 32)
+    likeliest = answers(network, images).argsort(axis=1)[:, [-1, -2]]  # below zero ablationcam is not the library's
+    found = maps(network, images, likeliest, method, "layer2")
+    assert found.shape == (2, 2, 8, 8)
+    for column in (0, 1):
+        wanted = of_library(network, images, likeliest[:, column], method, "layer2")
+        assert wanted.max() > 0.9
+        np.testing.assert_allclose(as_the_library_shows(found[:, column], 32), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["eigencam", "eigengradcam"])
+def test_a_projection_is_what_the_library_shows_but_for_its_sign(network: CustomResNet, method: str) -> None:
+    images = noise(6, 16, seed=1)
+    targets = np.arange(6)[:, None]
+    found = maps(network, images, targets, method, "layer2")
+    wanted = of_library(network, images, targets[:, 0], method, "layer2")
+    for row in range(6):
+        signs = [
+            np.abs(as_the_library_shows(sign * found[row], 16)[0] - wanted[row]).max() < 1e-3 for sign in (1.0, -1.0)
+        ]
+        assert signs.count(True) == 1
+
+
+def test_eigencam_knows_no_classes_and_the_others_do(network: CustomResNet) -> None:
+    images = noise(2, 16)
+    found = maps(network, images, TARGETS, "eigencam", "layer2")
+    assert np.array_equal(found[:, 0], found[:, 1])
+    for method in sorted(set(cam.METHODS) - {"eigencam"}):
+        one, other = np.moveaxis(maps(network, images, TARGETS, method, "layer2"), 1, 0)
+        assert not alike(one, other)
+
+
+def principal(values: Tensor) -> Maps:
+    """The first principal component of (C, h, w) over the channels, its larger side up."""
+    cells = values.double().reshape(len(values), -1).T.numpy()
+    cells = cells - cells.mean(axis=0)
+    _, directions = np.linalg.eigh(cells.T @ cells)
+    found = (cells @ directions[:, -1]).reshape(values.shape[1:])
+    return found * (1 if found.max() > -found.min() else -1)
+
+
+# What eigen smoothing, or the method itself, takes the component of.
+PROJECTED: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
+    ("eigencam", "none"): lambda features, gradients: features,
+    ("eigengradcam", "none"): lambda features, gradients: features * gradients,
+    ("gradcam", "eigen"): lambda features, gradients: gradients.mean(dim=(1, 2))[:, None, None] * features,
+    ("hirescam", "eigen"): lambda features, gradients: features * gradients,
+    ("layercam", "eigen"): lambda features, gradients: features * gradients.clamp(min=0),
+}
+
+
+@pytest.mark.parametrize(("method", "smooth"), PROJECTED)
+def test_a_principal_component_has_its_larger_side_up(network: CustomResNet, method: str, smooth: str) -> None:
+    images = noise(8, 16, seed=2)
+    targets = np.arange(8)[:, None] % CLASSES
+    found = maps(network, images, targets, method, "layer2", smooth)
+    assert (found.max(axis=(2, 3)) > -found.min(axis=(2, 3))).all()
+    for row, target in enumerate(targets[:, 0]):
+        wanted = principal(PROJECTED[method, smooth](*hooked(network, images[row], target, "layer2")))
+        assert np.abs(found[row, 0] - wanted).max() < 1e-4 * wanted.max()
+
+
+def ablated(network: CustomResNet, image: Images, target: int, layer: str) -> tuple[float, Maps]:
+    """The logit of `target`, and the features weighed by what it loses without each of them, in logits."""
+    with torch.no_grad():
+        features = network.features(NORMALIZATION(torch.from_numpy(image[None])), layer)
+        score = network.classify(features, layer)[0, target]
+        total = torch.zeros(features.shape[2:])
+        for channel in range(features.shape[1]):
+            rest = features.clone()
+            rest[:, channel] = 0
+            total += (score - network.classify(rest, layer)[0, target]) * features[0, channel]
+    return score.item(), total.numpy()
+
+
+def test_ablation_weighs_channels_by_what_the_class_loses_whatever_the_sign_of_its_score(network: CustomResNet) -> None:
+    images = noise(1, 16)
+    order = answers(network, images)[0].argsort()
+    targets = np.array([[order[-1], order[0]]])
+    found = maps(network, images, targets, "ablationcam", "layer3")[0]
+    signs = []
+    for column, target in enumerate(targets[0]):
+        score, wanted = ablated(network, images[0], target, "layer3")
+        # Desai and Ramaswamy 2020, equation 3, divides by the score; which way is up must not hang on its sign.
+        assert np.abs(found[column] - wanted / abs(score)).max() < 1e-3 * np.abs(wanted / score).max()
+        plain = of_library(network, images, targets[:, column], "ablationcam", "layer3")
+        np.testing.assert_allclose(
+            plain, as_the_library_shows(np.sign(score) * found[[column]], 16), atol=1e-3
+        )  # upside down for the negative one
+        signs.append(np.sign(score))
+    assert signs == [1, -1]
+
+
+# What it takes for the answers
+
+
+@pytest.mark.parametrize("layer", cam.LAYERS)
+def test_it_explains_the_very_answers_of_the_evaluation(network: CustomResNet, layer: str) -> None:
+    images = noise(3, 16)
+    known = answers(network, images)
+    for off, refused in ((0.0, False), (0.5e-4, False), (2e-4, True), (-2e-4, True), (np.nan, True)):
+        changed = known.copy()
+        changed[1, 2] += off * max(1.0, np.abs(known).max())
+        with pytest.raises(EraError, match="answers otherwise") if refused else contextlib.nullcontext():
+            cam.maps(
+                network,
+                images,
+                np.zeros((3, 1), int),
+                changed,
+                NORMALIZATION,
+                Listener(),
+                method="gradcam",
+                layer=layer,
+            )
+
+
+@pytest.mark.parametrize("method", ["gradcam", "eigencam", "scorecam", "ablationcam"])
+def test_images_brought_to_the_network_in_another_way_are_refused(network: CustomResNet, method: str) -> None:
+    images = noise(2, 8)
+    known = answers(network, images)
+    unnormalized = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    with pytest.raises(EraError, match="answers otherwise") as caught:
+        cam.maps(network, images, TARGETS, known, unnormalized, Listener(), method=method, layer="prep")
+    assert "\n" not in str(caught.value)
+
+
+# What it leaves behind
+
+
+class Stops(Listener):
+    """A signal comes as the first images are done."""
+
+    @contextlib.contextmanager
+    def work(self, what: str, total: int, unit: str = "images") -> Iterator[Advance]:
+        def advance(done: int) -> None:
+            raise Interrupted(signal.SIGINT)
+
+        yield advance
+
+
+def state(network: CustomResNet) -> Any:
+    """All of a network that somebody might notice."""
+    return (
+        [(name, type(module), module.training) for name, module in network.named_modules()],
+        [(name, id(module)) for name, module in network.named_modules()],
+        [
+            (name, id(value), value.requires_grad, value.grad, value._version)
+            for name, value in network.named_parameters()
+        ],
+        [(name, id(value), value._version) for name, value in network.named_buffers()],
+        [
+            len(hooks)
+            for module in network.modules()
+            for hooks in (
+                module._forward_hooks,
+                module._forward_pre_hooks,
+                module._backward_hooks,
+                module._backward_pre_hooks,
+            )
+        ],
+    )
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("method", cam.METHODS)
+def test_the_network_is_as_it_was(network: CustomResNet, method: str, training: bool, stopped: bool) -> None:
+    own = copy.deepcopy(network).train(training)
+    own.layer1.requires_grad_(False)
+    images, streams = noise(2, 8), (sys.stdout, sys.stderr)
+    known = answers(network, images)
+    before = state(own)
+    with pytest.raises(Interrupted) if stopped else contextlib.nullcontext():
+        cam.maps(
+            own,
+            images[:1],
+            TARGETS[:1],
+            known[:1],
+            NORMALIZATION,
+            Stops() if stopped else Listener(),
+            method=method,
+            layer="prep",
+        )
+    assert state(own) == before
+    assert (sys.stdout, sys.stderr) == streams
+
+
+def test_dropout_is_off_even_for_a_network_in_training(network: CustomResNet) -> None:
+    images = noise(2, 16)
+    wanted = maps(network, images, TARGETS, "gradcam", "layer1")
+    assert np.array_equal(maps(copy.deepcopy(network).train(), images, TARGETS, "gradcam", "layer1"), wanted)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "eigencam", "ablationcam"])
+@pytest.mark.parametrize("kind", ["frozen", "no_grad"])
+def test_it_needs_no_gradients_of_the_caller(network: CustomResNet, method: str, kind: str) -> None:
+    images = noise(2, 8)
+    wanted = maps(network, images, TARGETS, method, "prep")
+    own = copy.deepcopy(network)
+    if kind == "frozen":
+        own.requires_grad_(False)
+    with torch.no_grad() if kind == "no_grad" else contextlib.nullcontext():
+        assert np.array_equal(maps(own, images, TARGETS, method, "prep"), wanted)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "eigencam", "scorecam", "ablationcam"])
+def test_maps_are_made_in_fp32_even_within_autocast(network: CustomResNet, method: str) -> None:
+    images = noise(2, 8)
+    known = answers(network, images)
+    wanted = maps(network, images, TARGETS, method, "prep")
+    with torch.autocast("cpu", torch.bfloat16):
+        found = cam.maps(network, images, TARGETS, known, NORMALIZATION, Listener(), method=method, layer="prep")
+    assert np.array_equal(found, wanted)
+
+
+def test_nothing_of_the_library_is_printed(network: CustomResNet, capfd: pytest.CaptureFixture[str]) -> None:
+    images = noise(1, 8)
+    for method in SLOW:
+        maps(network, images, TARGETS[:1], method, "prep")
+    maps(network, images, TARGETS[:1], "hirescam", "prep", "eigen")
+    assert tuple(capfd.readouterr()) == ("", "")
+    of_library(network, images, TARGETS[:1, 0], "hirescam", "prep", eigen_smooth=True)
+    assert "guarantees" in capfd.readouterr().out  # it would
+
+
+# How many at once
+
+
+def held() -> int:
+    """The bytes of all tensors that are alive."""
+    gc.collect()
+    tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
+    return sum({tensor.data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}.values())
+
+
+class Ear(Listener):
+    """Notes how many images are done each time, and does something then."""
+
+    def __init__(self, each: Callable[[], object] = lambda: None) -> None:
+        self.total = -1
+        self.done: list[int] = []
+        self.found: list[object] = []
+        self._each = each
+
+    @contextlib.contextmanager
+    def work(self, what: str, total: int, unit: str = "images") -> Iterator[Advance]:
+        self.total = total
+
+        def advance(done: int) -> None:
+            self.done.append(done)
+            self.found.append(self._each())
+
+        yield advance
+
+
+def test_many_images_take_no_more_memory_than_a_few(network: CustomResNet) -> None:
+    images = noise(192, 8)
+    targets = np.arange(192)[:, None] % CLASSES
+    ear, before = Ear(held), held()
+    maps(network, images, targets, "gradcam", "layer2", listener=ear)
+    assert (ear.total, sum(ear.done)) == (192, 192)
+    assert len(ear.done) > 2
+    assert len(set(ear.found)) == 1
+    assert held() == before
+
+
+def test_one_image_after_the_other_leaves_nothing_in_memory(network: CustomResNet) -> None:
+    images = noise(1, 8)
+    after = []
+    for _ in range(3):
+        for method in cam.METHODS:
+            maps(network, images, TARGETS[:1, :1], method, "prep")
+        after.append(held())
+    assert after[1] == after[2]
+
+
+@pytest.mark.parametrize(("method", "smooth"), [("gradcam", "none"), ("eigencam", "none"), ("gradcam++", "both")])
+def test_images_together_have_the_maps_that_they_have_alone(network: CustomResNet, method: str, smooth: str) -> None:
+    images = noise(70, 8)
+    targets = np.stack([np.arange(70) % CLASSES, np.arange(1, 71) % CLASSES], axis=1)
+    together = maps(network, images, targets, method, "layer1", smooth)
+    assert together.shape == (70, 2, 4, 4)
+    for row in (0, 40, 63, 64, 69):  # 64 are taken at once
+        alone = maps(network, images[row : row + 1], targets[row : row + 1], method, "layer1", smooth)[0]
+        assert np.abs(together[row] - alone).max() <= 1e-3 * np.abs(alone).max()
+
+
+def test_larger_images_come_fewer_at_a_time(network: CustomResNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cam, "_CHUNK", 8)
+    for side, done in ((8, [5]), (32, [5]), (64, [2, 2, 1]), (96, [1] * 5)):
+        ear = Ear()
+        maps(network, noise(5, side), np.zeros((5, 1), int), "gradcam", "layer3", listener=ear)
+        assert ear.done == done
+
+
+@pytest.mark.parametrize("method", SLOW)
+def test_slow_methods_tell_of_each_image(network: CustomResNet, method: str) -> None:
+    ear = Ear()
+    maps(network, noise(2, 8), np.zeros((2, 1), int), method, "prep", listener=ear)
+    assert (ear.total, ear.done) == (2, [1, 1])
+
+
+@pytest.mark.parametrize("method", cam.METHODS)
+@pytest.mark.parametrize("smooth", ["none", "both"])
+def test_no_images_have_no_maps(network: CustomResNet, method: str, smooth: str) -> None:
+    found = cam.maps(
+        network,
+        noise(0, 8),
+        np.zeros((0, 2), int),
+        np.zeros((0, CLASSES), np.float32),
+        NORMALIZATION,
+        Listener(),
+        method=method,
+        layer="layer1",
+        smooth=smooth,
+    )
+    assert found.shape[:2] == (0, 2)
+    assert found.ndim == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "smooth"), [("eigencam", "none"), ("eigengradcam", "aug"), ("gradcam", "eigen"), ("hirescam", "both")]
+)
+def test_a_layer_too_large_for_a_principal_component_is_refused(
+    network: CustomResNet, method: str, smooth: str
+) -> None:
+    images = noise(1, 72)
+    with pytest.raises(UsageError, match="--layer prep is 72x72") as caught:
+        maps(network, images, TARGETS[:1], method, "prep", smooth)
+    assert "\n" not in str(caught.value)
+    assert maps(network, images, TARGETS[:1, :1], method, "layer3", smooth).shape == (1, 1, 9, 9)
+
+
+def test_a_large_layer_is_fine_where_nothing_is_projected(network: CustomResNet) -> None:
+    assert maps(network, noise(1, 72), TARGETS[:1, :1], "gradcam", "prep").shape == (1, 1, 72, 72)
+
+
+# Smoothing
+
+
+def contrasted(contrast: float) -> Normalization:
+    """Multiplies what the network reads."""
+    red, green, blue = (deviation / contrast for deviation in NORMALIZATION.std)
+    return Normalization(NORMALIZATION.mean, (red, green, blue))
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+@pytest.mark.parametrize(("method", "smooth", "each"), [("gradcam", "aug", "none"), ("layercam", "both", "eigen")])
+def test_augmentation_smoothing_is_the_mean_over_contrasts_and_mirror_images(
+    network: CustomResNet, method: str, smooth: str, each: str, mirrored: bool
+) -> None:
+    images = noise(2, 16)
+    views = []
+    for contrast in (1.0, 0.9, 1.1):
+        normalization = contrasted(contrast)
+        views.append(maps(network, images, TARGETS, method, "layer1", each, normalization=normalization))
+        if mirrored:
+            flipped = np.ascontiguousarray(images[..., ::-1])
+            view = maps(network, flipped, TARGETS, method, "layer1", each, normalization=normalization)
+            views.append(view[..., ::-1])
+    found = maps(network, images, TARGETS, method, "layer1", smooth, mirrored)
+    if smooth == "both":  # a component's sign is arbitrary: views must not cancel each other
+        views = [np.where((view * views[0]).sum((-2, -1), keepdims=True) < 0, -view, view) for view in views]
+    wanted = np.mean(views, axis=0)
+    assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
+    assert not alike(found, views[0])
+
+
+def test_without_smoothing_a_mirror_image_is_another_image(network: CustomResNet) -> None:
+    images = noise(2, 16)
+    plain = maps(network, images, TARGETS, "gradcam", "layer1", "none", True)
+    assert np.array_equal(plain, maps(network, images, TARGETS, "gradcam", "layer1", "none", False))
+
+
+@pytest.mark.parametrize("method", ["gradcam", "scorecam"])
+def test_a_symmetric_image_has_a_symmetric_map_if_mirror_images_count(network: CustomResNet, method: str) -> None:
+    half = noise(1, 8)[..., :4]
+    images = np.concatenate([half, half[..., ::-1]], axis=-1)
+    for mirrored in (True, False):
+        found = maps(network, images, TARGETS[:1], method, "prep", "aug", mirrored)
+        assert alike(found[..., ::-1], found) == mirrored
+
+
+# What the options offer
+
+
+def test_the_options_offer_just_what_the_core_knows() -> None:
+    assert set(get_args(options.CamMethod)) == set(cam.METHODS)
+    assert get_args(options.Layer) == cam.LAYERS
+    assert set(get_args(options.Smoothing)) == set(cam.SMOOTHINGS)
+
+
+def test_each_method_is_the_librarys_of_that_name() -> None:
+    names = {name: method.kind.__name__.lower() for name, method in cam.METHODS.items()}
+    assert names == {name: name.replace("++", "plusplus") for name in names}
+    assert all(method.kind.__module__.startswith(library.__name__) for method in cam.METHODS.values())

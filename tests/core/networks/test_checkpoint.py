@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from era_cli.core.networks import checkpoint
+from era_cli.errors import EraError
+from era_cli.runs.run import Run
+
+STATE: dict[str, Any] = {"state_dict": {"network.a": torch.arange(6.0)}, "global_step": 7}
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    checkpoint.write(STATE, tmp_path / "a.ckpt")
+    state = checkpoint.read(tmp_path / "a.ckpt")
+    assert state["global_step"] == 7
+    assert torch.equal(state["state_dict"]["network.a"], torch.arange(6.0))
+
+
+@pytest.mark.parametrize("keep", [0, 10, 500, -1])
+def test_a_truncated_file_is_damaged(keep: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    checkpoint.write(STATE, path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(EraError, match="is damaged"):
+        checkpoint.read(path)
+
+
+def test_a_flipped_bit_in_a_weight_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    checkpoint.write({"state_dict": {"network.a": torch.full((1000,), 3.0)}}, path)
+    content = bytearray(path.read_bytes())
+    place = content.find(torch.tensor([3.0, 3.0]).numpy().tobytes())
+    content[place + 40] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(EraError, match="is damaged"):
+        checkpoint.read(path)
+
+
+class Malicious:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return (os.system, (f"touch {self.mark}",))
+
+
+def test_a_malicious_checkpoint_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    path, mark = tmp_path / "a.ckpt", tmp_path / "mark"
+    torch.save({"state_dict": {}, "surprise": Malicious(mark)}, path)
+    with pytest.raises(EraError, match="not loaded"):
+        checkpoint.read(path)
+    path.write_bytes(pickle.dumps(Malicious(mark)))
+    with pytest.raises(EraError):
+        checkpoint.read(path)
+    assert not mark.exists()
+
+
+def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "a.ckpt")
+    with pytest.raises(EraError, match="not era's"):
+        checkpoint.read(tmp_path / "a.ckpt")
+    with pytest.raises(EraError, match="there is no checkpoint"):
+        checkpoint.read(tmp_path / "b.ckpt")
+
+
+def test_the_newest_sound_state_is_found(tmp_path: Path) -> None:
+    with pytest.raises(EraError, match="no checkpoint yet"):
+        checkpoint.newest(tmp_path)
+    checkpoint.write({**STATE, "global_step": 1}, tmp_path / checkpoint.LAST)
+    checkpoint.keep_previous(tmp_path)
+    checkpoint.write({**STATE, "global_step": 2}, tmp_path / checkpoint.LAST)
+    assert checkpoint.newest(tmp_path) == checkpoint.Resumable(tmp_path / checkpoint.LAST, 2, None)
+    assert checkpoint.read(tmp_path / checkpoint.PREVIOUS)["global_step"] == 1
+    (tmp_path / checkpoint.LAST).write_bytes(b"torn")
+    found = checkpoint.newest(tmp_path)
+    assert (found.path.name, found.step) == (checkpoint.PREVIOUS, 1)
+    assert found.note is not None
+    assert "is damaged" in found.note
+    (tmp_path / checkpoint.PREVIOUS).write_bytes(b"torn too")
+    with pytest.raises(EraError, match="no state is left"):
+        checkpoint.newest(tmp_path)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tiny_disk: Path) -> None:
+    checkpoint.write(STATE, tiny_disk / checkpoint.LAST)
+    with pytest.raises(EraError, match=r"last.ckpt cannot be written \(No space left.*make room"):
+        checkpoint.write({"state_dict": {"network.a": torch.zeros(100_000)}}, tiny_disk / checkpoint.LAST)
+    assert checkpoint.read(tiny_disk / checkpoint.LAST)["global_step"] == 7
+    assert [path.name for path in tiny_disk.iterdir()] == [checkpoint.LAST]
+
+
+WRITER = """
+import sys, torch
+from pathlib import Path
+from era_cli.core.networks import checkpoint
+folder, step = Path(sys.argv[1]), 0
+state = {"network.a": torch.zeros(300_000)}
+print("ready", flush=True)
+while True:
+    step += 1
+    state["network.a"].fill_(step)
+    checkpoint.keep_previous(folder)
+    checkpoint.write({"state_dict": state, "global_step": step}, folder / "last.ckpt")
+"""
+
+
+def test_kill_9_at_any_moment_leaves_a_sound_checkpoint(tmp_path: Path) -> None:
+    # TMPDIR on another file system is what broke Lightning's own way of writing.
+    elsewhere = Path("/dev/shm")
+    environment = {**os.environ, **({"TMPDIR": str(elsewhere)} if elsewhere.is_dir() else {}), "OMP_NUM_THREADS": "1"}
+    for delay in (0.02, 0.05, 0.11):
+        child = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, env=environment)
+        assert child.stdout is not None
+        child.stdout.readline()
+        while not (tmp_path / checkpoint.PREVIOUS).exists():
+            time.sleep(0.01)
+        time.sleep(delay)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        for name in (checkpoint.LAST, checkpoint.PREVIOUS):
+            state = checkpoint.read(tmp_path / name)
+            assert (state["state_dict"]["network.a"] == state["global_step"]).all()
+
+
+def test_a_network_is_built_from_run_json_and_the_checkpoint(finished_run: Path) -> None:
+    run = Run(finished_run)
+    path = run.checkpoints / checkpoint.BEST
+    network = checkpoint.load(run.read(), path).network
+    tensors = checkpoint.read(path)["state_dict"]
+    assert not network.training
+    assert all(torch.equal(tensor, tensors[f"network.{name}"]) for name, tensor in network.state_dict().items())
+
+
+def test_a_checkpoint_of_another_network_is_refused(finished_run: Path) -> None:
+    run = Run(finished_run)
+    document = run.read()
+    document["data"]["classes"] = ["one", "two"]
+    with pytest.raises(EraError, match="tells 10 classes apart and the run has 2"):
+        checkpoint.load(document, run.checkpoints / checkpoint.BEST)

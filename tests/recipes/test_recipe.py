@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from era_cli import recipes
+from era_cli.core.data.splits import train_and_val
+from era_cli.errors import UsageError
+from era_cli.recipes import RECIPES, Range, Recipe
+from era_cli.recipes.named import OPTIMIZER_FIELDS
+
+FIELDS = {spec.name: spec for spec in dataclasses.fields(Recipe)}
+
+
+def test_session12_is_the_course_run() -> None:
+    recipe = recipes.named("session12")
+    assert recipe == Recipe(
+        name="session12",
+        epochs=24,
+        batch_size=256,
+        optimizer="sgd",
+        max_lr=0.261,
+        momentum=0.9,
+        nesterov=False,
+        weight_decay=5e-4,
+        decay_norm_and_bias=True,
+        label_smoothing=0.0,
+        warmup=5 / 24,
+        anneal="linear",
+        div_factor=100.0,
+        final_div_factor=100.0,
+        dropout=0.05,
+        logit_scale=1.0,
+        whiten=False,
+        dirac=False,
+        crop_padding=4,
+        crop_mode="zero",
+        flip=0.5,
+        cutout=0,
+        val_size=recipe.val_size,
+        limit_train=None,
+        image_size=None,
+        seed=0,
+        precision="auto",
+    )
+    assert recipe.warmup * recipe.epochs == pytest.approx(5)  # the peak comes at epoch 5
+
+
+def test_session12_holds_5000_of_the_50000_images_out() -> None:
+    train, val = train_and_val(np.repeat(np.arange(10), 5_000), recipes.named("session12"))
+    assert (len(train), len(val)) == (45_000, 5_000)
+
+
+def test_session10_trains_on_all_50000_images() -> None:
+    train, val = train_and_val(np.repeat(np.arange(10), 5_000), recipes.named("session10"))
+    assert (len(train), len(val)) == (50_000, 0)
+
+
+def test_session10_is_the_course_run_with_adam() -> None:
+    recipe = recipes.named("session10")
+    wanted = {
+        "name": "session10",
+        "epochs": 24,
+        "batch_size": 512,
+        "optimizer": "adam",
+        "max_lr": 0.018,
+        "weight_decay": 1e-4,
+        "decay_norm_and_bias": True,
+        "label_smoothing": 0.0,
+        "warmup": 5 / 24,
+        "anneal": "linear",
+        "dropout": 0.0,
+        "crop_padding": 4,
+        "crop_mode": "zero",
+        "flip": 0.2,
+        "cutout": 8,
+        "val_size": 0,
+    }
+    assert {name: getattr(recipe, name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_named_recipe_carries_its_name(name: str) -> None:
+    assert recipes.named(name).name == name
+
+
+def test_the_default_recipe_is_what_no_arguments_give() -> None:
+    assert recipes.named("default") == recipes.default() == Recipe()
+
+
+def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"'session11'.*--recipe.*default, session12, session10"):
+        recipes.named("session11")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("epochs", 0, "a whole number in [1, 10000]"),
+        ("epochs", 10_001, "a whole number in [1, 10000]"),
+        ("epochs", 2.0, "a whole number in [1, 10000]"),
+        ("epochs", True, "a whole number in [1, 10000]"),
+        ("epochs", None, "a whole number in [1, 10000]"),
+        ("epochs", "24", "a whole number in [1, 10000]"),
+        ("batch_size", 1, "a whole number in [2, 65536]"),
+        ("batch_size", 65_537, "a whole number in [2, 65536]"),
+        ("batch_size", math.nan, "a whole number in [2, 65536]"),
+        ("optimizer", "SGD", "one of sgd, adam"),
+        ("optimizer", None, "one of sgd, adam"),
+        ("max_lr", 0, "a number in (0, 100]"),
+        ("max_lr", -1.0, "a number in (0, 100]"),
+        ("max_lr", 100.1, "a number in (0, 100]"),
+        ("max_lr", True, "a number in (0, 100]"),
+        ("max_lr", "0.1", "a number in (0, 100]"),
+        ("momentum", 1.0, "a number in [0, 1)"),
+        ("nesterov", 1, "true or false"),
+        ("nesterov", None, "true or false"),
+        ("weight_decay", -1e-9, "a number in [0, 1]"),
+        ("decay_norm_and_bias", "yes", "true or false"),
+        ("label_smoothing", 1, "a number in [0, 1)"),
+        ("warmup", 0.0, "a number in (0, 1)"),
+        ("warmup", 1.0, "a number in (0, 1)"),
+        ("anneal", "exp", "one of linear, cos"),
+        ("div_factor", 0.5, "a number in [1, "),
+        ("final_div_factor", 0.5, "a number in [1, "),
+        ("dropout", 1.0, "a number in [0, 1)"),
+        ("logit_scale", 0.0, "a number in (0, 100]"),
+        ("crop_padding", 17, "a whole number in [0, 16]"),
+        ("crop_mode", "edge", "one of reflect, zero"),
+        ("flip", 1.01, "a number in [0, 1]"),
+        ("cutout", 33, "a whole number in [0, 32]"),
+        ("cutout", False, "a whole number in [0, 32]"),
+        ("val_size", -1, "a whole number in [0, "),
+        ("val_size", 0.1, "a whole number in [0, "),
+        ("limit_train", 1, "a whole number in [2, "),
+        ("image_size", 7, "a whole number in [8, 1024]"),
+        ("seed", -1, "a whole number in [0, "),
+        ("seed", 2**32, "a whole number in [0, "),
+        ("seed", None, "a whole number in [0, "),
+        ("precision", "64", "one of auto, 32, bf16, 16"),
+        ("precision", 32, "one of auto, 32, bf16, 16"),
+        ("name", 3, "a text"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(field: str, value: Any, allowed: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Recipe(**{field: value})
+    message = str(caught.value)
+    assert message.startswith(f"{field} is {value!r}, but must be {allowed}")
+    assert recipes.flag(field) in message
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("field", [name for name, spec in FIELDS.items() if "range" in spec.metadata])
+def test_no_number_may_be_nan_or_infinite(field: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"{field} is {value!r}"):
+        Recipe(**{field: value})
+
+
+@pytest.mark.parametrize("field", [name for name, spec in FIELDS.items() if "range" in spec.metadata])
+def test_the_bounds_themselves_are_allowed_where_closed(field: str) -> None:
+    allowed: Range = FIELDS[field].metadata["range"]
+    bound: Any
+    for bound, is_open in ((allowed.low, allowed.open_low), (allowed.high, allowed.open_high)):
+        if is_open:
+            with pytest.raises(UsageError):
+                Recipe(**{field: bound})
+        else:
+            assert getattr(Recipe(**{field: bound}), field) == bound
+
+
+def test_every_number_and_every_word_has_its_limits() -> None:
+    for name, spec in FIELDS.items():
+        assert name == "name" or spec.type == "bool" or {"range", "choices"} & set(spec.metadata), name
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_comes_back_from_json(name: str) -> None:
+    recipe = recipes.named(name)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict(), allow_nan=False))) == recipe
+
+
+@given(
+    max_lr=st.floats(min_value=0, max_value=100, exclude_min=True),
+    seed=st.integers(0, 2**32 - 1),
+    val_size=st.none() | st.integers(0, 10**9),
+)
+def test_any_allowed_value_comes_back_from_json_to_the_last_digit(
+    max_lr: float, seed: int, val_size: int | None
+) -> None:
+    recipe = Recipe(max_lr=max_lr, seed=seed, val_size=val_size)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict(), allow_nan=False))) == recipe
+
+
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(UsageError, match="'lookahead' is no field"):
+        Recipe.from_dict({**Recipe().as_dict(), "lookahead": 0.5})
+
+
+def test_a_damaged_value_in_a_stored_recipe_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"momentum is '0\.9'"):
+        Recipe.from_dict({**Recipe().as_dict(), "momentum": "0.9"})
+
+
+def test_a_recipe_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Recipe().epochs = 3  # type: ignore[misc]
+
+
+def test_only_what_was_given_is_replaced() -> None:
+    recipe = recipes.with_options(recipes.named("session12"), {"epochs": 3})
+    assert recipe == dataclasses.replace(recipes.named("session12"), epochs=3)
+    assert recipe.batch_size == 256
+
+
+def test_no_options_leave_the_recipe_as_it_is() -> None:
+    assert recipes.with_options(recipes.named("session10"), {}) == recipes.named("session10")
+
+
+def test_adam_brings_its_own_peak_and_decay() -> None:
+    sgd = recipes.named("session12")
+    recipe = recipes.with_options(sgd, {"optimizer": "adam"})
+    assert recipe.optimizer == "adam"
+    assert recipe.max_lr < sgd.max_lr / 5  # a rate for SGD would make Adam diverge
+    assert (recipe.weight_decay, recipe.nesterov) == (1e-4, False)
+    untouched = {"optimizer", "max_lr", "weight_decay", "nesterov"}
+    for name in FIELDS.keys() - untouched:
+        assert getattr(recipe, name) == getattr(sgd, name), name
+
+
+def test_what_was_given_wins_over_what_the_optimizer_brings() -> None:
+    recipe = recipes.with_options(Recipe(), {"max_lr": 0.0123, "optimizer": "adam"})
+    assert (recipe.max_lr, recipe.weight_decay) == (0.0123, 1e-4)
+    recipe = recipes.with_options(Recipe(), {"optimizer": "adam", "weight_decay": 0.25})
+    assert (recipe.max_lr, recipe.weight_decay) == (OPTIMIZER_FIELDS["adam"]["max_lr"], 0.25)
+
+
+def test_naming_the_recipes_own_optimizer_changes_nothing() -> None:
+    for name in ("session12", "session10"):
+        recipe = recipes.named(name)
+        assert recipes.with_options(recipe, {"optimizer": recipe.optimizer}) == recipe
+
+
+def test_sgd_in_place_of_adam_brings_the_default_peak_and_decay() -> None:
+    recipe = recipes.with_options(recipes.named("session10"), {"optimizer": "sgd"})
+    default = recipes.default()
+    assert (recipe.max_lr, recipe.weight_decay) == (default.max_lr, default.weight_decay)
+    assert recipe.batch_size == 512
+
+
+@pytest.mark.parametrize("options", [{"epochs": 0}, {"optimizer": "lion"}, {"max_lr": math.nan}])
+def test_a_wrong_option_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(options))):
+        recipes.with_options(Recipe(), options)
+
+
+def test_a_run_from_before_a_field_came_is_read_as_it_was_trained() -> None:
+    before: dict[str, Any] = {"whiten": False, "dirac": False}
+    stored = {name: value for name, value in Recipe().as_dict().items() if name not in before}
+    assert Recipe.from_dict(stored) == Recipe(**before)
+    assert Recipe.from_dict(Recipe().as_dict()) == Recipe() != Recipe(**before)

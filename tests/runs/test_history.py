@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from era_cli.errors import EraError
+from era_cli.results import EpochRow, StepRow
+from era_cli.runs import history
+
+HEADER = "epoch,train_loss,train_acc,val_loss,val_acc,lr,seconds,images_per_second\n"
+
+
+def row(epoch: int, val_acc: float | None = 0.5, val_loss: float | None = 1.0) -> EpochRow:
+    return EpochRow(
+        epoch=epoch,
+        train_loss=2.5,
+        train_acc=0.25,
+        val_loss=val_loss,
+        val_acc=val_acc,
+        lr=0.1,
+        seconds=12.5,
+        images_per_second=4000.0,
+    )
+
+
+FLOATS = st.floats(allow_nan=False)
+EPOCH_ROWS = st.builds(
+    EpochRow,
+    epoch=st.integers(1, 10_000),
+    train_loss=FLOATS,
+    train_acc=FLOATS,
+    val_loss=st.none() | FLOATS,
+    val_acc=st.none() | FLOATS,
+    lr=FLOATS,
+    seconds=FLOATS,
+    images_per_second=FLOATS,
+)
+STEP_ROWS = st.builds(StepRow, step=st.integers(1, 10**9), lr=FLOATS, loss=FLOATS)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "metrics.csv"
+
+
+# Round trip
+
+
+@settings(max_examples=50, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=st.lists(EPOCH_ROWS, max_size=5))
+def test_epochs_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[EpochRow]) -> None:
+    path = tmp_path_factory.mktemp("history") / "metrics.csv"
+    history.append(path, rows)
+    assert history.read(path, EpochRow) == rows
+    history.rewrite(path, rows[1:])
+    assert history.read(path, EpochRow) == rows[1:]
+
+
+@settings(max_examples=50, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=st.lists(STEP_ROWS, max_size=5))
+def test_steps_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[StepRow]) -> None:
+    path = tmp_path_factory.mktemp("history") / "steps.csv"
+    history.append(path, rows)
+    assert history.read(path, StepRow) == rows
+
+
+def test_types_come_back_too(path: Path) -> None:
+    history.append(path, [row(1, None, None)])
+    (back,) = history.read(path, EpochRow)
+    assert [type(value) for value in astuple(back)] == [type(value) for value in astuple(row(1, None, None))]
+
+
+def test_nan_comes_back_as_nan(path: Path) -> None:
+    history.append(path, [replace(row(1), train_loss=math.nan)])
+    assert math.isnan(history.read(path, EpochRow)[0].train_loss)
+
+
+def test_numpy_floats_are_written_as_numbers(path: Path) -> None:
+    # np.float64 is a float, and its repr since NumPy 2 is "np.float64(0.5)".
+    history.append(path, [replace(row(1), train_loss=np.float64(0.5), val_acc=np.float64(0.25))])
+    assert history.read(path, EpochRow) == [replace(row(1), train_loss=0.5, val_acc=0.25)]
+
+
+# Appending
+
+
+def test_the_header_is_written_once_and_the_rows_in_order(path: Path) -> None:
+    history.append(path, [row(1)])
+    history.append(path, [row(2), row(3, None, None)])
+    assert path.read_bytes().decode() == (
+        HEADER
+        + "1,2.5,0.25,1.0,0.5,0.1,12.5,4000.0\n"
+        + "2,2.5,0.25,1.0,0.5,0.1,12.5,4000.0\n"
+        + "3,2.5,0.25,,,0.1,12.5,4000.0\n"
+    )
+
+
+def test_the_columns_of_steps(path: Path) -> None:
+    history.append(path, [StepRow(step=1, lr=0.1, loss=2.0)])
+    assert path.read_text() == "step,lr,loss\n1,0.1,2.0\n"
+
+
+def test_no_rows_make_no_file(path: Path) -> None:
+    history.append(path, [])
+    assert not path.exists()
+
+
+def test_appended_rows_are_on_the_disk_on_return(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    history.append(path, [row(1)])
+    assert synced == [path.stat().st_size]
+
+
+def test_a_folder_that_is_gone_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(EraError, match="No such file"):
+        history.append(tmp_path / "gone" / "metrics.csv", [row(1)])
+
+
+# Reading what a crash left
+
+
+def test_an_absent_file_has_no_rows(path: Path) -> None:
+    assert history.read(path, EpochRow) == []
+
+
+def test_wherever_the_last_line_is_torn_the_rows_before_it_are_read(path: Path) -> None:
+    history.append(path, [row(1), row(2)])
+    whole = path.read_bytes()
+    ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        complete = sum(end <= length for end in ends)
+        assert history.read(path, EpochRow) == [row(1), row(2)][: max(0, complete - 1)], length
+
+
+def test_a_torn_last_line_is_gone_after_rewriting(path: Path) -> None:
+    history.append(path, [row(1), row(2)])
+    path.write_bytes(path.read_bytes()[:-5])
+    history.rewrite(path, history.read(path, EpochRow))
+    history.append(path, [row(2)])
+    assert history.read(path, EpochRow) == [row(1), row(2)]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(b"2,2.5,0.25\n", id="too-few-cells"),
+        pytest.param(b"2,2.5,0.25,1.0,0.5,0.1,12.5,4000.0,7\n", id="too-many-cells"),
+        pytest.param(b"2,2.5,0.25,1.0,0.5,0.1,12.5,402,2.5,0.25,1.0,0.5,0.1,12.5,4000.0\n", id="two-lines-in-one"),
+        pytest.param(b"2,2.5,?,1.0,0.5,0.1,12.5,4000.0\n", id="no-number"),
+        pytest.param(b"2,,0.25,1.0,0.5,0.1,12.5,4000.0\n", id="empty-where-a-number-must-be"),
+        pytest.param(b"2.0,2.5,0.25,1.0,0.5,0.1,12.5,4000.0\n", id="no-whole-number"),
+        pytest.param(b"2,2.5,\x00\x00\x00\x00,1.0,0.5,0.1,12.5,4000.0\n", id="zeros"),
+        pytest.param(b"2,2.5,\xff\xfe,1.0,0.5,0.1,12.5,4000.0\n", id="not-utf-8"),
+    ],
+)
+def test_a_damaged_line_in_the_middle_is_named(path: Path, damaged: bytes) -> None:
+    history.append(path, [row(1)])
+    good = path.read_bytes().splitlines(keepends=True)[1]
+    path.write_bytes(path.read_bytes() + damaged + good.replace(b"1", b"3", 1))
+    with pytest.raises(EraError) as caught:
+        history.read(path, EpochRow)
+    assert str(path) in str(caught.value)
+
+
+def test_the_number_of_the_damaged_line_is_told(path: Path) -> None:
+    history.append(path, [row(1), row(2), row(3)])
+    path.write_text(path.read_text().replace("\n2,", "\ntwo,"))
+    with pytest.raises(EraError, match="line 3 of "):
+        history.read(path, EpochRow)
+
+
+def test_a_file_of_other_columns_is_refused(path: Path) -> None:
+    history.append(path, [StepRow(step=1, lr=0.1, loss=2.0)])
+    with pytest.raises(EraError, match="damaged"):
+        history.read(path, EpochRow)
+
+
+# Rewriting
+
+
+def test_rewriting_replaces_all_rows(path: Path) -> None:
+    history.append(path, [row(1), row(2), row(3)])
+    history.rewrite(path, [row(1)])
+    assert path.read_text() == HEADER + "1,2.5,0.25,1.0,0.5,0.1,12.5,4000.0\n"
+
+
+def test_rewriting_with_no_rows_removes_the_file(path: Path) -> None:
+    history.append(path, [row(1)])
+    history.rewrite(path, [])
+    history.rewrite(path, [])
+    assert not path.exists()
+
+
+def test_a_rewrite_that_fails_keeps_the_old_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError("disk full")
+
+    history.append(path, [row(1), row(2)])
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(EraError, match="disk full"):
+        history.rewrite(path, [row(1)])
+    assert history.read(path, EpochRow) == [row(1), row(2)]
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208
+
+
+# The best epoch
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        pytest.param([row(1, 0.5), row(2, 0.7), row(3, 0.6)], 2, id="highest-accuracy"),
+        pytest.param([row(1, 0.5, 0.1), row(2, 0.7, 9.0)], 2, id="accuracy-not-loss"),
+        pytest.param([row(1, 0.5), row(2, 0.5), row(3, 0.2)], 2, id="the-later-of-equals"),
+        pytest.param([row(1, 0.9), row(2, 0.88), row(3, 0.86)], 2, id="the-later-within-a-standard-error"),  # 0.03
+        pytest.param([row(1, 0.9), row(2, 0.871), row(3, 0.842)], 2, id="within-it-of-the-highest"),
+        pytest.param([row(1, 1.0), row(2, 0.99)], 1, id="a-single-mistake-of-100-more"),
+        pytest.param([row(1, 0.0), row(2, 0.0)], 2, id="zeros-are-numbers"),
+        pytest.param([row(1, None, None), row(2, None, None)], 2, id="without-validation-the-last"),
+        pytest.param([row(1, None, None), row(2, 0.1), row(3, None, None)], 2, id="validated-before-not"),
+        pytest.param([row(1, 0.5), row(2, 0.6), row(3, 2.0), row(4, math.nan)], 2, id="what-is-no-share-is-none"),
+    ],
+)
+def test_the_best_epoch(rows: list[EpochRow], expected: int) -> None:
+    assert history.best(rows, 100).epoch == expected
+    assert history.best(iter(rows), 100).epoch == expected
+
+
+def test_a_lead_counts_for_more_among_more_images() -> None:
+    rows = [row(1, 0.9488), row(2, 0.946), row(3, 0.94)]  # a standard error is 0.0032 of 5,000, 0.0010 of 50,000
+    assert [history.best(rows, count).epoch for count in (500, 5_000, 50_000)] == [3, 2, 1]
+
+
+@given(
+    correct=st.lists(st.integers(0, 40), min_size=1, max_size=12),
+    val_count=st.integers(40, 60),
+)
+def test_the_best_epoch_led_when_it_came_and_was_never_overtaken(correct: list[int], val_count: int) -> None:
+    """Its checkpoint can be kept only then, and must be the newest that was kept."""
+    rows = [row(epoch, right / val_count) for epoch, right in enumerate(correct, 1)]
+    led = [each for number, each in enumerate(rows, 1) if history.best(rows[:number], val_count) == each]
+    assert history.best(rows, val_count) == led[-1]
+
+
+def test_no_rows_have_no_best() -> None:
+    with pytest.raises(ValueError, match="no epoch"):
+        history.best([], 0)
+
+
+# Salvaging
+
+
+def test_an_absent_or_empty_file_has_nothing_to_salvage(path: Path) -> None:
+    assert history.salvage(path, EpochRow) == ([], [])
+    path.touch()
+    assert history.salvage(path, EpochRow) == ([], [])
+
+
+def test_a_sound_file_is_salvaged_whole(path: Path) -> None:
+    rows = [row(1), row(2, None, None), row(3)]
+    history.append(path, rows)
+    assert history.salvage(path, EpochRow) == (rows, [])
+
+
+def test_rows_around_damaged_lines_and_before_a_torn_one_are_salvaged(path: Path) -> None:
+    history.append(path, [row(epoch) for epoch in range(1, 6)])
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = b"2,\xff\xfe\n"  # line 3 holds epoch 2
+    lines[4] = b"\n"
+    path.write_bytes(b"".join(lines)[:-4])
+    rows, left_out = history.salvage(path, EpochRow)
+    assert rows == [row(1), row(3)]
+    assert left_out == [(path, 3, True), (path, 5, True), (path, 6, False)]
+    assert list(map(str, left_out)) == [
+        f"line 3 of {path}, which is damaged",
+        f"line 5 of {path}, which is damaged",
+        f"line 6 of {path}, which is not whole",
+    ]
+
+
+def test_a_torn_last_line_is_left_out_though_it_could_be_read(path: Path) -> None:
+    history.append(path, [row(1), row(2)])
+    path.write_bytes(path.read_bytes()[:-3])  # 4000.0 became 4000
+    assert history.salvage(path, EpochRow) == ([row(1)], [(path, 3, False)])
+
+
+@pytest.mark.parametrize("header", [b"\x00\x00\n", b"step,lr,loss\n", HEADER.upper().encode()])
+def test_a_damaged_header_costs_no_row(path: Path, header: bytes) -> None:
+    history.append(path, [row(1), row(2)])
+    path.write_bytes(header + path.read_bytes().partition(b"\n")[2])
+    assert history.salvage(path, EpochRow) == ([row(1), row(2)], [(path, 1, True)])
+
+
+def test_a_header_that_was_torn_is_not_whole(path: Path) -> None:
+    path.write_text(HEADER[:-1])
+    assert history.salvage(path, EpochRow) == ([], [(path, 1, False)])
+
+
+def test_lines_that_windows_ended_are_sound(path: Path) -> None:
+    history.append(path, [row(1), row(2)])
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert history.salvage(path, EpochRow) == ([row(1), row(2)], [])
+
+
+def test_salvaging_changes_nothing(path: Path) -> None:
+    history.append(path, [row(1), row(2)])
+    path.write_bytes(torn := path.read_bytes()[:-4])
+    history.salvage(path, EpochRow)
+    assert path.read_bytes() == torn
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "step,lr,loss\n",
+        "step,lr,loss\n1,0.1,2.5\n2,0.30000000000000004,nan\n",
+        "step,lr,loss\n1,0.1,2.5\n2,0.2",
+        "step,lr,loss\n1,0.1,2.5\nx,y,z\n3,0.2,1.5\n",
+        "step,lr,loss\n1,0.1,2.5,9\n2,0.1,2.5,9\n",
+        "lr,step,loss\n1,0.1,2.5\n",
+        "step,lr,loss\n1,0.1,2.5 # so\n",
+    ],
+)
+def test_columns_are_what_salvage_gives_sound_or_not(text: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "steps.csv"
+    if text is not None:
+        path.write_text(text)
+    rows, left_out = history.salvage(path, StepRow)
+    table, also_left_out = history.columns(path, StepRow)
+    np.testing.assert_array_equal(table, np.array([astuple(row) for row in rows]).reshape(-1, 3))
+    assert also_left_out == left_out
