@@ -12,6 +12,7 @@ import numpy.typing as npt
 from era_cli.results.arrays import Images, Labels
 from era_cli.results.curves import EpochRow
 from era_cli.results.lr_find import LrSweep
+from era_cli.results.units import Count, Fraction, Loss, Positive, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +78,14 @@ class FitResult:
     Without validation (`--val-size 0`) the best epoch is the last and its validation figures are None.
     """
 
-    best_epoch: int
-    best_val_acc: float | None
-    best_val_loss: float | None
-    test_acc: float
-    test_loss: float
-    test_correct: int
-    test_count: int
-    seconds: float
+    best_epoch: Positive
+    best_val_acc: Fraction | None
+    best_val_loss: Loss | None
+    test_acc: Fraction
+    test_loss: Loss
+    test_correct: Count
+    test_count: Positive
+    seconds: Seconds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from era_cli.results.units import Count, LearningRate, Positive
+
 STEEPEST, VALLEY, TENTH = "steepest", "valley", "minimum / 10"  # the rules that suggest a learning rate
 
 
@@ -15,8 +17,30 @@ class LrSuggestion:
     """A learning rate that a rule picks from a sweep; `spread` is the least and the most over the seeds."""
 
     rule: str
-    lr: float
-    spread: tuple[float, float]
+    lr: LearningRate
+    spread: tuple[LearningRate, LearningRate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """The learning rate to take, and the rule that picked it."""
+
+    rule: str
+    lr: LearningRate
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSummary:
+    """What a sweep of S steps suggests, and over which learning rates it went; `reason` says why, or why not."""
+
+    recommended: Recommendation | None
+    suggestions: tuple[LrSuggestion, ...]
+    reason: str
+    min_lr: LearningRate
+    max_lr: LearningRate
+    steps: Positive
+    seeds: tuple[Count, ...]
+    stops: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +61,18 @@ class LrSweep:
     recommended: LrSuggestion | None
     reason: str
     verdict: str
+
+    @property
+    def summary(self) -> SweepSummary:
+        """The sweep without its curves."""
+        best = self.recommended
+        return SweepSummary(
+            recommended=None if best is None else Recommendation(rule=best.rule, lr=best.lr),
+            suggestions=self.suggestions,
+            reason=self.verdict if best is None else self.reason,
+            min_lr=float(self.rates[0]),
+            max_lr=float(self.rates[-1]),
+            steps=len(self.rates),
+            seeds=self.seeds,
+            stops=self.stops,
+        )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from era_cli.core.data import sources
 from era_cli.core.data.dataset import Dataset
@@ -15,6 +13,7 @@ from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Labels
+from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
 
 
@@ -29,7 +28,7 @@ class RunData:
 
 def load(
     run: Run,
-    document: Mapping[str, Any],
+    document: RunDocument,
     *,
     source: str | None = None,
     data_dir: Path | None,
@@ -44,9 +43,9 @@ def load(
     Raises:
         EraError: they are absent, damaged, or no longer the same.
     """
-    recipe = Recipe.from_dict(document["recipe"])
+    recipe = document.recipe
     if source is None:
-        source = str(document["data"]["source"])
+        source = document.data.source
         if source not in sources.NAMED and not Path(source).is_dir():
             raise EraError(
                 f"the images of {run.path} were in {source}, which is no longer there: put them back, or name their"
@@ -59,16 +58,16 @@ def load(
         strict=strict,
         listener=listener,
     )
-    if dataset.content_hash != document["data"]["content_hash"]:
+    if dataset.content_hash != document.data.content_hash:
         raise EraError(
             f"the images of {source} are not those that {run.path} was trained on: put them back, or start a new run"
         )
     return split(dataset, recipe)
 
 
-def remembered_dir(document: Mapping[str, Any]) -> Path | None:
+def remembered_dir(document: RunDocument) -> Path | None:
     """Where the run found its data, if a person said so and it is still there."""
-    told = document["data"].get("data_dir")
+    told = document.data.data_dir
     return Path(told) if told and Path(told).is_dir() else None
 
 
@@ -78,6 +77,6 @@ def split(dataset: Dataset, recipe: Recipe) -> RunData:
     return RunData(dataset=dataset, train=dataset.train[train], val=dataset.train[val])
 
 
-def normalization(document: Mapping[str, Any]) -> Normalization:
+def normalization(document: RunDocument) -> Normalization:
     """The mean and deviation that the run described by `document` was trained with."""
-    return Normalization(tuple(document["data"]["mean"]), tuple(document["data"]["std"]))
+    return Normalization(document.data.mean, document.data.std)

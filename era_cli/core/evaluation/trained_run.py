@@ -7,10 +7,9 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +25,7 @@ from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Images, Labels
+from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
 
 SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
@@ -65,14 +65,14 @@ class TrainedRun:
     device: torch.device
 
     @functools.cached_property
-    def document(self) -> Mapping[str, Any]:
+    def document(self) -> RunDocument:
         """run.json."""
-        return self.run.read_whole()
+        return self.run.read()
 
     @property
     def recipe(self) -> Recipe:
         """What it was trained by."""
-        return Recipe.from_dict(self.document["recipe"])
+        return self.document.recipe
 
     @property
     def normalization(self) -> Normalization:
@@ -82,7 +82,7 @@ class TrainedRun:
     @property
     def steps_per_epoch(self) -> int:
         """Steps that its training made of an epoch."""
-        return self.document["data"]["counts"]["train"] // self.recipe.batch_size
+        return self.document.steps_per_epoch
 
     @property
     def checkpoint_name(self) -> str:
@@ -134,12 +134,12 @@ class TrainedRun:
         Raises:
             EraError: the data are absent, or of other classes.
         """
-        if sources.resolved(source) == self.document["data"]["source"]:
+        if sources.resolved(source) == self.document.data.source:
             return self.part("test", data_dir, listener)
         dataset = sources.load_all(
             source,
-            tuple(self.document["data"]["classes"]),
-            image_size=int(self.document["data"]["image_size"]),
+            self.document.data.classes,
+            image_size=self.document.data.image_size,
             data_dir=data_dir,
             listener=listener,
         )
@@ -155,7 +155,7 @@ class TrainedRun:
         """The run's own folder in one piece, found elsewhere, with the test images that were held out of it."""
         train, test = held_out_test(dataset.labels)
         found = content_hash(dataset.classes, dataset.images, dataset.labels, test)
-        if found != self.document["data"]["content_hash"]:
+        if found != self.document.data.content_hash:
             return None
         return dataclasses.replace(dataset, train=train, test=test, content_hash=found)
 
@@ -173,11 +173,11 @@ def open_run(run: Run, which: str | None, device: torch.device) -> TrainedRun:
         EraError: the run has not finished and no checkpoint was named; there is no such checkpoint; it belongs to
             another run.
     """
-    document = run.read_whole()
-    if which is None and document["status"] != "finished":
-        done, epochs = len(run.epochs()), document["recipe"]["epochs"]
+    document = run.read()
+    if which is None and document.status != "finished":
+        done, epochs = len(run.epochs()), document.recipe.epochs
         raise EraError(
-            f"{run.path} is not finished (status {document['status']}, {done} of {epochs} epochs):"
+            f"{run.path} is not finished (status {document.status}, {done} of {epochs} epochs):"
             f" let it finish (era fit --resume {run.name}), or name what to judge with --checkpoint best or last"
         )
     name = "best" if which is None else which

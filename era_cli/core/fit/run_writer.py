@@ -19,7 +19,7 @@ from era_cli.core.training.signals import SignalCallback
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
-from era_cli.runs import history
+from era_cli.runs import best_epoch, history
 from era_cli.runs.run import Run
 
 SAVE_EVERY = 300.0  # seconds within an epoch: the most work that a crash may cost
@@ -177,7 +177,7 @@ class RunWriter(SignalCallback):
         self._val_seconds = self._epoch_watch.seconds - self._train_watch.seconds
         self._begin_epoch(pl_module.device)
         history.append(self._run.metrics_file, [row])
-        best = history.best(self._run.epochs(), pl_module.val_count) == row
+        best = best_epoch.best(self._run.epochs(), pl_module.val_count) == row
         self._save(trainer, best=best)
         self._listener.epoch_ended(row, best)
         self.signals.raise_received()

@@ -58,7 +58,7 @@ def of_files(trained: TrainedRun, network: CustomResNet, files: Sequence[Path], 
         UsageError: one is absent.
         EraError: one cannot be read, or the network answers with NaN.
     """
-    size = int(trained.document["data"]["image_size"])
+    size = trained.document.data.image_size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files that it reads all the same
         images = _loaded(files, size)
@@ -85,7 +85,7 @@ def explain(
 
     Where the true class is the predicted one in every image, or the method knows no classes, that is one map each.
     """
-    classes = tuple(trained.document["data"]["classes"])
+    classes = trained.document.data.classes
     known = Evaluation(
         index=np.arange(len(subjects.images)),
         labels=np.zeros(len(subjects.images), np.int64) if subjects.labels is None else subjects.labels,

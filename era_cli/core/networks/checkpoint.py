@@ -22,10 +22,10 @@ from era_cli.core.networks.resnet import CustomResNet
 from era_cli.errors import EraError
 from era_cli.files import atomic_link, atomic_write
 from era_cli.recipes import Recipe
-
-LAST = "last.ckpt"
-PREVIOUS = "previous.ckpt"
-BEST = "best.ckpt"
+from era_cli.runs.artifacts import BEST as BEST
+from era_cli.runs.artifacts import LAST as LAST
+from era_cli.runs.artifacts import PREVIOUS as PREVIOUS
+from era_cli.runs.document import RunDocument
 
 _OUTPUT = "linear.bias"  # has one number for each class
 _NETWORK = "network."  # prefix of the network's tensors in a Classifier's state
@@ -148,7 +148,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(_content(path)).hexdigest()
 
 
-def load(document: Mapping[str, Any], path: Path) -> Weights:
+def load(document: RunDocument, path: Path) -> Weights:
     """The network of the run described by `document` (run.json), with the weights at `path`.
 
     Raises:
@@ -164,14 +164,14 @@ def load(document: Mapping[str, Any], path: Path) -> Weights:
     )
 
 
-def _network(document: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> CustomResNet:
-    network = new_network(Recipe.from_dict(document["recipe"]), len(document["data"]["classes"]))
+def _network(document: RunDocument, state: Mapping[str, Any], path: Path) -> CustomResNet:
+    network = new_network(document.recipe, len(document.data.classes))
     tensors = {
         name.removeprefix(_NETWORK): tensor
         for name, tensor in state["state_dict"].items()
         if isinstance(name, str) and name.startswith(_NETWORK) and isinstance(tensor, torch.Tensor)
     }
-    wanted, stored = len(document["data"]["classes"]), tensors.get(_OUTPUT)
+    wanted, stored = len(document.data.classes), tensors.get(_OUTPUT)
     if stored is not None and stored.ndim == 1 and len(stored) != wanted:
         raise EraError(
             f"the checkpoint {path} tells {len(stored)} classes apart and the run has {wanted}: they are of different"
