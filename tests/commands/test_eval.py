@@ -21,9 +21,7 @@ from era_cli.core.evaluation import inference, trained_run
 from era_cli.core.fit import start
 from era_cli.listener import Listener
 from era_cli.runs.run import Run
-from tests.commands.conftest import copied
-from tests.commands.test_fit import ESCAPE, era
-from tests.conftest import request
+from tests.support import ESCAPE, copied, era, request, the_error
 
 ODD = (r"$\frac{$", "[bold]dog[", "\"quoted' `name`", "x" * 60, "猫と犬", f"{ESCAPE}[31mred", "%s {0} \\n", "école")
 
@@ -40,13 +38,6 @@ def evaluate(*arguments: str, code: int = 0, **environment: str) -> Result:
 
 def document(*arguments: str) -> Any:
     return json.loads(evaluate(*arguments, "--json").stdout)
-
-
-def the_error(result: Result) -> str:
-    """The one sentence on stderr."""
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    return line.removeprefix("Error: ")
 
 
 # A digits run

@@ -9,7 +9,6 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,23 +20,11 @@ from era_cli.cli import app
 from era_cli.commands.fit import FIELDS
 from era_cli.core.networks import checkpoint
 from era_cli.runs.run import Run
+from tests.support import ERA, ESCAPE, environment, era
 
-ERA = [sys.executable, "-m", "era_cli"]
 DIGITS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=32")
 TINY = (*DIGITS, "--limit-train=160", "--epochs=2")
 ENDLESS = (*DIGITS, "--epochs=500")
-ESCAPE = "\x1b"
-
-
-def environment(**changes: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **changes}
-
-
-def era(*arguments: str, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*ERA, *arguments], cwd=cwd, capture_output=True, text=True, env=environment(**changes), timeout=120
-    )
 
 
 def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:

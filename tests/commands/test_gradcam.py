@@ -26,8 +26,7 @@ from era_cli.core.networks import checkpoint
 from era_cli.listener import Listener
 from era_cli.results import Labels
 from era_cli.runs.run import Run
-from tests.commands.test_eval import the_error
-from tests.commands.test_fit import ERA, ESCAPE, environment
+from tests.support import ERA, ESCAPE, environment, the_error
 
 pytestmark = pytest.mark.usefixtures("own_place")
 

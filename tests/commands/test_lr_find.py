@@ -20,7 +20,8 @@ from era_cli.core.lr_find import sweep
 from era_cli.core.training import trainer
 from era_cli.runs.run import Run
 from era_cli.signals import STOPPING
-from tests.commands.test_fit import DIGITS, ERA, ESCAPE, environment, era
+from tests.commands.test_fit import DIGITS
+from tests.support import ERA, ESCAPE, environment, era
 
 SWEEP = (*DIGITS, "--batch-size=16", "--limit-train=80", "--min-lr=1e-3", "--max-lr=0.2", "--steps=24")
 SHORT = (*DIGITS, "--batch-size=4", "--limit-train=40", "--steps=3")

@@ -27,10 +27,8 @@ from era_cli.core.networks import checkpoint
 from era_cli.listener import Listener
 from era_cli.reports import style
 from era_cli.runs.run import Run
-from tests.commands.conftest import copied
-from tests.commands.test_eval import digit_folder, the_error
-from tests.commands.test_fit import ESCAPE
-from tests.conftest import request
+from tests.commands.test_eval import digit_folder
+from tests.support import ESCAPE, copied, request, the_error
 
 pytestmark = pytest.mark.usefixtures("own_place")
 

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from era_cli.commands.fit import _draw_curves
 from era_cli.console.fit import FitProgress
 from era_cli.runs.run import Run
-from tests.commands.test_fit import ERA, ESCAPE, environment, era
+from tests.support import ERA, ESCAPE, environment, era
 from tests.test_imports import _ASK, HEAVY
 
 PNG = b"\x89PNG\r\n\x1a\n"

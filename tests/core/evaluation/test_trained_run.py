@@ -20,7 +20,7 @@ from era_cli.core.networks.resnet import CustomResNet
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.runs.run import Run
-from tests.conftest import request
+from tests.support import request
 
 CPU = torch.device("cpu")
 CLASSES = tuple("abcdefghij")  # ten, as many as there are digits

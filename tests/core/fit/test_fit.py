@@ -21,7 +21,7 @@ from era_cli.listener import Listener
 from era_cli.results import EpochRow
 from era_cli.runs import history
 from era_cli.runs.run import Run
-from tests.conftest import TINY, request
+from tests.support import TINY, request
 
 Prepare = Callable[..., Any]
 
@@ -194,7 +194,7 @@ def test_an_existing_name_is_refused_and_left_alone(fit_digits: Prepare, tmp_pat
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from tests.conftest import request
+from tests.support import request
 from era_cli.core.fit import start
 from era_cli.errors import EraError
 from era_cli.listener import Listener

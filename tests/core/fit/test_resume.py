@@ -21,7 +21,7 @@ from era_cli.listener import Listener
 from era_cli.results import EpochRow
 from era_cli.runs import store
 from era_cli.runs.run import Run
-from tests.conftest import request
+from tests.support import request
 
 STEPS_PER_EPOCH = 5
 

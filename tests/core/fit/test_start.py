@@ -17,8 +17,8 @@ from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
 from era_cli.recipes import default, session10, with_options
 from era_cli.runs.run import Run
-from tests.conftest import request
 from tests.core.fit.test_resume import assert_equal_runs
+from tests.support import request
 
 SMALL = {"image_size": 8, "precision": "32"}
 
