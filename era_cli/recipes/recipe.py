@@ -140,6 +140,10 @@ class Recipe:
             if (problem := _problem(spec, getattr(self, spec.name))) is not None:
                 raise UsageError(f"{problem} ({flag(spec.name)})")
 
+    def steps_per_epoch(self, train_count: int) -> int:
+        """Full batches of `train_count` images; a smaller last one is dropped (batch norm)."""
+        return train_count // self.batch_size
+
     def as_dict(self) -> dict[str, Any]:
         """The recipe as JSON values, for run.json."""
         return dataclasses.asdict(self)

@@ -1,4 +1,4 @@
-"""The data of a run, found again by what run.json says of them. Loads no lightning."""
+"""Reloads the data of a run as its run.json describes them. Loads no lightning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from era_cli.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """A run's dataset, and which of its images trained and which validated: sorted indices (T,) and (V,)."""
+    """A run's dataset, with sorted indices of its training (T,) and validation images (V,)."""
 
     dataset: Dataset
     train: Labels
@@ -35,21 +35,21 @@ def load(
     strict: bool = False,
     listener: Listener,
 ) -> RunData:
-    """Loads and splits the data as they were when the run described by `document` (run.json) was trained.
+    """Loads and splits the data exactly as the run described by `document` (run.json) was trained on them.
 
     Args:
-        source: where they are now, if not where they were.
+        source: where the data are now, if they have moved.
 
     Raises:
-        EraError: they are absent, damaged, or no longer the same.
+        EraError: the data are absent, damaged, or have changed.
     """
     recipe = document.recipe
     if source is None:
         source = document.data.source
         if source not in sources.NAMED and not Path(source).is_dir():
             raise EraError(
-                f"the images of {run.path} were in {source}, which is no longer there: put them back, or name their"
-                " new place with --data"
+                f"the images of {run.path} were in {source}, which no longer exists: put them back, or name their"
+                " new location with --data"
             )
     dataset = sources.load(
         source,
@@ -60,7 +60,7 @@ def load(
     )
     if dataset.content_hash != document.data.content_hash:
         raise EraError(
-            f"the images of {source} are not those that {run.path} was trained on: put them back, or start a new run"
+            f"the images of {source} are not those that {run.path} was trained on: restore them, or start a new run"
         )
     return split(dataset, recipe)
 
@@ -72,7 +72,7 @@ def remembered_dir(document: RunDocument) -> Path | None:
 
 
 def split(dataset: Dataset, recipe: Recipe) -> RunData:
-    """Which images of `dataset` train by `recipe`, and which validate."""
+    """Splits the training images of `dataset` into training and validation images by `recipe`."""
     train, val = train_and_val(dataset.labels[dataset.train], recipe)
     return RunData(dataset=dataset, train=dataset.train[train], val=dataset.train[val])
 

@@ -56,7 +56,7 @@ def evaluate(
         tta: test-time augmentation, a key of TTA: the logits are then the mean over views of the image.
     """
     return Evaluation(
-        index=dataset.numbers(indices),
+        index=dataset.source_index(indices),
         labels=dataset.labels[indices],
         logits=logits(network, dataset.images, indices, normalization, listener, what=what, tta=tta),
         classes=dataset.classes,

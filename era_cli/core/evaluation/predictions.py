@@ -151,7 +151,7 @@ def _read(file: Path, part: Part, fingerprint: dict[str, Any]) -> Predictions | 
 def _fits(found: Evaluation, part: Part) -> bool:
     dataset = part.dataset
     return (
-        np.array_equal(found.index, dataset.numbers(part.indices))
+        np.array_equal(found.index, dataset.source_index(part.indices))
         and np.array_equal(found.labels, dataset.labels[part.indices])
         and found.classes == dataset.classes
         and found.logits.dtype == np.float32

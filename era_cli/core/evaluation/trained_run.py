@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from era_cli.core.data import run_data, sources
-from era_cli.core.data.dataset import Dataset, content_hash, skipped_note
+from era_cli.core.data.dataset import Dataset, skipped_note
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.data.splits import held_out_test
 from era_cli.core.networks import checkpoint
@@ -154,7 +154,7 @@ class TrainedRun:
     def _own_test(self, dataset: Dataset) -> Dataset | None:
         """The run's own folder in one piece, found elsewhere, with the test images that were held out of it."""
         train, test = held_out_test(dataset.labels)
-        found = content_hash(dataset.classes, dataset.images, dataset.labels, test)
+        found = dataset.content_hash_with(test)
         if found != self.document.data.content_hash:
             return None
         return dataclasses.replace(dataset, train=train, test=test, content_hash=found)

@@ -142,7 +142,7 @@ def test_the_file_holds_plain_arrays_that_numpy_alone_can_read(trained: TrainedR
         "true": (np.dtype(np.int64), (12,)),
         "logits": (np.dtype(np.float32), (12, 10)),
     }
-    assert np.array_equal(kept["index"], part.dataset.numbers(part.indices))
+    assert np.array_equal(kept["index"], part.dataset.source_index(part.indices))
     assert np.array_equal(kept["true"], part.dataset.labels[part.indices])
     assert np.array_equal(kept["logits"], made.evaluation.logits)
     origin = json.loads(str(kept["computed_from"]))

@@ -295,4 +295,4 @@ def test_unreadable_images_of_another_folder_are_told_of(
 
 
 def test_data_of_other_classes_are_refused(run: Run, photos: Path) -> None:
-    assert "no class of the run" in refusal(lambda: opened(run).other_part(str(photos), None, Listener()))
+    assert "not a class of the run" in refusal(lambda: opened(run).other_part(str(photos), None, Listener()))
