@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from era_cli.core.lr_find import suggestions as lr_suggestions
-from era_cli.core.networks import checkpoint
+from era_cli.core.networks import networks
 from era_cli.core.training import trainer
 from era_cli.core.training.schedules import exponential
 from era_cli.core.training.setup import Setup
@@ -127,7 +127,7 @@ def _analysed(
 
 def _how_long(setup: Setup, steps: int) -> str:
     """A sentence from the time of one small step: work grows in proportion to the images."""
-    network = checkpoint.new_network(setup.recipe, len(setup.dataset.classes)).train()
+    network = networks.build(setup.recipe, len(setup.dataset.classes)).train()
     chosen = setup.train_indices[:_TIMED_BATCH]
     images = setup.normalization(torch.from_numpy(setup.dataset.images[chosen]))
     labels = torch.from_numpy(setup.dataset.labels[chosen])

@@ -15,9 +15,7 @@ from era_cli.core.data import run_data, sources
 from era_cli.core.data.dataset import Dataset, mean_and_std, skipped_note
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.data.splits import steps_per_epoch
-from era_cli.core.networks import checkpoint
-from era_cli.core.networks.dirac import start_as_identities
-from era_cli.core.networks.whitening import whiten
+from era_cli.core.networks import networks
 from era_cli.core.seeds import Stream, derived_seed
 from era_cli.core.training import devices
 from era_cli.core.training.augment import Augmentation
@@ -81,11 +79,8 @@ class Setup:
     def classifier(self, schedule: Schedule, note: Callable[[str], None]) -> Classifier:
         """A fresh network with the seed's first weights, ready to train by `schedule`; `note` hears what goes amiss."""
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
-        network = checkpoint.new_network(self.recipe, len(self.dataset.classes))
-        if self.recipe.dirac:
-            start_as_identities(network)
-        if self.recipe.whiten:
-            whiten(network.prep.conv, self.dataset, self.train_indices, self.normalization)
+        network = networks.build(self.recipe, len(self.dataset.classes))
+        network.initialize(self.recipe, self.dataset, self.train_indices, self.normalization)
         return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, note)
 
     def data_module(self) -> EraDataModule:

@@ -17,9 +17,8 @@ from torch.nn import functional as F
 
 from era_cli.core.data.batches import epoch_order
 from era_cli.core.lr_find import sweep
-from era_cli.core.networks.dirac import start_as_identities
+from era_cli.core.networks import initialize
 from era_cli.core.networks.resnet import CustomResNet
-from era_cli.core.networks.whitening import whiten
 from era_cli.core.seeds import Stream, derived_seed, generator
 from era_cli.core.training.augment import Augmentation
 from era_cli.core.training.module import Classifier
@@ -66,8 +65,8 @@ def by_hand(setup: Setup, rates: Sequence[float]) -> list[float]:
     torch.manual_seed(derived_seed(recipe.seed, Stream.START))
     network = CustomResNet(10, dropout=recipe.dropout, logit_scale=recipe.logit_scale)
     network = network.to(memory_format=torch.channels_last).train()
-    start_as_identities(network)
-    whiten(network.prep.conv, setup.dataset, setup.train_indices, setup.normalization)
+    initialize.as_identities(network)
+    initialize.whiten(network.prep.conv, setup.dataset, setup.train_indices, setup.normalization)
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     kept = [parameter for parameter in network.parameters() if parameter.ndim == 1]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept}]
