@@ -19,7 +19,7 @@ from era_cli.core.networks import checkpoint, networks
 from era_cli.core.networks.summary import layer_rows
 from era_cli.core.seeds import Stream, generator
 from era_cli.core.training import trainer
-from era_cli.core.training.schedules import one_cycle
+from era_cli.core.training.schedules import OneCycle
 from era_cli.core.training.setup import Setup
 from era_cli.errors import EraError, Interrupted
 from era_cli.files import atomic_link, sweep_temporaries
@@ -112,7 +112,7 @@ class Fit:
         setup = self.setup
         trainer.run(
             setup,
-            setup.classifier(one_cycle(setup.recipe, setup.total_steps), listener.note),
+            setup.classifier(OneCycle(setup.recipe, setup.total_steps), listener.note),
             callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size)],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,
