@@ -40,7 +40,7 @@ def json_file(path: Path) -> File:
     def write(path: Path, document: Document) -> None:
         from era_cli.files import atomic_write_json
 
-        atomic_write_json(path, document)
+        atomic_write_json(path, dict(document))
 
     return File(path, write)
 

@@ -41,8 +41,8 @@ def gradcam(
         options.Which | None,
         typer.Option(
             "--which",
-            help="Which images: misclassified ones, the most confident first; random correct ones, or any (all); or those"
-            " where the two likeliest classes are closest (uncertain)." + default_text("misclassified"),
+            help="Which images: misclassified ones, the most confident first; random correct ones; random ones (all); or"
+            " those where the two likeliest classes are closest (uncertain)." + default_text("misclassified"),
             show_default=False,
         ),
     ] = None,
@@ -68,8 +68,8 @@ def gradcam(
         options.CamMethod,
         typer.Option(
             "--method",
-            help="CAM method. eigencam is class-agnostic; scorecam and ablationcam need no gradients but a forward pass per"
-            " channel, seconds per image on a CPU.",
+            help="CAM method. eigencam is class-agnostic; scorecam and ablationcam need no gradients but a forward pass"
+            " per channel, seconds per image on a CPU.",
         ),
     ] = "gradcam",
     layer: Annotated[
@@ -85,8 +85,8 @@ def gradcam(
         options.Smoothing,
         typer.Option(
             "--smooth",
-            help="aug: average over three contrasts of the image and, if the network was trained with flips, of its mirror"
-            " image. eigen: first principal component over the channels.",
+            help="aug: average over three contrasts of the image and, if the network was trained with flips, of its"
+            " mirror image. eigen: first principal component over the channels.",
         ),
     ] = "none",
     target: Annotated[
@@ -248,13 +248,16 @@ def _remarks(heatmaps: Heatmaps, target: str) -> Iterator[str]:
         yield f"{heatmaps.method} is class-agnostic: one map is drawn."
     if len(heatmaps) and heatmaps.maps[0, 0].size == 1:
         side = heatmaps.images.shape[1]
-        yield f"{heatmaps.layer} is a single cell for images of {side} px, so its maps say nothing: use an earlier --layer."
+        yield (
+            f"{heatmaps.layer} is a single cell for images of {side} px, so its maps say nothing: use an earlier --layer."
+        )
         return
     twice = heatmaps.targets == heatmaps.targets[:, :1]  # the map of the predicted class is that of the true one, too
     twice[:, 0] = False
     empty = list(zip(*(heatmaps.empty & ~twice).nonzero(), strict=True))
     for row, column in empty[:_MOST_NAMED]:
         name = heatmaps.classes[heatmaps.targets[row, column]]
-        yield f"Image {heatmaps.name(row)} has no map for {name}: no evidence for it at {heatmaps.layer} ({heatmaps.method})."
+        where = f"at {heatmaps.layer} ({heatmaps.method})"
+        yield f"Image {heatmaps.name(row)} has no map for {name}: no evidence for it {where}."
     if len(empty) > _MOST_NAMED:
         yield f"And {len(empty) - _MOST_NAMED} more."

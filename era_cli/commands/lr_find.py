@@ -91,7 +91,7 @@ def lr_find(
         gpus=gpus,
         find_lr=True,
     )
-    prepared = setup.set_up(request, progress)
+    prepared = setup.Setup.of(request, progress)
     for note in prepared.notes:
         progress.note(note)
     sweep = range_test.sweep(prepared, progress, low=min_lr, high=max_lr, steps=steps, seeds=seeds)

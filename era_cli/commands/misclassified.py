@@ -20,8 +20,8 @@ def misclassified(
         options.Order | None,
         typer.Option(
             "--sort",
-            help="Sort order: highest confidence in the wrong class, largest loss, largest margin between the wrong class"
-            " and the label; by index, or random." + default_text("confidence; margin with --suspects"),
+            help="Sort order: highest confidence in the wrong class, largest loss, largest margin of the wrong class over"
+            " the label; by index, or random." + default_text("confidence; margin with --suspects"),
             show_default=False,
         ),
     ] = None,
@@ -36,8 +36,8 @@ def misclassified(
         bool,
         typer.Option(
             "--suspects",
-            help="Suspected label errors instead: images whose label is probably wrong (confident learning, Northcutt et"
-            " al. 2021). Misleading on images that the network was trained on.",
+            help="Suspected label errors instead: images whose label is probably wrong (confident learning, Northcutt"
+            " et al. 2021). Misleading on images that the network was trained on.",
         ),
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of --sort random.", min=0)] = 0,

@@ -140,10 +140,6 @@ class Recipe:
             if (problem := _problem(spec, getattr(self, spec.name))) is not None:
                 raise UsageError(f"{problem} ({flag(spec.name)})")
 
-    def steps_per_epoch(self, train_count: int) -> int:
-        """Full batches of `train_count` images; a smaller last one is dropped (batch norm)."""
-        return train_count // self.batch_size
-
     def as_dict(self) -> dict[str, Any]:
         """The recipe as JSON values, for run.json."""
         return dataclasses.asdict(self)
@@ -172,7 +168,7 @@ class Recipe:
         return cls(**values)
 
     def steps_per_epoch(self, train_count: int) -> int:
-        """Full batches in an epoch of `train_count` images; a smaller last one is dropped."""
+        """Full batches in an epoch of `train_count` images; a smaller last one is dropped, since batch-norm needs full ones."""
         return train_count // self.batch_size
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from era_cli.core.data.batches import EVALUATION_BATCH
@@ -69,7 +70,7 @@ def images_per_second(
     return batch / seconds_each(training_step(device, batch, precision, layout), steps, device)
 
 
-def forward_images_per_second(network: CustomResNet, dataset: Dataset) -> float:
+def forward_images_per_second(network: nn.Module, dataset: Dataset) -> float:
     """Images a second of the forward pass alone, in fp32 and channels_last, over the batches of `era eval`."""
     where = next(network.parameters()).device
     pixels = Normalization(HALF, HALF)(torch.from_numpy(dataset.images)).to(where)

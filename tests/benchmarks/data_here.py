@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from era_cli.core.data import cifar10, digits
-from era_cli.core.networks.resnet import SMALLEST_IMAGE
 from era_cli.listener import Listener
 from tests.benchmarks import images
 from tests.benchmarks.measuring import Options
 
 CLASSES = 10
+QUICK_SIDE = 8  # the smallest images that the network takes
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Data:
 def data(folder: Path, options: Options, *, train: int, test: int) -> Data:
     """CIFAR-10; where it is absent, a folder source of as many images, written to `folder`; digits if `quick`."""
     if options.quick:
-        small = digits.load(SMALLEST_IMAGE)
-        return Data("digits", ("--data", "digits", "--image-size", str(SMALLEST_IMAGE)), small.images.nbytes)
+        small = digits.load(QUICK_SIDE)
+        return Data("digits", ("--data", "digits", "--image-size", str(QUICK_SIDE)), small.images.nbytes)
     home = Path(os.environ.get("ERA_DATA_DIR") or cifar10.default_data_dir()).resolve()
     if any((place / cifar10.META_FILE).is_file() for place in (home, home / cifar10.FOLDER)):
         real = cifar10.load(cifar10.SIDE, home, Listener())

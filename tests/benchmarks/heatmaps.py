@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
 from era_cli.core.gradcam import cam
-from era_cli.core.networks.checkpoint import new_network
+from era_cli.core.networks import networks
+from era_cli.core.networks.resnet import CustomResNet
 from era_cli.listener import Listener
 from era_cli.recipes import default
 from tests.benchmarks import report
@@ -36,12 +37,12 @@ NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 def figures(options: Options) -> Iterator[Figure]:
     """The default layer."""
-    yield _figure(2 if options.quick else IMAGES, cam.LAYERS[-1], options.rounds)
+    yield _figure(2 if options.quick else IMAGES, CustomResNet.stages[-1], options.rounds)
 
 
 def _figure(count: int, layer: str, rounds: int) -> Figure:
     torch.manual_seed(0)
-    network = new_network(default(), CLASSES).eval()
+    network = networks.build(default(), CLASSES).eval()
     images = np.random.default_rng(0).integers(0, 256, (count, 3, SIDE, SIDE), np.uint8)
     rows = np.arange(len(images))
     logits = inference.logits(network, images, rows, NORMALIZATION, Listener(), what="judging")
@@ -91,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=IMAGES)
-    parser.add_argument("--layer", choices=cam.LAYERS, default=cam.LAYERS[-1])
+    parser.add_argument("--layer", choices=CustomResNet.stages, default=CustomResNet.stages[-1])
     asked = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {asked.images} images")
     print(report.line(_figure(asked.images, asked.layer, asked.rounds)))

@@ -15,9 +15,9 @@ from tests.benchmarks.measuring import Figure, Options, alternate
 MB = 1e6
 BUILD = """
 import lightning.pytorch, torch
-from era_cli.core.checkpoint import new_network
+from era_cli.core.networks import networks
 from era_cli.recipes import default
-network = new_network(default(), 10)
+network = networks.build(default(), 10)
 """
 
 

@@ -118,7 +118,7 @@ def main() -> None:
     print(f"{'layer':8}{'method':12}{'trained':>24}{'chance':>9}{'shuffled':>10}")
     networks = [trained(seed) for seed in range(5)]
     shown = [scenes(JUDGED, np.random.default_rng(1000 + seed)) for seed in range(5)]
-    for layer in cam.LAYERS:
+    for layer in CustomResNet.stages:
         for method in methods:
             knowing = [pointing(*pair, method=method, layer=layer) for pair in zip(networks, shown, strict=True)]
             blind = [

@@ -23,8 +23,8 @@ from era_cli.core.data.batches import EVALUATION_BATCH
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
-from era_cli.core.networks.checkpoint import new_network
-from era_cli.core.networks.resnet import CustomResNet
+from era_cli.core.networks import networks
+from era_cli.core.networks.network import Network
 from era_cli.core.training import devices
 from era_cli.listener import Listener
 from era_cli.recipes import default
@@ -73,7 +73,7 @@ def _figures(device: devices.Device, batch: int, steps: int, options: Options) -
         options.rounds,
     )
     yield _of_limit(large, product, rounds, Target("at least", 0.68))
-    network = new_network(default(), CLASSES).to(device.torch_device).eval()
+    network = networks.build(default(), CLASSES).to(device.torch_device).eval()
     dataset = core_fit.random_images(16 if options.quick else EVALUATION_BATCH * max(3, steps // 4))
     bare_loop.forward_images_per_second(network, dataset)  # warms up
     yield Figure(
@@ -118,7 +118,7 @@ def _of_limit(batch: int, product: str, rounds: tuple[tuple[float, float], ...],
     )
 
 
-def _era_eval(network: CustomResNet, dataset: Dataset) -> float:
+def _era_eval(network: Network, dataset: Dataset) -> float:
     """Images a second of the pass behind `era eval`."""
     started = time.perf_counter()
     inference.evaluate(network, dataset, dataset.train, Normalization(HALF, HALF), Listener(), what="")

@@ -98,7 +98,7 @@ def test_too_few_steps_fail_with_one_sentence_after_the_files_were_written_and_n
         errors = [line for line in err.splitlines() if line.startswith("Error: ")]
         assert code == 1
         assert errors == [err.splitlines()[-1]]
-        assert "no rate can be suggested: 3 sound steps are too few" in errors[0]
+        assert "no rate can be suggested: 3 valid steps are too few" in errors[0]
         assert out.splitlines()[-2:] == [f"runs/lr-find/digits-{number}.{kind}" for kind in ("png", "json")]
     assert files(tmp_path) == {f"runs/lr-find/digits-{n}.{kind}" for n in (1, 2) for kind in ("png", "json")}
 
@@ -138,7 +138,7 @@ def test_a_loss_that_is_no_number_is_null_in_json(
     document = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert code == 1
     assert document["losses"][0][1:] == document["smoothed"][1:] == [None, None]
-    assert document["stops"] == ["the loss was no number at a rate of 0.01"]
+    assert document["stops"] == ["the loss was NaN or infinite at a learning rate of 0.01"]
 
 
 @pytest.mark.parametrize(

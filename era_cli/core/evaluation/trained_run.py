@@ -19,8 +19,8 @@ from era_cli.core.data import run_data, sources
 from era_cli.core.data.dataset import Dataset, skipped_note
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.data.splits import held_out_test
-from era_cli.core.networks import checkpoint
-from era_cli.core.networks.checkpoint import Weights
+from era_cli.core.networks import checkpoint, weights
+from era_cli.core.networks.weights import Weights
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
@@ -98,7 +98,7 @@ class TrainedRun:
             EraError: the checkpoint is absent, damaged, not era's, or of another network.
         """
         try:
-            loaded = checkpoint.load(self.document, self.checkpoint)
+            loaded = weights.load(self.document, self.checkpoint)
         except EraError as error:
             raise EraError(f"{error}; judge another with --checkpoint") from error
         return dataclasses.replace(loaded, network=loaded.network.to(self.device))

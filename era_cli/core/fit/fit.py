@@ -14,11 +14,11 @@ from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.trained_run import Part, TrainedRun
 from era_cli.core.fit.run_writer import AtomicCheckpointIO, RunWriter
 from era_cli.core.fit.stopwatch import Stopwatch
-from era_cli.core.networks import checkpoint
+from era_cli.core.networks import checkpoint, networks
 from era_cli.core.networks.summary import layer_rows
 from era_cli.core.seeds import Stream, generator
 from era_cli.core.training import trainer
-from era_cli.core.training.schedules import one_cycle
+from era_cli.core.training.schedules import OneCycle
 from era_cli.core.training.setup import Setup
 from era_cli.errors import EraError, Interrupted
 from era_cli.files import atomic_link, sweep_temporaries
@@ -47,7 +47,7 @@ class Fit:
 
     def plan(self) -> FitPlan:
         """What is about to happen, for the person to read."""
-        network = checkpoint.new_network(self.setup.recipe, len(self.setup.dataset.classes))
+        network = networks.build(self.setup.recipe, len(self.setup.dataset.classes))
         blocks, leaves = layer_rows(network, self.setup.dataset.image_size)
         parts = {"train": self.setup.train_indices, "val": self.setup.val_indices, "test": self.setup.dataset.test}
         return FitPlan(
@@ -119,7 +119,7 @@ class Fit:
         setup = self.setup
         trainer.run(
             setup,
-            setup.classifier(one_cycle(setup.recipe, setup.total_steps), listener.note),
+            setup.classifier(OneCycle(setup.recipe, setup.total_steps), listener.note),
             callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size)],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,

@@ -18,7 +18,7 @@ from era_cli.core.lr_find import sweep as lr_range
 from era_cli.core.networks import checkpoint
 from era_cli.core.training import devices
 from era_cli.core.training.schedules import FEWEST_STEPS
-from era_cli.core.training.setup import Request, Setup, notes, set_up
+from era_cli.core.training.setup import Request, Setup, notes
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
 from era_cli.recipes import flag
@@ -54,7 +54,7 @@ def prepare(request: FitRequest, listener: Listener) -> Fit:
         EraError: anything is amiss; no folder was made then.
     """
     store.check_name(request.runs_dir, request.name)
-    setup = set_up(request, listener)
+    setup = Setup.of(request, listener)
     _require_steps(setup)
     sweep = None
     if request.find_lr:

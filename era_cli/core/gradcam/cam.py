@@ -24,14 +24,13 @@ from torch import Tensor, nn
 from era_cli.core.data.batches import EVALUATION_BATCH, evaluation_batch_size
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
-from era_cli.core.networks.resnet import STAGES, CustomResNet
+from era_cli.core.networks.network import Network
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
 from era_cli.results import Images, Labels
 
 Maps = npt.NDArray[np.float32]
 
-LAYERS = STAGES
 SMOOTHINGS = ("none", "aug", "eigen", "both")
 TOLERANCE = 1e-4  # how far a logit may be from that of the evaluation, or this share of the largest
 CONTRASTS = (1.0, 0.9, 1.1)  # of augmentation smoothing, as in the library
@@ -46,7 +45,7 @@ _MOST_CELLS = 4096  # of a map that is projected: the library's decomposition ta
 class _Cut:
     """Images cut at a layer: `features` (N, C, h, w) depend on nothing, `logits` (N, K) on them alone."""
 
-    network: CustomResNet
+    network: Network
     layer: str
     pixels: Tensor
     features: Tensor
@@ -101,7 +100,7 @@ def _scores(target: Tensor) -> list[ClassifierOutputTarget]:
 class _Rest(nn.Module):
     """A network from behind a layer on; what goes in passes `entry`, which the library replaces to ablate channels."""
 
-    def __init__(self, network: CustomResNet, layer: str) -> None:
+    def __init__(self, network: Network, layer: str) -> None:
         super().__init__()
         self.entry = nn.Identity()
         self.network = network
@@ -141,7 +140,7 @@ METHODS = {
 
 
 def maps(
-    network: CustomResNet,
+    network: Network,
     images: Images,
     targets: Labels,
     logits: npt.NDArray[np.float32],
@@ -163,7 +162,7 @@ def maps(
     Args:
         logits: (N, K) what the network is known to answer.
         method: a key of METHODS.
-        layer: one of LAYERS.
+        layer: one of the network's stages.
         smooth: one of SMOOTHINGS.
 
     Raises:
@@ -201,7 +200,7 @@ def maps(
     return np.concatenate(found)
 
 
-def _cut(network: CustomResNet, pixels: Tensor, layer: str) -> _Cut:
+def _cut(network: Network, pixels: Tensor, layer: str) -> _Cut:
     with torch.no_grad():
         features = network.features(pixels, layer)
     features.requires_grad_()

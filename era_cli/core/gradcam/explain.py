@@ -16,7 +16,7 @@ from era_cli.core.data.image_file import load_image, reason
 from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.trained_run import Part, TrainedRun
 from era_cli.core.gradcam import cam, faithfulness
-from era_cli.core.networks.resnet import CustomResNet
+from era_cli.core.networks.network import Network
 from era_cli.errors import EraError, UsageError
 from era_cli.files import atomic_write
 from era_cli.listener import Listener
@@ -51,7 +51,7 @@ def of_part(part: Part, evaluation: Evaluation, rows: Labels) -> Subjects:
     )
 
 
-def of_files(trained: TrainedRun, network: CustomResNet, files: Sequence[Path], listener: Listener) -> Subjects:
+def of_files(trained: TrainedRun, network: Network, files: Sequence[Path], listener: Listener) -> Subjects:
     """A person's own pictures, brought to the network as the images of a folder are.
 
     Raises:
@@ -71,7 +71,7 @@ def of_files(trained: TrainedRun, network: CustomResNet, files: Sequence[Path], 
 
 def explain(
     trained: TrainedRun,
-    network: CustomResNet,
+    network: Network,
     subjects: Subjects,
     listener: Listener,
     *,

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
-from era_cli.core.networks.resnet import CustomResNet
+from era_cli.core.networks.network import Network
 from era_cli.listener import Listener
 from era_cli.results import Faithfulness, Images, Labels
 
@@ -26,7 +26,7 @@ _NOISE = 0.01  # of the imputation, in deviations of the data, as in the library
 
 
 def measure(
-    network: CustomResNet,
+    network: Network,
     images: Images,
     targets: Labels,
     maps: npt.NDArray[np.float32],

@@ -52,7 +52,7 @@ def suggest(rates: Floats, losses: Floats) -> tuple[dict[str, float], str]:
     says nothing of the rates before it.
     """
     if len(rates) < FEWEST_POINTS:
-        return {}, f"{len(rates)} sound steps are too few, {FEWEST_POINTS} are needed: use more --steps"
+        return {}, f"{len(rates)} valid steps are too few, {FEWEST_POINTS} are needed: use more --steps"
     smoothed = smooth(rates, losses)
     lowest = _first_minimum(smoothed)
     if smoothed[0] - smoothed[lowest] < max(

@@ -1,4 +1,4 @@
-"""The learning-rate range test: a short training of a throw-away network while the rate rises exponentially."""
+"""The learning-rate range test: a short training of a temporary model while the rate rises exponentially."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import torch
 from torch.nn import functional as F
 
 from era_cli.core.lr_find import suggestions as lr_suggestions
-from era_cli.core.networks import checkpoint
+from era_cli.core.networks import networks
 from era_cli.core.training import trainer
-from era_cli.core.training.schedules import exponential
+from era_cli.core.training.schedules import Exponential
 from era_cli.core.training.setup import Setup
 from era_cli.core.training.signals import SignalCallback
 from era_cli.listener import Advance, Listener
 from era_cli.recipes import SWEEP_FROM, SWEEP_STEPS, SWEEP_TO
 from era_cli.results import LrSweep
 
-_MEMORY = 0.8  # of the running mean of the loss, by which divergence is judged
+_MEMORY = 0.8  # of the running mean of the loss, by which divergence is decided
 _TIMED_BATCH = 64  # images of the step that tells how long a sweep will take
 
 
@@ -47,20 +47,20 @@ def sweep(
     """
     once = dataclasses.replace(setup.recipe, compile=False)  # which takes longer than it could save
     recipes = [dataclasses.replace(once, seed=once.seed + offset) for offset in range(seeds)]
-    rates = np.geomspace(low, high, steps)
+    schedule = Exponential(low, high, steps)
     losses = np.full((seeds, steps), np.nan)
     stops: list[str | None] = []
     if setup.device.accelerator == "cpu":
         listener.note(_how_long(setup, steps * seeds))
     with listener.work("sweeping the learning rate", steps * seeds, "steps") as advance:
         for place, recipe in enumerate(recipes):
-            watch = _SweepWatch(rates, advance)
+            watch = _SweepWatch(schedule.rates, advance)
             own = dataclasses.replace(setup, recipe=recipe)
-            module = own.classifier(exponential(low, high, steps), listener.note)
+            module = own.classifier(schedule, listener.note)
             trainer.run(own, module, callbacks=[watch], steps=steps)
             losses[place, : len(watch.losses)] = watch.losses
             stops.append(watch.stop)
-    return _analysed(rates, losses, tuple(recipe.seed for recipe in recipes), tuple(stops))
+    return _analyzed(schedule.rates, losses, tuple(recipe.seed for recipe in recipes), tuple(stops))
 
 
 class _SweepWatch(SignalCallback):
@@ -78,38 +78,38 @@ class _SweepWatch(SignalCallback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Judges the step that was done."""
+        """Ends the sweep where the step that was done diverged."""
         self.signals.raise_received()
         rate, loss = self._rates[len(self.losses)], float(outputs["loss"])
         self._advance(1)
         if not math.isfinite(loss):
-            self._end(trainer, f"the loss was no number at a rate of {rate:.3g}")
+            self._end(trainer, f"the loss was NaN or infinite at a learning rate of {rate:.3g}")
             return
         self.losses.append(loss)
         self._mean = _MEMORY * self._mean + (1 - _MEMORY) * loss
         smoothed = self._mean / (1 - _MEMORY ** len(self.losses))
         self._lowest = min(self._lowest, smoothed)
         if smoothed > lr_suggestions.divergence(np.array(self.losses), self._lowest):
-            self._end(trainer, f"the loss diverged at a rate of {rate:.3g}")
+            self._end(trainer, f"the loss diverged at a learning rate of {rate:.3g}")
 
     def _end(self, trainer: L.Trainer, why: str) -> None:
         self.stop = why
         trainer.should_stop = True
 
 
-def _analysed(
+def _analyzed(
     rates: npt.NDArray[np.float64],
     losses: npt.NDArray[np.float64],
     seeds: tuple[int, ...],
     stops: tuple[str | None, ...],
 ) -> LrSweep:
-    sound = int(np.isfinite(losses).all(axis=0).sum())  # steps that no seed's sweep missed
-    mean = losses[:, :sound].mean(axis=0)
+    valid = int(np.isfinite(losses).all(axis=0).sum())  # steps that the sweep of every seed reached
+    mean = losses[:, :valid].mean(axis=0)
     smoothed = np.full(len(rates), np.nan)
-    if sound:
-        smoothed[:sound] = lr_suggestions.smooth(rates[:sound], mean)
-    picked, verdict = lr_suggestions.suggest(rates[:sound], mean)
-    each = [lr_suggestions.suggest(rates[:sound], own[:sound])[0] for own in losses] if picked else []
+    if valid:
+        smoothed[:valid] = lr_suggestions.smooth(rates[:valid], mean)
+    picked, verdict = lr_suggestions.suggest(rates[:valid], mean)
+    each = [lr_suggestions.suggest(rates[:valid], own[:valid])[0] for own in losses] if picked else []
     suggestions = lr_suggestions.over_seeds(picked, each)
     chosen, reason = lr_suggestions.recommend(suggestions)
     return LrSweep(
@@ -126,8 +126,8 @@ def _analysed(
 
 
 def _how_long(setup: Setup, steps: int) -> str:
-    """A sentence from the time of one small step: work grows in proportion to the images."""
-    network = checkpoint.new_network(setup.recipe, len(setup.dataset.classes)).train()
+    """A sentence, from the time of one small step: time is proportional to the number of images."""
+    network = networks.build(setup.recipe, len(setup.dataset.classes)).train()
     chosen = setup.train_indices[:_TIMED_BATCH]
     images = setup.normalization(torch.from_numpy(setup.dataset.images[chosen]))
     labels = torch.from_numpy(setup.dataset.labels[chosen])

@@ -1,6 +1,6 @@
 """Checkpoints of a run: written whole, verified, and loaded as tensors and plain values only.
 
-`last.ckpt` is the newest state, `previous.ckpt` the one before it, should the newest be damaged,
+`last.ckpt` is the most recent state, `previous.ckpt` the one before it, should the last be damaged,
 `best.ckpt` the state after the best epoch so far. All three are full training states. Loads no
 lightning.
 """
@@ -18,22 +18,16 @@ from typing import Any
 
 import torch
 
-from era_cli.core.networks.resnet import CustomResNet
 from era_cli.errors import EraError
 from era_cli.files import atomic_link, atomic_write
-from era_cli.recipes import Recipe
 from era_cli.runs.artifacts import BEST as BEST
 from era_cli.runs.artifacts import LAST as LAST
 from era_cli.runs.artifacts import PREVIOUS as PREVIOUS
-from era_cli.runs.document import RunDocument
-
-_OUTPUT = "linear.bias"  # has one number for each class
-_NETWORK = "network."  # prefix of the network's tensors in a Classifier's state
 
 
 @dataclass(frozen=True)
 class Resumable:
-    """A sound training state after `step` steps, and a sentence if it is not the one written last."""
+    """A valid training state after `step` steps, and a sentence if it is not the most recent one."""
 
     path: Path
     step: int
@@ -43,7 +37,7 @@ class Resumable:
 def write(state: Mapping[str, Any], path: Path) -> None:
     """Writes a training state to `path`, whole or not at all.
 
-    It is put together in memory first: torch's own writer hides why a disk refused it.
+    It is serialised in memory first: torch's own writer hides why a disk refused it.
 
     Raises:
         EraError: the disk refused it; what was there is as before.
@@ -71,10 +65,15 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         EraError: it is absent, damaged, or holds anything but tensors and plain values.
     """
-    return _parse(_content(path), path)
+    return parse(read_bytes(path), path)
 
 
-def _content(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The checkpoint's file as it is.
+
+    Raises:
+        EraError: it is absent or cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -83,7 +82,12 @@ def _content(path: Path) -> bytes:
         raise EraError(f"the checkpoint {path} cannot be read ({error.strerror or error})") from error
 
 
-def _parse(content: bytes, path: Path) -> dict[str, Any]:
+def parse(content: bytes, path: Path) -> dict[str, Any]:
+    """The training state in `content`, which was read from `path`.
+
+    Raises:
+        EraError: it is damaged, or holds anything but tensors and plain values.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if (bad := archive.testzip()) is not None:  # torch.load does not check the sums
@@ -109,10 +113,10 @@ def step_of(path: Path) -> int | None:
 
 
 def newest(folder: Path) -> Resumable:
-    """The newest sound training state in `folder`.
+    """The most recent valid training state in `folder`.
 
     Raises:
-        EraError: there is none, or none is sound.
+        EraError: there is none, or none is valid.
     """
     candidates = [path for path in (folder / LAST, folder / PREVIOUS) if path.exists()]
     if not candidates:
@@ -125,18 +129,9 @@ def newest(folder: Path) -> Resumable:
             faults.append(str(error))
         else:
             return Resumable(
-                path, step, f"{faults[0]}; going on from {path.name}, the one before it." if faults else None
+                path, step, f"{faults[0]}; resuming from {path.name}, the one before it." if faults else None
             )
-    raise EraError("; ".join(faults) + ": no state is left to go on from; start a new run")
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A network ready to judge, the step that its checkpoint was taken after if that says so, and its SHA-256."""
-
-    network: CustomResNet
-    step: int | None
-    digest: str
+    raise EraError("; ".join(faults) + ": no checkpoint is left to resume from; start a new run")
 
 
 def digest(path: Path) -> str:
@@ -145,48 +140,9 @@ def digest(path: Path) -> str:
     Raises:
         EraError: it is absent.
     """
-    return hashlib.sha256(_content(path)).hexdigest()
+    return sha256(read_bytes(path))
 
 
-def load(document: RunDocument, path: Path) -> Weights:
-    """The network of the run described by `document` (run.json), with the weights at `path`.
-
-    Raises:
-        EraError: the checkpoint is damaged or of another network.
-    """
-    content = _content(path)
-    state = _parse(content, path)
-    step = state.get("global_step")
-    return Weights(
-        network=_network(document, state, path),
-        step=step if isinstance(step, int) else None,
-        digest=hashlib.sha256(content).hexdigest(),
-    )
-
-
-def _network(document: RunDocument, state: Mapping[str, Any], path: Path) -> CustomResNet:
-    network = new_network(document.recipe, len(document.data.classes))
-    tensors = {
-        name.removeprefix(_NETWORK): tensor
-        for name, tensor in state["state_dict"].items()
-        if isinstance(name, str) and name.startswith(_NETWORK) and isinstance(tensor, torch.Tensor)
-    }
-    wanted, stored = len(document.data.classes), tensors.get(_OUTPUT)
-    if stored is not None and stored.ndim == 1 and len(stored) != wanted:
-        raise EraError(
-            f"the checkpoint {path} tells {len(stored)} classes apart and the run has {wanted}: they are of different"
-            " runs; name the checkpoint's own with --run"
-        )
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise EraError(
-            f"the checkpoint {path} does not fit the network of run.json: they are of different runs"
-        ) from error
-    return network.eval()
-
-
-def new_network(recipe: Recipe, classes: int) -> CustomResNet:
-    """The recipe's network, freshly drawn from torch's global generator, in channels_last."""
-    network = CustomResNet(classes, dropout=recipe.dropout, logit_scale=recipe.logit_scale)
-    return network.to(memory_format=torch.channels_last)
+def sha256(content: bytes) -> str:
+    """SHA-256 of a checkpoint's bytes, by which stored predictions know their weights."""
+    return hashlib.sha256(content).hexdigest()

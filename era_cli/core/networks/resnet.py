@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from era_cli.core.networks.network import Network
+from era_cli.recipes import NETWORK_STAGES, Recipe
+
 CHANNELS = (64, 128, 256, 512)
-STAGES = ("prep", "layer1", "layer2", "layer3")  # each but the first halves the side
-SMALLEST_IMAGE = 8  # three poolings halve it to one pixel
 
 
 class ConvBlock(nn.Sequential):
@@ -47,8 +48,8 @@ class Residual(nn.Sequential):
         return inputs + super().forward(inputs)
 
 
-class CustomResNet(nn.Module):
-    """6,573,130 parameters with 10 classes.
+class CustomResNet(Network):
+    """6,573,130 parameters with 10 classes; images have 8 px or more, which three poolings halve to one.
 
     Args:
         classes: how many logits to return.
@@ -57,6 +58,9 @@ class CustomResNet(nn.Module):
             large features; a scale below 1 keeps the first losses near log(classes), so that a high
             learning rate does not diverge (David Page 2018 uses 1/8).
     """
+
+    stages = NETWORK_STAGES["resnet"]
+    head_name = "linear"
 
     def __init__(self, classes: int, *, dropout: float = 0.0, logit_scale: float = 1.0) -> None:
         super().__init__()
@@ -69,18 +73,16 @@ class CustomResNet(nn.Module):
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.linear = nn.Linear(three, classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W), H and W at least 8 -> logits (N, classes)."""
-        return self.classify(self.features(images))
+    @classmethod
+    def of(cls, recipe: Recipe, classes: int) -> CustomResNet:
+        """The network that `recipe` describes."""
+        return cls(classes, dropout=recipe.dropout, logit_scale=recipe.logit_scale)
 
-    def features(self, images: Tensor, layer: str = STAGES[-1]) -> Tensor:
-        """Normalised images (N, 3, H, W) -> what `layer`, one of STAGES, makes of them (N, C, h, w), never negative."""
-        for stage in STAGES[: STAGES.index(layer) + 1]:
-            images = self.get_submodule(stage)(images)
-        return images
+    @property
+    def first_convolution(self) -> nn.Conv2d:
+        """The 3x3 stem."""
+        return self.prep.conv
 
-    def classify(self, features: Tensor, layer: str = STAGES[-1]) -> Tensor:
-        """The features of `layer` (N, C, h, w) -> logits (N, classes)."""
-        for stage in STAGES[STAGES.index(layer) + 1 :]:
-            features = self.get_submodule(stage)(features)
+    def logits(self, features: Tensor) -> Tensor:
+        """The features of the last stage (N, 512, h, w) -> logits (N, classes)."""
         return self.linear(self.pool(features).flatten(1)) * self.logit_scale

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.seeds import Stream, derived_seed, generator
+from era_cli.core.training import optimizers
 from era_cli.core.training.augment import Augmentation
 from era_cli.core.training.compilation import Compiled
 from era_cli.core.training.schedules import Schedule
@@ -43,22 +44,22 @@ class Classifier(L.LightningModule):
         self._normalization = normalization
         self._schedule = schedule
         # In a plain object: a module within this one would rename the weights in checkpoints.
-        self._answer: Callable[[Tensor], Tensor] = Compiled(network, note) if recipe.compile else network.__call__
+        self._forward: Callable[[Tensor], Tensor] = Compiled(network, note) if recipe.compile else network.__call__
         self.val_count = 0
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """The smoothed loss of one augmented batch, and how many of it were classified rightly."""
+        """The label-smoothed loss of one augmented batch, and how many of its images are classified correctly."""
         images, labels = batch
         step = self.trainer.global_step
         if self._recipe.dropout:  # nn.Dropout knows only the global generator
             torch.manual_seed(derived_seed(self._recipe.seed, Stream.DROPOUT, step))
         augmented = self._augmentation(images, generator(self._recipe.seed, Stream.AUGMENTATION, step))
-        logits = self._answer(self._normalization(augmented)).float()
+        logits = self._forward(self._normalization(augmented)).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         return {"loss": loss, "correct": _correct(logits, labels)}
 
     def on_validation_epoch_start(self) -> None:
-        """Starts the sums anew."""
+        """Resets the sums."""
         self.val_loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.val_correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.val_count = 0
@@ -73,23 +74,7 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The recipe's optimizer; its rate follows the schedule, step by step."""
-        recipe = self._recipe
-        norm_and_bias = [parameter for parameter in self.parameters() if parameter.ndim <= 1]
-        weights = [parameter for parameter in self.parameters() if parameter.ndim > 1]
-        groups = [
-            {"params": weights, "weight_decay": recipe.weight_decay},
-            {"params": norm_and_bias, "weight_decay": recipe.weight_decay * recipe.decay_norm_and_bias},
-        ]
-        optimizer: torch.optim.Optimizer
-        # One pass over all parameters, where torch's default on a CPU takes three times as long. Not on a GPU: there
-        # fused SGD keeps uninitialised momentum when fp16's first step overflows.
-        fused = self.device.type == "cpu" or None
-        if recipe.optimizer == "sgd":
-            optimizer = torch.optim.SGD(
-                groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
-            )
-        else:
-            optimizer = torch.optim.Adam(groups, lr=recipe.max_lr, betas=(recipe.momentum, 0.999), fused=fused)
+        optimizer = optimizers.build(self._recipe, self.network, self.device)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
 

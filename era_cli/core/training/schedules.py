@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
@@ -15,32 +18,47 @@ FEWEST_STEPS = 3  # of a one-cycle: the first rate, the peak, the last rate
 Schedule = Callable[[Optimizer], LRScheduler]
 
 
-def one_cycle(recipe: Recipe, total_steps: int) -> Schedule:
+@dataclass(frozen=True)
+class OneCycle:
     """Up to the recipe's peak and down again (Smith and Topin 2017, arXiv:1708.07120), over all steps."""
 
-    def schedule(optimizer: Optimizer) -> LRScheduler:
+    recipe: Recipe
+    total_steps: int
+
+    def __call__(self, optimizer: Optimizer) -> LRScheduler:
+        """The scheduler of `optimizer`, to be stepped once per training step."""
         return OneCycleLR(
             optimizer,
-            max_lr=recipe.max_lr,
-            total_steps=total_steps,
+            max_lr=self.recipe.max_lr,
+            total_steps=self.total_steps,
             # The peak cannot come before the second step: OneCycleLR would divide by zero.
-            pct_start=max(recipe.warmup, 2 / total_steps),
-            anneal_strategy=recipe.anneal,  # type: ignore[arg-type]
+            pct_start=max(self.recipe.warmup, 2 / self.total_steps),
+            anneal_strategy=self.recipe.anneal,  # type: ignore[arg-type]
             cycle_momentum=False,
-            div_factor=recipe.div_factor,
-            final_div_factor=recipe.final_div_factor,
+            div_factor=self.recipe.div_factor,
+            final_div_factor=self.recipe.final_div_factor,
         )
 
-    return schedule
 
+@dataclass(frozen=True)
+class Exponential:
+    """From `low` to `high` in `steps` steps, each the same factor above the one before; then it stays at `high`."""
 
-def exponential(low: float, high: float, steps: int) -> Schedule:
-    """From `low` to `high` in `steps` steps, each the same factor above the one before."""
-    rates = np.geomspace(low, high, steps)
+    low: float
+    high: float
+    steps: int
 
-    def schedule(optimizer: Optimizer) -> LRScheduler:
+    @functools.cached_property
+    def rates(self) -> npt.NDArray[np.float64]:
+        """The learning rate of each step, (steps,)."""
+        return np.geomspace(self.low, self.high, self.steps)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of `step`, from 0."""
+        return float(self.rates[min(step, self.steps - 1)])
+
+    def __call__(self, optimizer: Optimizer) -> LRScheduler:
+        """The scheduler of `optimizer`, to be stepped once per training step."""
         for group in optimizer.param_groups:
             group["lr"] = 1.0  # LambdaLR multiplies
-        return LambdaLR(optimizer, lambda step: float(rates[min(step, steps - 1)]))
-
-    return schedule
+        return LambdaLR(optimizer, self.rate)

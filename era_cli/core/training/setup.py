@@ -1,4 +1,4 @@
-"""From what a person asked for to all that training takes but a run folder: data loaded, machine checked."""
+"""From a request to everything that training takes but a run folder: data loaded, machine checked."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from era_cli.core.data import run_data, sources
 from era_cli.core.data.dataset import Dataset, absent_class, mean_and_std, skipped_note
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.data.splits import steps_per_epoch
-from era_cli.core.networks import checkpoint
-from era_cli.core.networks.dirac import start_as_identities
-from era_cli.core.networks.whitening import whiten
+from era_cli.core.networks import networks
 from era_cli.core.seeds import Stream, derived_seed
 from era_cli.core.training import devices
 from era_cli.core.training.augment import Augmentation
@@ -63,6 +61,39 @@ class Setup:
     device: devices.Device
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, request: Request, listener: Listener) -> Setup:
+        """Checks the machine, loads and splits the data, and fits the recipe to them.
+
+        Raises:
+            EraError: the device is absent, or the data are absent, damaged or too few.
+        """
+        device = devices.choose(request.gpus, request.recipe.precision)
+        dataset = sources.load(
+            request.source or DEFAULT_SOURCE,
+            image_size=request.recipe.image_size,
+            data_dir=request.data_dir,
+            strict=request.strict,
+            listener=listener,
+        )
+        recipe = request.recipe
+        if not dataset.mirrors and "flip" not in request.given:
+            recipe = dataclasses.replace(recipe, flip=0.0)
+        data = run_data.split(dataset, recipe)
+        _require_every_class(data)
+        recipe, batch_note = _with_fitting_batch(recipe, len(data.train), request)
+        # What was left to the data is settled now, so that a resumed run has it in its recipe.
+        recipe = dataclasses.replace(recipe, val_size=len(data.val), image_size=dataset.image_size)
+        return cls(
+            recipe=recipe,
+            dataset=dataset,
+            train_indices=data.train,
+            val_indices=data.val,
+            normalization=Normalization(*mean_and_std(dataset.images, data.train)),
+            device=device,
+            notes=(*notes(dataset, device), *batch_note),
+        )
+
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in an epoch."""
@@ -79,13 +110,10 @@ class Setup:
         return Augmentation.of(self.recipe, self.dataset.image_size, self.normalization.mean)
 
     def classifier(self, schedule: Schedule, note: Callable[[str], None]) -> Classifier:
-        """A fresh network with the seed's first weights, ready to train by `schedule`; `note` hears what goes amiss."""
+        """A network with the seed's initial weights, ready to train by `schedule`; `note` is told of problems."""
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
-        network = checkpoint.new_network(self.recipe, len(self.dataset.classes))
-        if self.recipe.dirac:
-            start_as_identities(network)
-        if self.recipe.whiten:
-            whiten(network.prep.conv, self.dataset, self.train_indices, self.normalization)
+        network = networks.build(self.recipe, len(self.dataset.classes))
+        network.initialize(self.recipe, self.dataset, self.train_indices, self.normalization)
         return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, note)
 
     def data_module(self) -> EraDataModule:
@@ -100,43 +128,13 @@ class Setup:
         )
 
 
-def set_up(request: Request, listener: Listener) -> Setup:
-    """Checks the machine, loads and splits the data, and fits the recipe to them.
-
-    Raises:
-        EraError: anything is amiss.
-    """
-    device = devices.choose(request.gpus, request.recipe.precision)
-    dataset = sources.load(
-        request.source or DEFAULT_SOURCE,
-        image_size=request.recipe.image_size,
-        data_dir=request.data_dir,
-        strict=request.strict,
-        listener=listener,
-    )
-    recipe = request.recipe
-    if not dataset.mirrors and "flip" not in request.given:
-        recipe = dataclasses.replace(recipe, flip=0.0)
-    data = run_data.split(dataset, recipe)
-    _require_every_class(data)
-    train, val = data.train, data.val
-    recipe, batch_note = _with_fitting_batch(recipe, len(train), request)
-    # What was left to the data is settled now, so that a resumed run finds it said.
-    recipe = dataclasses.replace(recipe, val_size=len(val), image_size=dataset.image_size)
-    return Setup(
-        recipe=recipe,
-        dataset=dataset,
-        train_indices=train,
-        val_indices=val,
-        normalization=Normalization(*mean_and_std(dataset.images, train)),
-        device=device,
-        notes=(*notes(dataset, device), *batch_note),
-    )
-
-
 def notes(dataset: Dataset, device: devices.Device) -> tuple[str, ...]:
-    """What the person should know of the data and the machine."""
-    slow = (f"{device.name} does bf16 in software, slowly: 32 is faster on it.",) if device.emulated else ()
+    """What a person should know about the data and the machine."""
+    slow = (
+        (f"{device.name} emulates bf16 in software, which is slow: --precision 32 is faster on it.",)
+        if device.emulated
+        else ()
+    )
     return (skipped_note(dataset), *slow) if dataset.skipped else slow
 
 
@@ -151,7 +149,7 @@ def _require_every_class(data: run_data.RunData) -> None:
 def _with_fitting_batch(recipe: Recipe, count: int, request: Request) -> tuple[Recipe, tuple[str, ...]]:
     """A smaller batch for few images, unless the person named one, and a sentence that says so.
 
-    SGD's peak shrinks in proportion (Goyal et al. 2017, arXiv:1706.02677), unless it was named or is to be found.
+    SGD's peak shrinks in proportion (Goyal et al. 2017, arXiv:1706.02677), unless it was named or a sweep picks it.
     """
     if "batch_size" in request.given or count // recipe.batch_size >= FEWEST_STEPS_PER_EPOCH:
         return recipe, ()
@@ -160,7 +158,7 @@ def _with_fitting_batch(recipe: Recipe, count: int, request: Request) -> tuple[R
     if recipe.optimizer == "sgd" and "max_lr" not in request.given:
         changes["max_lr"] = recipe.max_lr * batch / recipe.batch_size
     smaller = dataclasses.replace(recipe, **changes)
-    few = f"{count} training images are few for batches of {recipe.batch_size}: era takes {batch}"
+    few = f"{count} training images are too few for batch size {recipe.batch_size}; using {batch}"
     if request.find_lr:
-        return smaller, (f"{few}; --batch-size sets another.",)
-    return smaller, (f"{few}, with a peak rate of {smaller.max_lr:g}; --batch-size and --max-lr set others.",)
+        return smaller, (f"{few} (--batch-size sets another).",)
+    return smaller, (f"{few}, with a peak learning rate of {smaller.max_lr:g} (--batch-size and --max-lr set others).",)

@@ -34,14 +34,14 @@ def test_few_images_get_a_smaller_batch_and_a_peak_in_proportion_and_are_told_so
     assert fit.setup.recipe.batch_size == 32  # the largest power of two that makes eight steps
     assert fit.setup.recipe.max_lr == default().max_lr * 32 / 128
     assert fit.setup.steps_per_epoch >= setup.FEWEST_STEPS_PER_EPOCH
-    assert any("era takes 32" in note for note in fit.notes)
+    assert any("using 32" in note for note in fit.notes)
     assert fit.run.read()["recipe"]["batch_size"] == 32
 
 
 def test_enough_images_keep_the_recipes_batch(tmp_path: Path) -> None:
     fit = prepared(tmp_path)
     assert (fit.setup.recipe.batch_size, fit.setup.recipe.max_lr) == (128, default().max_lr)
-    assert not any("era takes" in note for note in fit.notes)
+    assert not any("using" in note for note in fit.notes)
 
 
 def test_what_the_person_named_is_left_alone(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_where_no_rate_is_found_no_run_is_made_and_the_mend_is_named(
 ) -> None:
     options = {"low": 1e-3, "high": 0.2, "steps": 3, "seeds": 1}
     monkeypatch.setattr(lr_range.sweep, "__kwdefaults__", options)
-    with pytest.raises(EraError, match=r"found no rate \(3 sound steps are too few.*\): give --max-lr a number"):
+    with pytest.raises(EraError, match=r"found no rate \(3 valid steps are too few.*\): give --max-lr a number"):
         start.prepare(replace(request(tmp_path / "runs", **AUTO), find_lr=True), Listener())
     assert not (tmp_path / "runs").exists()
 
@@ -168,6 +168,6 @@ def test_where_no_rate_is_found_no_run_is_made_and_the_mend_is_named(
 def test_the_note_on_a_smaller_batch_names_no_rate_that_will_not_be_used(find_lr: bool, tmp_path: Path) -> None:
     given = {**SMALL, "limit_train": 500}
     asked = replace(request(tmp_path), recipe=with_options(default(), given), given=given, find_lr=find_lr)
-    (note,) = setup.set_up(asked, Listener()).notes
-    assert "era takes 32" in note
-    assert ("with a peak rate of" in note) is not find_lr
+    (note,) = setup.Setup.of(asked, Listener()).notes
+    assert "using 32" in note
+    assert ("with a peak learning rate of" in note) is not find_lr

@@ -111,7 +111,7 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("layer", cam.LAYERS)
+@pytest.mark.parametrize("layer", CustomResNet.stages)
 @pytest.mark.parametrize("method", FORMULAS)
 def test_the_maps_are_those_of_hooks_on_the_whole_network(network: CustomResNet, method: str, layer: str) -> None:
     images = noise(2, 16)
@@ -237,7 +237,7 @@ def test_ablation_weighs_channels_by_what_the_class_loses_whatever_the_sign_of_i
 # What it takes for the answers
 
 
-@pytest.mark.parametrize("layer", cam.LAYERS)
+@pytest.mark.parametrize("layer", CustomResNet.stages)
 def test_it_explains_the_very_answers_of_the_evaluation(network: CustomResNet, layer: str) -> None:
     images = noise(3, 16)
     known = answers(network, images)
@@ -529,7 +529,7 @@ def test_a_symmetric_image_has_a_symmetric_map_if_mirror_images_count(network: C
 
 def test_the_options_offer_just_what_the_core_knows() -> None:
     assert set(get_args(options.CamMethod)) == set(cam.METHODS)
-    assert get_args(options.Layer) == cam.LAYERS
+    assert get_args(options.Layer) == CustomResNet.stages
     assert set(get_args(options.Smoothing)) == set(cam.SMOOTHINGS)
 
 

@@ -18,7 +18,7 @@ from era_cli.core.evaluation.trained_run import Part, TrainedRun, open_run
 from era_cli.core.gradcam import cam
 from era_cli.core.gradcam import explain as explanation
 from era_cli.core.gradcam.explain import Subjects
-from era_cli.core.networks.resnet import CustomResNet
+from era_cli.core.networks.network import Network
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import Evaluation, Heatmaps
@@ -33,7 +33,7 @@ def opened(finished_run: Path) -> TrainedRun:
 
 
 @functools.cache
-def network_of(checkpoint: Path) -> CustomResNet:
+def network_of(checkpoint: Path) -> Network:
     """The network of a run, read once."""
     return open_run(Run(checkpoint.parent.parent), None, CPU).weights().network
 

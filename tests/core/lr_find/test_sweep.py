@@ -17,13 +17,12 @@ from torch.nn import functional as F
 
 from era_cli.core.data.batches import epoch_order
 from era_cli.core.lr_find import sweep
-from era_cli.core.networks.dirac import start_as_identities
+from era_cli.core.networks import initialize
 from era_cli.core.networks.resnet import CustomResNet
-from era_cli.core.networks.whitening import whiten
 from era_cli.core.seeds import Stream, derived_seed, generator
 from era_cli.core.training.augment import Augmentation
 from era_cli.core.training.module import Classifier
-from era_cli.core.training.setup import Setup, set_up
+from era_cli.core.training.setup import Setup
 from era_cli.errors import Interrupted
 from era_cli.listener import Advance, Listener
 from era_cli.results import LrSweep
@@ -50,9 +49,9 @@ def _signals() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Setup:
     fields: dict[str, Any] = {"batch_size": 8, "limit_train": 43, "dropout": 0.1, "seed": SEED}
-    made = set_up(request(tmp_path_factory.mktemp("unused"), **fields), Listener())
-    assert made.steps_per_epoch == STEPS_PER_EPOCH < STEPS
-    return made
+    setup = Setup.of(request(tmp_path_factory.mktemp("unused"), **fields), Listener())
+    assert setup.steps_per_epoch == STEPS_PER_EPOCH < STEPS
+    return setup
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +65,8 @@ def by_hand(setup: Setup, rates: Sequence[float]) -> list[float]:
     torch.manual_seed(derived_seed(recipe.seed, Stream.START))
     network = CustomResNet(10, dropout=recipe.dropout, logit_scale=recipe.logit_scale)
     network = network.to(memory_format=torch.channels_last).train()
-    start_as_identities(network)
-    whiten(network.prep.conv, setup.dataset, setup.train_indices, setup.normalization)
+    initialize.as_identities(network)
+    initialize.whiten(network.prep.conv, setup.dataset, setup.train_indices, setup.normalization)
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     kept = [parameter for parameter in network.parameters() if parameter.ndim == 1]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept}]
@@ -147,7 +146,7 @@ def test_a_huge_rate_stops_a_real_sweep_and_is_named(tiny: Setup) -> None:
     (stop,) = swept.stops
     assert stop is not None
     at = kept - 1 if "diverged" in stop else kept
-    assert stop.endswith(f"at a rate of {swept.rates[at]:.3g}")
+    assert stop.endswith(f"at a learning rate of {swept.rates[at]:.3g}")
 
 
 @pytest.fixture
@@ -177,7 +176,9 @@ def test_a_loss_that_is_no_number_ends_the_sweep_at_its_rate(
     script([2.3, 2.2, 2.1, bad, 2.0, 1.9, 1.8, 1.7, 1.6])
     found = swept(tiny, steps=9)
     np.testing.assert_allclose(found.losses, [[2.3, 2.2, 2.1, *[np.nan] * 6]], rtol=1e-6)
-    assert found.stops == ("the loss was no number at a rate of 0.00316",)  # the fourth of two a decade from 1e-4
+    assert found.stops == (
+        "the loss was NaN or infinite at a learning rate of 0.00316",
+    )  # the fourth of two a decade from 1e-4
     assert np.isfinite(found.smoothed[:3]).all()
     assert np.isnan(found.smoothed[3:]).all()
 
@@ -189,16 +190,16 @@ def test_a_first_loss_that_is_no_number_leaves_no_curve_and_no_suggestion(
     found = swept(tiny, steps=9)
     assert np.isnan(found.losses).all()
     assert np.isnan(found.smoothed).all()
-    assert found.stops == ("the loss was no number at a rate of 0.0001",)
+    assert found.stops == ("the loss was NaN or infinite at a learning rate of 0.0001",)
     assert (found.suggestions, found.recommended) == ((), None)
-    assert "0 sound steps are too few" in found.verdict
+    assert "0 valid steps are too few" in found.verdict
 
 
 def test_a_loss_that_diverges_ends_the_sweep_at_its_rate(tiny: Setup, script: Callable[..., None]) -> None:
     script([2.0] * 4 + [500.0] * 5)
     found = swept(tiny, steps=9)
     np.testing.assert_allclose(found.losses, [[2.0] * 4 + [500.0] + [np.nan] * 4])
-    assert found.stops == ("the loss diverged at a rate of 0.01",)
+    assert found.stops == ("the loss diverged at a learning rate of 0.01",)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,9 @@ def test_it_has_diverged_a_quarter_above_its_start_or_just_above_it_once_it_had_
     kept = int(np.isfinite(found.losses).sum())
     assert (kept < 50) is diverges
     assert kept > 12  # not at the first step that is above
-    assert found.stops == (f"the loss diverged at a rate of {found.rates[kept - 1]:.3g}" if diverges else None,)
+    assert found.stops == (
+        f"the loss diverged at a learning rate of {found.rates[kept - 1]:.3g}" if diverges else None,
+    )
 
 
 def test_one_wild_batch_is_no_divergence(tiny: Setup, script: Callable[..., None]) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from era_cli.core.training.schedules import FEWEST_STEPS, Schedule, exponential, one_cycle
+from era_cli.core.training.schedules import FEWEST_STEPS, Exponential, OneCycle, Schedule
 from era_cli.recipes import Recipe, default, session12
 
 
@@ -28,7 +28,7 @@ def rates_of_groups(schedule: Schedule, steps: int, groups: int = 1) -> list[tup
 
 
 def rates(recipe: Recipe, total_steps: int) -> list[float]:
-    return [rate for (rate,) in rates_of_groups(one_cycle(recipe, total_steps), total_steps)]
+    return [rate for (rate,) in rates_of_groups(OneCycle(recipe, total_steps), total_steps)]
 
 
 def test_session12_rises_to_its_peak_at_epoch_five_and_falls_to_a_ten_thousandth() -> None:
@@ -45,7 +45,7 @@ def test_session12_rises_to_its_peak_at_epoch_five_and_falls_to_a_ten_thousandth
 
 def test_the_momentum_stays() -> None:
     own = optimizer()
-    scheduler = one_cycle(session12(), 240)(own)
+    scheduler = OneCycle(session12(), 240)(own)
     for _ in range(100):
         own.step()
         scheduler.step()
@@ -64,7 +64,7 @@ def test_even_the_shortest_run_has_a_finite_rate_at_each_step(steps: int, warmup
 def test_the_exponential_goes_from_the_first_rate_to_the_last_by_one_factor(
     low: float, high: float, steps: int
 ) -> None:
-    seen = [rate for (rate,) in rates_of_groups(exponential(low, high, steps), steps)]
+    seen = [rate for (rate,) in rates_of_groups(Exponential(low, high, steps), steps)]
     assert seen[0] == pytest.approx(low)
     assert seen[-1] == pytest.approx(high)
     factor = (high / low) ** (1 / (steps - 1))
@@ -72,10 +72,10 @@ def test_the_exponential_goes_from_the_first_rate_to_the_last_by_one_factor(
 
 
 def test_the_exponential_holds_for_every_parameter_group() -> None:
-    seen = rates_of_groups(exponential(1e-3, 1.0, 4), 4, groups=3)
+    seen = rates_of_groups(Exponential(1e-3, 1.0, 4), 4, groups=3)
     assert seen == [pytest.approx((rate, rate, rate)) for rate in (1e-3, 1e-2, 1e-1, 1.0)]
 
 
 def test_past_its_end_the_exponential_stays_at_the_last_rate() -> None:
-    seen = [rate for (rate,) in rates_of_groups(exponential(1e-3, 1.0, 4), 9)]
+    seen = [rate for (rate,) in rates_of_groups(Exponential(1e-3, 1.0, 4), 9)]
     assert seen[3:] == pytest.approx([1.0] * 6)

@@ -1,11 +1,11 @@
-"""First filters that decorrelate the pixels of image patches, in place of random ones.
+"""How a network's convolutions start, in place of wholly random weights: as identities, and as whitening filters.
 
 Neighbouring pixels and the three channels are much alike, so that most random filters answer to brightness alone. The
 eigenvectors of the patches' covariance, each divided by the root of its eigenvalue, answer independently and with
 equal strength (PCA whitening: Hyvärinen and Oja 2000, section 5.2). That they speed up a first layer is known from
 David Page 2019 ("How to Train Your ResNet", part 8) and Jordan 2024 (arXiv:2404.00498, section 3.2), who freeze them.
-Here they learn with the rest. The batch-norm behind them would give any filter unit strength; what the division does
-here is to hold back the faint ones: the larger a weight before a batch-norm, the less a step turns it.
+Here they are trained with the rest. The batch-norm behind them would give any filter unit strength; what the division
+does here is to hold back the faint ones: the larger a weight before a batch-norm, the less a step turns it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,18 @@ IMAGES = 2_000  # to estimate the covariance from
 PATCHES = 2_000_000  # of them at most, about: all of 32 px, and every so many pixels of larger ones
 SLACK = 1e-2  # added to the eigenvalues, lest the faintest directions get huge weights; 5e-4 in Jordan, 1e-2 in Page
 FAINTEST = 1e-6  # of the largest eigenvalue: what rounding to a byte gives; below lie the colours of grey images
-_AT_ONCE = 100_000  # patches to cut out at once
+_AT_ONCE = 100_000  # patches to extract at once
+
+
+def as_identities(network: nn.Module) -> None:
+    """Makes the first filters of every convolution but the one over colours copy an input channel each.
+
+    As many as there are inputs: the others, of a layer that widens, stay random (Dirac initialisation, Zagoruyko and
+    Komodakis 2017, arXiv:1706.00388; in part as in Jordan 2024, arXiv:2404.00498, section 3.3).
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels > 3:
+            nn.init.dirac_(module.weight[: module.in_channels])
 
 
 def whiten(conv: nn.Conv2d, dataset: Dataset, indices: Labels, normalization: Normalization) -> None:

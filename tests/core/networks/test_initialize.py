@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,11 +9,37 @@ from torch.nn import functional as F
 
 from era_cli.core.data.dataset import Dataset, mean_and_std
 from era_cli.core.data.normalize import Normalization
-from era_cli.core.networks import whitening
-from era_cli.core.networks.whitening import whiten, whitening_filters
-from era_cli.core.training.schedules import one_cycle
+from era_cli.core.networks import initialize
+from era_cli.core.networks.initialize import whiten, whitening_filters
+from era_cli.core.networks.resnet import CustomResNet
+from era_cli.recipes import default, with_options
 
 SIDE = 12
+
+
+# Identities
+
+
+def test_the_first_filters_pass_the_input_on() -> None:
+    conv = nn.Conv2d(4, 6, 3, padding=1, bias=False)
+    before = conv.weight.detach().clone()
+    initialize.as_identities(nn.Sequential(conv))
+    images = torch.rand(2, 4, 5, 5)
+    assert torch.equal(conv(images)[:, :4], images)
+    assert torch.equal(conv.weight[4:], before[4:])
+
+
+def test_the_filters_over_colours_stay_random() -> None:
+    torch.manual_seed(0)
+    network = CustomResNet(10)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    initialize.as_identities(network)
+    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    convolutions = {f"{name}.weight" for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    assert changed == convolutions - {"prep.conv.weight"}
+
+
+# Whitening
 
 
 def smooth(*, count: int = 300, grey: bool = False) -> npt.NDArray[np.uint8]:
@@ -30,8 +53,8 @@ def smooth(*, count: int = 300, grey: bool = False) -> npt.NDArray[np.uint8]:
 
 def source(images: npt.NDArray[np.uint8]) -> tuple[Dataset, Normalization]:
     dataset = Dataset(
-        name="made",
-        source="made",
+        name="smooth",
+        source="smooth",
         classes=("one",),
         images=images,
         labels=np.zeros(len(images), np.int64),
@@ -42,18 +65,18 @@ def source(images: npt.NDArray[np.uint8]) -> tuple[Dataset, Normalization]:
     return dataset, Normalization(*mean_and_std(images, dataset.train))
 
 
-def answers(images: npt.NDArray[np.uint8], filters: torch.Tensor, normalization: Normalization) -> torch.Tensor:
-    """What the filters answer at each place, (D, places), less its mean."""
-    found = F.conv2d(normalization(torch.from_numpy(images)), filters).transpose(0, 1).flatten(1).double()
-    return found - found.mean(dim=1, keepdim=True)
+def responses(images: npt.NDArray[np.uint8], filters: torch.Tensor, normalization: Normalization) -> torch.Tensor:
+    """The filters' outputs at each place, (D, places), less their means."""
+    outputs = F.conv2d(normalization(torch.from_numpy(images)), filters).transpose(0, 1).flatten(1).double()
+    return outputs - outputs.mean(dim=1, keepdim=True)
 
 
-def test_the_filters_answer_independently_and_equally_strongly() -> None:
+def test_the_filters_respond_independently_and_equally_strongly() -> None:
     images = smooth()
     dataset, normalization = source(images)
     filters = whitening_filters(dataset, dataset.train, normalization, 3)
-    found = answers(images, filters, normalization)
-    covariance = found @ found.T / found.shape[1]
+    outputs = responses(images, filters, normalization)
+    covariance = outputs @ outputs.T / outputs.shape[1]
     strong = covariance.diagonal() > 0.9  # the slack holds back the faint ones
     assert strong.sum() >= 5
     assert not strong[len(strong) // 2 :].all()
@@ -65,17 +88,17 @@ def test_the_filters_answer_independently_and_equally_strongly() -> None:
     assert torch.corrcoef(raw).abs().mean() > 0.4  # and the pixels themselves do not
 
 
-def test_both_signs_come_first_and_the_other_filters_stay() -> None:
+def test_both_signs_come_first_and_other_filters_stay() -> None:
     dataset, normalization = source(smooth(grey=True))
     filters = whitening_filters(dataset, dataset.train, normalization, 3)
     assert len(filters) <= 9  # a grey image has no colours to tell apart
     conv = nn.Conv2d(3, 64, 3, bias=False)
     before = conv.weight.detach().clone()
     whiten(conv, dataset, dataset.train, normalization)
-    found, count = conv.weight.detach(), len(filters)
-    assert torch.equal(found[:count], filters)
-    assert torch.equal(found[count : 2 * count], -filters)
-    assert torch.equal(found[2 * count :], before[2 * count :])
+    after, count = conv.weight.detach(), len(filters)
+    assert torch.equal(after[:count], filters)
+    assert torch.equal(after[count : 2 * count], -filters)
+    assert torch.equal(after[2 * count :], before[2 * count :])
 
 
 def test_few_filters_take_the_strongest_directions() -> None:
@@ -83,11 +106,12 @@ def test_few_filters_take_the_strongest_directions() -> None:
     conv = nn.Conv2d(3, 4, 3, bias=False)
     whiten(conv, dataset, dataset.train, normalization)
     assert torch.equal(conv.weight.detach(), whitening_filters(dataset, dataset.train, normalization, 3)[:4])
-    strength = answers(dataset.images, F.normalize(conv.weight.detach().flatten(1)).view_as(conv.weight), normalization)
-    assert strength.var(dim=1).tolist() == sorted(strength.var(dim=1).tolist(), reverse=True)
+    unit = F.normalize(conv.weight.detach().flatten(1)).view_as(conv.weight)
+    strength = responses(dataset.images, unit, normalization).var(dim=1).tolist()
+    assert strength == sorted(strength, reverse=True)
 
 
-def test_images_of_one_colour_leave_random_filters_or_finite_ones() -> None:
+def test_images_of_one_colour_leave_finite_filters() -> None:
     dataset, normalization = source(np.full((5, 3, SIDE, SIDE), 7, np.uint8))
     conv = nn.Conv2d(3, 64, 3, bias=False)
     whiten(conv, dataset, dataset.train, normalization)
@@ -95,23 +119,31 @@ def test_images_of_one_colour_leave_random_filters_or_finite_ones() -> None:
     assert conv.weight.abs().max() < 20
 
 
-def test_only_the_given_images_count_and_a_sample_is_spread_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sample_is_spread_over_the_given_images(monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.concatenate([smooth(), np.random.default_rng(0).integers(0, 256, (300, 3, SIDE, SIDE), np.uint8)])
     dataset, normalization = source(images)
     first, both = (whitening_filters(dataset, np.arange(stop), normalization, 3) for stop in (300, 600))
     assert not torch.allclose(first[0].abs(), both[0].abs(), atol=1e-2)
-    monkeypatch.setattr(whitening, "IMAGES", 60)  # every tenth image
+    monkeypatch.setattr(initialize, "IMAGES", 60)  # every tenth image
     sample = whitening_filters(dataset, dataset.train, normalization, 3)
     assert torch.allclose(sample[0].abs(), both[0].abs(), atol=5e-2)
-    monkeypatch.setattr(whitening, "PATCHES", 60 * SIDE**2 // 9)  # and every third place in both directions
+    monkeypatch.setattr(initialize, "PATCHES", 60 * SIDE**2 // 9)  # and every third place in both directions
     sparse = whitening_filters(dataset, dataset.train, normalization, 3)
     assert not torch.equal(sparse, sample)
     assert torch.allclose(sparse[0].abs(), both[0].abs(), atol=5e-2)
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_a_training_starts_from_them_where_the_recipe_says_so(wanted: bool, fit_digits: Callable[..., Any]) -> None:
-    setup = fit_digits(whiten=wanted).setup
-    network = setup.classifier(one_cycle(setup.recipe, 10), print).network
-    filters = whitening_filters(setup.dataset, setup.train_indices, setup.normalization, 3)
-    assert torch.equal(network.prep.conv.weight[: len(filters)].contiguous(), filters) == wanted
+# As the recipe says
+
+
+@pytest.mark.parametrize("whitened", [True, False])
+@pytest.mark.parametrize("dirac", [True, False])
+def test_a_network_starts_as_its_recipe_says(whitened: bool, dirac: bool) -> None:
+    dataset, normalization = source(smooth())
+    network = CustomResNet(10)
+    recipe = with_options(default(), {"whiten": whitened, "dirac": dirac})
+    network.initialize(recipe, dataset, dataset.train, normalization)
+    filters = whitening_filters(dataset, dataset.train, normalization, 3)
+    assert torch.equal(network.prep.conv.weight[: len(filters)], filters) == whitened
+    kernel = network.layer2.conv.weight[0]  # of the first filter: (128, 3, 3)
+    assert (int(kernel.count_nonzero()) == 1 and float(kernel[0, 1, 1].item()) == 1) == dirac

@@ -1,0 +1,17 @@
+"""The networks that a recipe can name."""
+
+from __future__ import annotations
+
+import torch
+
+from era_cli.core.networks.network import Network
+from era_cli.core.networks.resnet import CustomResNet
+from era_cli.recipes import Recipe
+
+NETWORKS: dict[str, type[Network]] = {"resnet": CustomResNet}
+
+
+def build(recipe: Recipe, classes: int) -> Network:
+    """The recipe's network, freshly drawn from torch's global generator, in channels_last."""
+    kind = NETWORKS[recipe.network]
+    return kind.of(recipe, classes).to(memory_format=torch.channels_last)

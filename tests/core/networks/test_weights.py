@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from era_cli.core.networks import checkpoint, weights
+from era_cli.errors import EraError
+from era_cli.runs.run import Run
+
+
+def test_a_network_is_built_from_run_json_and_checkpoint(finished_run: Path) -> None:
+    run = Run(finished_run)
+    path = run.checkpoints / checkpoint.BEST
+    loaded = weights.load(run.read(), path)
+    state = checkpoint.read(path)
+    assert not loaded.network.training
+    tensors = loaded.network.state_dict()
+    assert all(torch.equal(tensor, state["state_dict"][f"network.{name}"]) for name, tensor in tensors.items())
+    assert (loaded.step, loaded.digest) == (state["global_step"], checkpoint.digest(path))
+
+
+def test_a_checkpoint_of_another_class_count_is_refused(finished_run: Path) -> None:
+    run = Run(finished_run)
+    document = run.read()
+    document["data"]["classes"] = ["one", "two"]
+    with pytest.raises(EraError, match="has 10 outputs and the run has 2 classes"):
+        weights.load(document, run.checkpoints / checkpoint.BEST)
