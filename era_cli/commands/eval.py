@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from era_cli.commands import options, reading
+from era_cli.results import Tta
 from era_cli.signals import held
 
 
@@ -16,13 +17,13 @@ def evaluate(
     checkpoint: options.Checkpoint = None,
     split: options.SplitOption = None,
     tta: Annotated[
-        options.Tta,
+        Tta,
         typer.Option(
             "--tta",
             help="Test-time augmentation: the mean over the image and its mirror image (flip), and both moved by a"
             " pixel (flip-shift).",
         ),
-    ] = "none",
+    ] = Tta.NONE,
     data: options.OtherData = None,
     data_dir: options.DataDir = None,
     gpus: options.Gpus = "auto",
@@ -56,7 +57,7 @@ def evaluate(
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
     part = reading.part(opened, split, data, data_dir, progress)
-    if tta != "none" and not opened.recipe.flip:
+    if tta is not Tta.NONE and not opened.recipe.flip:
         progress.note(f"The run was trained without mirrored images, so --tta {tta} may cost accuracy.")
     made = predictions.of(opened, part, tta, progress)
     result = metrics.measure(made.evaluation)

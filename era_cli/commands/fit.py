@@ -138,8 +138,7 @@ def fit(
     with held():
         from era_cli import documents
         from era_cli.console import terminal
-        from era_cli.console.fit import FitProgress
-        from era_cli.console.seeds import print_seeds
+        from era_cli.console.fit import FitProgress, print_seeds
         from era_cli.core.fit import start
         from era_cli.results import SeedResults
         from era_cli.runs import store
@@ -151,11 +150,7 @@ def fit(
     if resume is None:
         for own_name in names:  # all of them before the first is trained
             store.check_name(runs_dir, own_name)
-    progress = FitProgress(
-        None if quiet else terminal.record_console(to_stderr=as_json),
-        every_layer=summary,
-        also=_draw_plan,
-    )
+    progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
     request = start.FitRequest(
         recipe=settings,
         given=given,
@@ -202,7 +197,7 @@ def _trained(
     else:
         prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
     try:
-        result = prepared.train(progress)
+        result = prepared.train(progress, before_training=lambda plan: _draw_plan(plan, progress))
     except (EraError, Interrupted) as error:
         progress.stop()
         if isinstance(error, Interrupted):
@@ -239,15 +234,21 @@ def _draw_curves(run: Run, progress: FitProgress) -> None:
         progress.note(f"The curves were not drawn ({error}): era plot-curves tries again.")
 
 
-def _draw_plan(plan: FitPlan) -> None:
-    """Draws what the network will see and, if its rate was found by a sweep, the sweep."""
-    from era_cli.reports import image_grid, lr_find, style
+def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
+    """Draws what the network will see and, if its peak rate was found by a sweep, the sweep."""
+    from era_cli.reports import fit as report
+    from era_cli.reports import lr_find, style
     from era_cli.runs.run import Run
 
     run = Run(plan.run)
-    style.save(image_grid.training_samples(plan.samples), run.samples_file)
-    if plan.sweep is not None:
-        style.save(lr_find.lr_curve(plan.sweep, f"Learning-rate range test before {run.name}"), run.lr_find_file)
+    file = run.samples_file
+    try:
+        style.save(report.training_samples(plan.samples), file)
+        if plan.sweep is not None:
+            file = run.lr_find_file
+            style.save(lr_find.lr_curve(plan.sweep, f"Learning-rate range test before {run.name}"), file)
+    except Exception as error:  # whatever it is, it must not fail the training
+        progress.note(f"{file.name} was not drawn ({error}); training continues without it.")
 
 
 def _how_to_go_on(run: Run, runs_dir: Path) -> str:

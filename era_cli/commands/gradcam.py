@@ -11,6 +11,7 @@ import typer
 
 from era_cli.commands import options, reading
 from era_cli.errors import UsageError
+from era_cli.results import CamMethod, Smoothing, Target, Which
 from era_cli.signals import held
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def gradcam(
         int, typer.Option("--n", help="How many images, where --index or --image do not name them.", min=1)
     ] = 10,
     which: Annotated[
-        options.Which | None,
+        Which | None,
         typer.Option(
             "--which",
             help="Which: the misclassified ones, the most confident first; correct ones, or any, drawn at random; or"
@@ -59,27 +60,27 @@ def gradcam(
         ),
     ] = None,
     method: Annotated[
-        options.CamMethod,
+        CamMethod,
         typer.Option(
             "--method",
             help="How the map is made. eigencam is the same for every class; scorecam and ablationcam need no gradients"
             " but a forward pass per channel, seconds an image on a CPU.",
         ),
-    ] = "gradcam",
+    ] = CamMethod.GRADCAM,
     layer: Annotated[
         options.Layer,
         typer.Option("--layer", help="The layer whose features are weighed."),
     ] = "layer3",
     smooth: Annotated[
-        options.Smoothing,
+        Smoothing,
         typer.Option(
             "--smooth",
             help="aug: the mean over three contrasts of the image and, if the network was trained with mirrored images,"
             " of its mirror image. eigen: the first principal component over the channels.",
         ),
-    ] = "none",
+    ] = Smoothing.NONE,
     target: Annotated[
-        options.Target | None,
+        Target | None,
         typer.Option(
             "--target",
             help="The class whose map is drawn: the predicted one, the true one, or both where they differ."
@@ -149,8 +150,9 @@ def gradcam(
         part = reading.part(opened, split, data, data_dir, progress)
         made = predictions.of(opened, part, "none", progress)
         if numbers is None:
-            chosen, title = which or "misclassified", f"{_ADJECTIVES[which or 'misclassified']} {part.title}"
-            rows = selection.choose(made.evaluation, chosen, n, seed)
+            kind = which or Which.MISCLASSIFIED
+            chosen, title = kind.value, f"{_ADJECTIVES[kind]} {part.title}"
+            rows = selection.choose(made.evaluation, kind, n, seed)
             reading.check_enough(len(rows), n, progress)
         else:
             chosen, title = f"index-{_few(numbers)}", f"chosen {part.title}"
@@ -158,7 +160,7 @@ def gradcam(
         subjects = explain.of_part(part, made.evaluation, rows)
         head, facts = reading.document(opened, part, made), reading.header(opened, part, made)
         label, written = predictions.label(opened, part, "none"), reading.kept(made)
-    wanted = target or ("predicted" if files else "both")
+    wanted = target or (Target.PREDICTED if files else Target.BOTH)
     found = explain.explain(
         opened,
         weights.network,
@@ -228,7 +230,7 @@ def _digest(things: Iterable[object]) -> str:
 def _remarks(found: Heatmaps, target: str) -> Iterator[str]:
     """What a person must know who looks at the maps."""
     if not found.by_class and target != "predicted":
-        yield f"The map of {found.method} is the same for every class: one is drawn."
+        yield f"The {found.method.proper_name} map is the same for every class: one is drawn."
     if len(found) and found.maps[0, 0].size == 1:
         side = found.images.shape[1]
         yield f"{found.layer} is one cell for images of {side} px, so its maps say nothing: take an earlier --layer."
@@ -238,6 +240,7 @@ def _remarks(found: Heatmaps, target: str) -> Iterator[str]:
     empty = list(zip(*(found.empty & ~twice).nonzero(), strict=True))
     for row, column in empty[:_MOST_NAMED]:
         name = found.classes[found.targets[row, column]]
-        yield f"Image {found.name(row)} has no map for {name}: nothing at {found.layer} speaks for it ({found.method})."
+        at = f"{found.layer} ({found.method.proper_name})"
+        yield f"Image {found.image_name(row)} has no map for {name}: there is no evidence for it at {at}."
     if len(empty) > _MOST_NAMED:
-        yield f"So it is with {len(empty) - _MOST_NAMED} more."
+        yield f"And {len(empty) - _MOST_NAMED} more."

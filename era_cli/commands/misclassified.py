@@ -11,6 +11,7 @@ import typer
 
 from era_cli.commands import options, reading
 from era_cli.errors import UsageError
+from era_cli.results import Order
 from era_cli.signals import held
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def misclassified(
     n: Annotated[int, typer.Option("--n", help="How many to draw.", min=1)] = 25,
     sort: Annotated[
-        options.Order | None,
+        Order | None,
         typer.Option(
             "--sort",
             help="Which come first: those with the highest confidence in the wrong class, the largest loss, the widest"
@@ -87,7 +88,8 @@ def misclassified(
         from era_cli.console.progress import WorkProgress, print_files
         from era_cli.core.evaluation import mistakes, predictions
         from era_cli.files import make_folder
-        from era_cli.reports import image_grid, style
+        from era_cli.reports import misclassified as report
+        from era_cli.reports import style
 
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
@@ -97,7 +99,7 @@ def misclassified(
     made = predictions.of(opened, part, "none", progress)
     found = (mistakes.suspects if suspects else mistakes.wrong)(made.evaluation, part.files)
     found = mistakes.ordered(
-        mistakes.of_classes(found, true, predicted), sort or ("margin" if suspects else "confidence"), seed
+        mistakes.of_classes(found, true, predicted), sort or (Order.MARGIN if suspects else Order.CONFIDENCE), seed
     )
     if suspects and part.name == "train":
         progress.note(
@@ -123,7 +125,7 @@ def misclassified(
     make_folder(figure_file.parent)
     spreadsheet.write(table_file, documents.mistake_columns(found), documents.mistake_rows(found))
     about = f"{opened.run.name}, {part.title}"
-    style.save(image_grid.mistakes(part.images(found.places[:n]), found, about, columns), figure_file)
+    style.save(report.mistakes(part.images(found.places[:n]), found, about, columns), figure_file)
     if as_json:
         terminal.print_json(document)
     else:

@@ -9,31 +9,14 @@ import typer
 
 from era_cli import recipes
 from era_cli.errors import UsageError
+from era_cli.results import Split
 
 TRAINING_PANEL = "Training"
 DATA_PANEL = "Data"
 OUTPUT_PANEL = "Output"
 FORMATS = (".png", ".svg", ".pdf")
 
-# What the core calls these; it is not asked, since help must not wait for torch. A test compares them.
-Split = Literal["test", "val", "train"]
-Tta = Literal["none", "flip", "flip-shift"]
-Order = Literal["confidence", "loss", "margin", "index", "random"]
-Which = Literal["misclassified", "correct", "all", "uncertain"]
-CamMethod = Literal[
-    "gradcam",
-    "hirescam",
-    "gradcam++",
-    "xgradcam",
-    "layercam",
-    "eigencam",
-    "eigengradcam",
-    "scorecam",
-    "ablationcam",
-]
 Layer = Literal["prep", "layer1", "layer2", "layer3"]
-Smoothing = Literal["none", "aug", "eigen", "both"]
-Target = Literal["predicted", "true", "both"]
 
 _DEFAULT = recipes.default()
 _DEBUG_KEY = "era_cli.debug"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from era_cli.errors import UsageError
 from era_cli.listener import Listener
+from era_cli.results import Split, Tta
 
 if TYPE_CHECKING:
     from era_cli.core.evaluation.predictions import Predictions
@@ -37,7 +38,7 @@ def open_run(runs_dir: Path, run: str, checkpoint: str | None, gpus: str) -> Tra
     return trained_run.open_run(store.find(runs_dir.expanduser(), run), checkpoint, device)
 
 
-def part(opened: TrainedRun, split: str | None, data: str | None, data_dir: Path | None, listener: Listener) -> Part:
+def part(opened: TrainedRun, split: Split | None, data: str | None, data_dir: Path | None, listener: Listener) -> Part:
     """The images that were asked for: those of `split`, of other data, or the test images.
 
     Raises:
@@ -46,7 +47,7 @@ def part(opened: TrainedRun, split: str | None, data: str | None, data_dir: Path
     data_dir = data_dir and data_dir.expanduser()
     if data is not None:
         return opened.other_part(data, data_dir, listener)
-    return opened.part(split or "test", data_dir, listener)
+    return opened.part(split or Split.TEST, data_dir, listener)
 
 
 def document(opened: TrainedRun, part: Part, made: Predictions) -> dict[str, Any]:
@@ -84,10 +85,10 @@ def run_document(opened: TrainedRun, step: int | None) -> dict[str, Any]:
     }
 
 
-def header(opened: TrainedRun, part: Part, made: Predictions, tta: str = "none") -> list[tuple[str, str]]:
+def header(opened: TrainedRun, part: Part, made: Predictions, tta: Tta = Tta.NONE) -> list[tuple[str, str]]:
     """The same as `document` for people."""
     images = len(part.indices)
-    augmented = "" if tta == "none" else f", --tta {tta}"
+    augmented = "" if tta is Tta.NONE else f", --tta {tta}"
     computed = f"before, in {made.file.name}" if made.seconds is None else f"now, {images / made.seconds:,.0f} images/s"
     return [
         *run_header(opened, made.step),

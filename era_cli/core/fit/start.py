@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 import era_cli
-from era_cli import documents
 from era_cli.core.data import run_data, sources
 from era_cli.core.fit.fit import Fit
 from era_cli.core.lr_find import sweep as lr_range
@@ -53,7 +52,7 @@ def prepare(request: FitRequest, listener: Listener) -> Fit:
     if request.find_lr:
         sweep, chosen = _found_rate(setup, listener)
         setup = dataclasses.replace(setup, recipe=dataclasses.replace(setup.recipe, max_lr=chosen.lr))
-        lr_find = documents.sweep_summary(sweep)
+        lr_find = dataclasses.asdict(sweep.summary)
     session = _session(setup.device, request)
     dataset, normalization = setup.dataset, setup.normalization
     parts = {"train": setup.train_indices, "val": setup.val_indices, "test": dataset.test}
