@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from era_cli.commands import deliver, options, reading
+from era_cli.results import Tta
 from era_cli.signals import held
 
 
@@ -16,13 +17,13 @@ def evaluate(
     checkpoint: options.Checkpoint = None,
     split: options.SplitOption = None,
     tta: Annotated[
-        options.Tta,
+        Tta,
         typer.Option(
             "--tta",
             help="Test-time augmentation: average over the image and its mirror image (flip), and over both shifted by"
             " a pixel, too (flip-shift).",
         ),
-    ] = "none",
+    ] = Tta.NONE,
     data: options.OtherData = None,
     data_dir: options.DataDir = None,
     gpus: options.Gpus = "auto",
@@ -56,7 +57,7 @@ def evaluate(
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
     subset = reading.subset(opened, split, data, data_dir, progress)
-    if tta != "none" and not opened.recipe.flip:
+    if tta is not Tta.NONE and not opened.recipe.flip:
         progress.note(f"The run was trained without mirror images, so --tta {tta} may cost accuracy.")
     computed = predictions.load_or_compute(opened, subset, tta, progress)
     evaluation = computed.evaluation

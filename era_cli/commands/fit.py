@@ -106,8 +106,7 @@ def fit(
     with held():
         from era_cli import documents
         from era_cli.console import terminal
-        from era_cli.console.fit import FitProgress
-        from era_cli.console.seeds import print_seeds
+        from era_cli.console.fit import FitProgress, print_seeds
         from era_cli.core.fit import start
         from era_cli.results import SeedResults
         from era_cli.runs import store
@@ -118,11 +117,7 @@ def fit(
     if resume is None:
         for own_name in names:  # all of them before the first is trained
             store.check_name(runs_dir, own_name)
-    progress = FitProgress(
-        None if quiet else terminal.record_console(to_stderr=as_json),
-        every_layer=summary,
-        also=_draw_plan,
-    )
+    progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
     request = start.FitRequest(
         recipe=settings,
         given=given,
@@ -170,7 +165,7 @@ def _trained(
     else:
         prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
     try:
-        result = prepared.train(progress)
+        result = prepared.train(progress, before_training=lambda plan: _draw_plan(plan, progress))
     except (EraError, Interrupted) as error:
         progress.stop()
         if isinstance(error, Interrupted):
@@ -208,15 +203,21 @@ def _draw_curves(run: Run, progress: FitProgress) -> None:
         progress.note(f"The curves were not drawn ({error}): retry with era plot-curves.")
 
 
-def _draw_plan(plan: FitPlan) -> None:
+def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
     """Draws what the network will see and, if its learning rate was found by a sweep, the sweep."""
-    from era_cli.reports import image_grid, lr_find, style
+    from era_cli.reports import fit as report
+    from era_cli.reports import lr_find, style
     from era_cli.runs import artifacts
 
-    style.save(image_grid.training_samples(plan.samples), plan.run / artifacts.SAMPLES)
-    if plan.sweep is not None:
-        title = f"Learning-rate range test before {plan.run.name}"
-        style.save(lr_find.lr_curve(plan.sweep, title), plan.run / artifacts.SWEEP)
+    name = artifacts.SAMPLES
+    try:
+        style.save(report.training_samples(plan.samples), plan.run / name)
+        if plan.sweep is not None:
+            name = artifacts.SWEEP
+            title = f"Learning-rate range test before {plan.run.name}"
+            style.save(lr_find.lr_curve(plan.sweep, title), plan.run / name)
+    except Exception as error:  # whatever it is, it must not fail the training
+        progress.note(f"{name} was not drawn ({error}); training continues without it.")
 
 
 def _how_to_resume(run: Run, runs_dir: Path) -> str:

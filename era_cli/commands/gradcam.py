@@ -13,6 +13,7 @@ from era_cli.commands import deliver, options, reading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.recipes import NETWORK_STAGES
+from era_cli.results import CamMethod, Smoothing, Target, Which
 from era_cli.signals import held
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ def gradcam(
     ] = None,
     n: Annotated[int, typer.Option("--n", help="Number of images, unless --index or --image name them.", min=1)] = 10,
     which: Annotated[
-        options.Which | None,
+        Which | None,
         typer.Option(
             "--which",
-            help="Which images: misclassified ones, the most confident first; random correct ones; random ones (all); or"
-            " those where the two likeliest classes are closest (uncertain)." + default_text("misclassified"),
+            help="Which images: misclassified ones, the most confident first; random correct ones; random ones (all);"
+            " or those where the two likeliest classes are closest (uncertain)." + default_text("misclassified"),
             show_default=False,
         ),
     ] = None,
@@ -65,13 +66,13 @@ def gradcam(
         ),
     ] = None,
     method: Annotated[
-        options.CamMethod,
+        CamMethod,
         typer.Option(
             "--method",
             help="CAM method. eigencam is class-agnostic; scorecam and ablationcam need no gradients but a forward pass"
             " per channel, seconds per image on a CPU.",
         ),
-    ] = "gradcam",
+    ] = CamMethod.GRADCAM,
     layer: Annotated[
         str | None,
         typer.Option(
@@ -82,15 +83,15 @@ def gradcam(
         ),
     ] = None,
     smooth: Annotated[
-        options.Smoothing,
+        Smoothing,
         typer.Option(
             "--smooth",
             help="aug: average over three contrasts of the image and, if the network was trained with flips, of its"
             " mirror image. eigen: first principal component over the channels.",
         ),
-    ] = "none",
+    ] = Smoothing.NONE,
     target: Annotated[
-        options.Target | None,
+        Target | None,
         typer.Option(
             "--target",
             help="Class whose map is drawn: the predicted one, the true one, or both where they differ."
@@ -248,9 +249,7 @@ def _remarks(heatmaps: Heatmaps, target: str) -> Iterator[str]:
         yield f"{heatmaps.method} is class-agnostic: one map is drawn."
     if len(heatmaps) and heatmaps.maps[0, 0].size == 1:
         side = heatmaps.images.shape[1]
-        yield (
-            f"{heatmaps.layer} is a single cell for images of {side} px, so its maps say nothing: use an earlier --layer."
-        )
+        yield f"{heatmaps.layer} is a single cell for images of {side} px: use an earlier --layer for maps that say more."
         return
     twice = heatmaps.targets == heatmaps.targets[:, :1]  # the map of the predicted class is that of the true one, too
     twice[:, 0] = False

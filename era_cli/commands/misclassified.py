@@ -11,17 +11,18 @@ import typer
 from era_cli.commands import deliver, options, reading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
+from era_cli.results import Order, Tta
 from era_cli.signals import held
 
 
 def misclassified(
     n: Annotated[int, typer.Option("--n", help="Number of images to draw.", min=1)] = 25,
     sort: Annotated[
-        options.Order | None,
+        Order | None,
         typer.Option(
             "--sort",
-            help="Sort order: highest confidence in the wrong class, largest loss, largest margin of the wrong class over"
-            " the label; by index, or random." + default_text("confidence; margin with --suspects"),
+            help="Sort order: highest confidence in the wrong class, largest loss, largest margin of the wrong class"
+            " over the label; by index, or random." + default_text("confidence; margin with --suspects"),
             show_default=False,
         ),
     ] = None,
@@ -81,7 +82,7 @@ def misclassified(
         from era_cli.console.misclassified import print_mistakes
         from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import mistakes, predictions
-        from era_cli.reports import image_grid
+        from era_cli.reports import misclassified as report
         from era_cli.runs import artifacts
 
     progress = WorkProgress(quiet=quiet)
@@ -89,10 +90,10 @@ def misclassified(
     subset = reading.subset(opened, split, data, data_dir, progress)
     for option, name in (("--true", true), ("--predicted", predicted)):
         _check_class(option, name, subset.dataset.classes)
-    computed = predictions.load_or_compute(opened, subset, "none", progress)
+    computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
     listed = (mistakes.suspects if suspects else mistakes.wrong)(computed.evaluation, subset.files)
     listed = mistakes.of_classes(listed, true, predicted)
-    listed = mistakes.ordered(listed, sort or ("margin" if suspects else "confidence"), seed)
+    listed = mistakes.ordered(listed, sort or (Order.MARGIN if suspects else Order.CONFIDENCE), seed)
     if suspects and subset.name == "train":
         progress.note(
             "The network was trained on these labels and repeats the wrong ones, too: the ranking misleads."
@@ -100,7 +101,7 @@ def misclassified(
         )
     reading.check_enough(len(listed), n, progress)
     figure = out or opened.run.path / artifacts.misclassified(
-        predictions.label(opened, subset, "none"),
+        predictions.label(opened, subset, Tta.NONE),
         listed.classes,
         true=true,
         predicted=predicted,
@@ -113,9 +114,7 @@ def misclassified(
         {**reading.document(opened, subset, computed), "result": documents.mistakes(listed)},
         lambda console, facts: print_mistakes(console, facts, listed),
         [
-            deliver.figure(
-                figure, lambda: image_grid.mistakes(subset.images(listed.places[:n]), listed, about, columns)
-            ),
+            deliver.figure(figure, lambda: report.mistakes(subset.images(listed.places[:n]), listed, about, columns)),
             deliver.File(
                 table,
                 lambda path, _: spreadsheet.write(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -11,28 +11,11 @@ from era_cli import recipes
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.recipes.recipe import DATA, TRAINING
+from era_cli.results import Split
 
 OUTPUT = "Output"
 FORMATS = (".png", ".svg", ".pdf")
 
-# What the core calls these; it is not asked, since help must not wait for torch. A test compares them.
-Split = Literal["test", "val", "train"]
-Tta = Literal["none", "flip", "flip-shift"]
-Order = Literal["confidence", "loss", "margin", "index", "random"]
-Which = Literal["misclassified", "correct", "all", "uncertain"]
-CamMethod = Literal[
-    "gradcam",
-    "hirescam",
-    "gradcam++",
-    "xgradcam",
-    "layercam",
-    "eigencam",
-    "eigengradcam",
-    "scorecam",
-    "ablationcam",
-]
-Smoothing = Literal["none", "aug", "eigen", "both"]
-Target = Literal["predicted", "true", "both"]
 
 _DEBUG_KEY = "era_cli.debug"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from era_cli.commands.deliver import Fact, File
 from era_cli.errors import UsageError
 from era_cli.listener import Listener
+from era_cli.results import Split, Tta
 
 if TYPE_CHECKING:
     from era_cli.core.evaluation.predictions import Predictions
@@ -39,7 +40,7 @@ def open_run(runs_dir: Path, run: str, checkpoint: str | None, gpus: str) -> Tra
 
 
 def subset(
-    opened: TrainedRun, split: str | None, data: str | None, data_dir: Path | None, listener: Listener
+    opened: TrainedRun, split: Split | None, data: str | None, data_dir: Path | None, listener: Listener
 ) -> Subset:
     """The images that were asked for: those of `split`, of other data, or the test images.
 
@@ -48,7 +49,7 @@ def subset(
     """
     if data is not None:
         return opened.other_subset(data, data_dir, listener)
-    return opened.subset(split or "test", data_dir, listener)
+    return opened.subset(split or Split.TEST, data_dir, listener)
 
 
 def check_enough(count: int, asked: int, listener: Listener) -> None:
@@ -79,10 +80,10 @@ def run_document(opened: TrainedRun, step: int | None) -> dict[str, Any]:
     return {"run": str(opened.run.path), "checkpoint": str(opened.checkpoint), "epochs": _epochs(opened, step)}
 
 
-def facts(opened: TrainedRun, subset: Subset, predictions: Predictions, tta: str = "none") -> list[Fact]:
+def facts(opened: TrainedRun, subset: Subset, predictions: Predictions, tta: Tta = Tta.NONE) -> list[Fact]:
     """The same as `document` for people."""
     images = len(subset.indices)
-    augmented = "" if tta == "none" else f", --tta {tta}"
+    augmented = "" if tta is Tta.NONE else f", --tta {tta}"
     if predictions.seconds is None:
         computed = f"cached in {predictions.file.name}"
     else:

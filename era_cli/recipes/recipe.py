@@ -168,7 +168,7 @@ class Recipe:
         return cls(**values)
 
     def steps_per_epoch(self, train_count: int) -> int:
-        """Full batches in an epoch of `train_count` images; a smaller last one is dropped, since batch-norm needs full ones."""
+        """Full batches in an epoch of `train_count` images; a smaller last one is dropped."""
         return train_count // self.batch_size
 
 

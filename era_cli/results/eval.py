@@ -1,8 +1,9 @@
-"""How well a network answers."""
+"""How well a network predicts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +11,27 @@ import numpy.typing as npt
 from era_cli.results.arrays import Labels
 
 
+class Split(StrEnum):
+    """The splits of a run's own data."""
+
+    TEST = "test"
+    VAL = "val"
+    TRAIN = "train"
+
+
+class Tta(StrEnum):
+    """Test-time augmentation: the views of an image that its logits are a mean over."""
+
+    NONE = "none"
+    FLIP = "flip"
+    FLIP_SHIFT = "flip-shift"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A network's answers on some images.
+    """A network's predictions on N images.
 
-    `index` (N,): what their source calls them; `labels` (N,), `logits` (N, K) float32, `classes` the K names.
+    `index` (N,): their numbers in the source; `labels` (N,), `logits` (N, K) float32, `classes` the K names.
     """
 
     index: Labels
@@ -34,12 +51,12 @@ class Evaluation:
 
     @property
     def correct(self) -> int:
-        """How many images were classified rightly."""
+        """How many images were classified correctly."""
         return int((self.predicted == self.labels).sum())
 
     @property
     def accuracy(self) -> float:
-        """The share classified rightly, 0..1."""
+        """The fraction classified correctly, 0..1."""
         return self.correct / len(self.labels)
 
     @property
@@ -61,7 +78,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScore:
-    """How one class fares: shares in 0..1, None where nothing is there to divide by; `support` images are of it."""
+    """Scores of one class in 0..1, None where the denominator is 0; `support` images are of this class."""
 
     name: str
     precision: float | None
@@ -72,9 +89,9 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusedPair:
-    """`count` images of class `true` were taken for `predicted`.
+    """`count` images of class `true` were predicted as `predicted`.
 
-    They are the share `share` of that class in Metrics, and of all the mistakes in Mistakes.
+    `share` is their fraction of that class in Metrics, and of all the mistakes in Mistakes.
     """
 
     true: str
@@ -99,11 +116,11 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """What an Evaluation amounts to.
+    """The metrics of an Evaluation.
 
     `interval` is the 95 % interval of the accuracy, `loss` plain cross-entropy in nats, `top5` None with five
     classes or fewer. `confusion` (K, K) counts images by true class (row) and predicted class (column); `pairs`
-    are its cells off the diagonal that are not zero, the largest first.
+    are its nonzero off-diagonal cells, the largest first.
     """
 
     count: int

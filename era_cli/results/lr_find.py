@@ -14,7 +14,7 @@ STEEPEST, VALLEY, TENTH = "steepest", "valley", "minimum / 10"  # the rules that
 
 @dataclass(frozen=True, kw_only=True)
 class LrSuggestion:
-    """A learning rate that a rule picks from a sweep; `spread` is the least and the most over the seeds."""
+    """A learning rate that a rule picks from a sweep; `spread` is its range over the seeds."""
 
     rule: str
     lr: LearningRate
@@ -31,7 +31,7 @@ class Recommendation:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSummary:
-    """What a sweep of S steps suggests, and over which learning rates it went; `reason` says why, or why not."""
+    """What a sweep suggests, over which rates it went, and the `reason` for its recommendation or for having none."""
 
     recommended: Recommendation | None
     suggestions: tuple[LrSuggestion, ...]
@@ -48,7 +48,7 @@ class LrSweep:
     """A learning-rate range test over S rates and K seeds.
 
     `rates` (S,), `losses` (K, S) float64 in nats, NaN after a seed's sweep stopped, `smoothed` (S,) the mean over
-    seeds, smoothed, NaN past the first stop; `stops` says of each seed why and at which rate it stopped, or None.
+    seeds, smoothed, NaN past the first stop; `stops` says for each seed why and at which rate it stopped, or None.
     `recommended` is one of the suggestions, for `reason`; without one `verdict` says why there is none.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from era_cli.cli import app
-from era_cli.commands import options
 from era_cli.core.data import digits
 from era_cli.core.evaluation import inference, trained_run
 from era_cli.core.fit import start
@@ -198,11 +197,6 @@ def test_an_unfinished_run_is_refused_until_a_checkpoint_is_named(run: Run) -> N
     assert "--checkpoint best or last" in the_error(evaluate(code=1))
     told = evaluate("--checkpoint", "best", "--split", "val").stdout
     assert f"best, after {run.read()['result']['best_epoch']} epochs" in told
-
-
-def test_the_options_offer_just_what_the_core_knows() -> None:
-    assert set(get_args(options.Split)) == set(trained_run.SPLITS)
-    assert set(get_args(options.Tta)) == set(inference.TTA)
 
 
 # Odd class names

@@ -272,7 +272,7 @@ def test_empty_maps_are_named_unless_there_are_many(run: Run, count: int) -> Non
     named = [line for line in done.stderr.splitlines() if line.startswith("Note: Image")]
     assert len(named) == min(count, 5)
     for number, line in zip(threes, named, strict=False):
-        assert line.startswith(f"Note: Image {number} has no map for 3: nothing at layer2 speaks for it")
+        assert line.startswith(f"Note: Image {number} has no map for 3: there is no evidence for it at layer2")
     assert ("Note: So it is with 2 more." in done.stderr) == (count == 7)
 
 

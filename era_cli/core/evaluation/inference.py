@@ -17,7 +17,7 @@ from era_cli.core.data.dataset import Dataset
 from era_cli.core.data.normalize import Normalization
 from era_cli.listener import Listener
 from era_cli.recipes import REFERENCE_IMAGE_SIZE
-from era_cli.results import Evaluation, Images, Labels
+from era_cli.results import Evaluation, Images, Labels, Tta
 
 View = Callable[[Tensor], Tensor]
 
@@ -46,14 +46,14 @@ def evaluate(
     listener: Listener,
     *,
     what: str,
-    tta: str = "none",
+    tta: str = Tta.NONE,
 ) -> Evaluation:
     """The logits of the images at `indices`, in fp32, without augmentation, on the network's device.
 
     Args:
         indices: (N,) places in the dataset.
         what: what to call this work to the listener.
-        tta: test-time augmentation, a key of TTA: the logits are then the mean over views of the image.
+        tta: test-time augmentation: the logits are then the mean over views of the image.
     """
     return Evaluation(
         index=dataset.source_index(indices),
@@ -71,7 +71,7 @@ def logits(
     listener: Listener,
     *,
     what: str,
-    tta: str = "none",
+    tta: str = Tta.NONE,
 ) -> npt.NDArray[np.float32]:
     """The logits (N, K) of those of the images (M, 3, H, W) uint8 that lie at `indices` (N,); else as `evaluate`."""
     side = images.shape[-1]
@@ -124,7 +124,7 @@ def _flip_shift(distance: int) -> list[tuple[float, View]]:
 # are those of airbench (Jordan 2024, arXiv:2404.00498): half for the image and its mirror image,
 # half for both moved by one pixel of 32, up left and down right.
 TTA: dict[str, Callable[[int], list[tuple[float, View]]]] = {
-    "none": lambda distance: [(1.0, _identity)],
-    "flip": lambda distance: [(0.5, _identity), (0.5, _mirrored)],
-    "flip-shift": _flip_shift,
+    Tta.NONE: lambda distance: [(1.0, _identity)],
+    Tta.FLIP: lambda distance: [(0.5, _identity), (0.5, _mirrored)],
+    Tta.FLIP_SHIFT: _flip_shift,
 }

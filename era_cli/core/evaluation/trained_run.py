@@ -24,14 +24,14 @@ from era_cli.core.networks.weights import Weights
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
-from era_cli.results import Images, Labels
+from era_cli.results import Images, Labels, Split
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
 
 SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
-    "test": lambda data: data.dataset.test,
-    "val": lambda data: data.val,
-    "train": lambda data: data.train,
+    Split.TEST: lambda data: data.dataset.test,
+    Split.VAL: lambda data: data.val,
+    Split.TRAIN: lambda data: data.train,
 }
 CHECKPOINTS = {"best": checkpoint.BEST, "last": checkpoint.LAST}
 
@@ -135,7 +135,7 @@ class TrainedRun:
             EraError: the data are absent, or of other classes.
         """
         if sources.resolved(source) == self.document.data.source:
-            return self.part("test", data_dir, listener)
+            return self.part(Split.TEST, data_dir, listener)
         dataset = sources.load_all(
             source,
             self.document.data.classes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,7 @@ class Fit:
         parts = {"train": self.setup.train_indices, "val": self.setup.val_indices, "test": self.setup.dataset.test}
         return FitPlan(
             run=self.run.path,
+            recipe=self.setup.recipe,
             source=self.setup.dataset.source,
             classes=self.setup.dataset.classes,
             class_counts={
@@ -71,8 +73,11 @@ class Fit:
             notes=self.notes,
         )
 
-    def train(self, listener: Listener) -> FitResult:
+    def train(self, listener: Listener, *, before_training: Callable[[FitPlan], None] = lambda plan: None) -> FitResult:
         """Trains to the last epoch, judges the best one on the test split, and writes all of it to the run.
+
+        Args:
+            before_training: called with the plan once the listener knows it; what it raises fails the run.
 
         Raises:
             EraError: training diverged, memory or disk ran out, or another process trains or trained this run.
@@ -98,7 +103,9 @@ class Fit:
             status: Status = "failed"
             outcome: dict[str, Any] = {}
             try:
-                listener.planned(self.plan(), self.setup.recipe)
+                plan = self.plan()
+                listener.planned(plan)
+                before_training(plan)
                 self._train_network(listener)
                 result = self._judge(listener, watch)
                 status, outcome = "finished", {"result": result}

@@ -27,11 +27,10 @@ from era_cli.core.evaluation import inference
 from era_cli.core.networks.network import Network
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
-from era_cli.results import Images, Labels
+from era_cli.results import CamMethod, Images, Labels, Smoothing
 
 Maps = npt.NDArray[np.float32]
 
-SMOOTHINGS = ("none", "aug", "eigen", "both")
 TOLERANCE = 1e-4  # how far a logit may be from that of the evaluation, or this share of the largest
 CONTRASTS = (1.0, 0.9, 1.1)  # of augmentation smoothing, as in the library
 
@@ -126,16 +125,16 @@ class Method:
     one_by_one: bool = False
 
 
-METHODS = {
-    "gradcam": Method(library.GradCAM, _by_gradients),
-    "hirescam": Method(library.HiResCAM, _by_gradients),
-    "gradcam++": Method(library.GradCAMPlusPlus, _by_gradients),
-    "xgradcam": Method(library.XGradCAM, _by_gradients),
-    "layercam": Method(library.LayerCAM, _by_gradients),
-    "eigencam": Method(library.EigenCAM, _by_features, projects=True, by_class=False),
-    "eigengradcam": Method(library.EigenGradCAM, _by_gradients, projects=True),
-    "scorecam": Method(library.ScoreCAM, _by_masking, one_by_one=True),
-    "ablationcam": Method(library.AblationCAM, _by_ablation, one_by_one=True),
+METHODS: dict[str, Method] = {
+    CamMethod.GRADCAM: Method(library.GradCAM, _by_gradients),
+    CamMethod.HIRESCAM: Method(library.HiResCAM, _by_gradients),
+    CamMethod.GRADCAM_PLUS_PLUS: Method(library.GradCAMPlusPlus, _by_gradients),
+    CamMethod.XGRADCAM: Method(library.XGradCAM, _by_gradients),
+    CamMethod.LAYERCAM: Method(library.LayerCAM, _by_gradients),
+    CamMethod.EIGENCAM: Method(library.EigenCAM, _by_features, projects=True, by_class=False),
+    CamMethod.EIGENGRADCAM: Method(library.EigenGradCAM, _by_gradients, projects=True),
+    CamMethod.SCORECAM: Method(library.ScoreCAM, _by_masking, one_by_one=True),
+    CamMethod.ABLATIONCAM: Method(library.AblationCAM, _by_ablation, one_by_one=True),
 }
 
 
@@ -149,7 +148,7 @@ def maps(
     *,
     method: str,
     layer: str,
-    smooth: str = "none",
+    smooth: str = Smoothing.NONE,
     mirrored: bool = True,
 ) -> Maps:
     """Raw maps of images (N, 3, H, W) uint8 for the classes `targets` (N, T): (N, T, h, w), as large as the layer.
@@ -161,9 +160,7 @@ def maps(
 
     Args:
         logits: (N, K) what the network is known to answer.
-        method: a key of METHODS.
         layer: one of the network's stages.
-        smooth: one of SMOOTHINGS.
 
     Raises:
         UsageError: the layer is too large for the method.
@@ -171,7 +168,11 @@ def maps(
     """
     if not len(images):
         return np.zeros((*targets.shape, 1, 1), np.float32)
-    chosen, augment, eigen = METHODS[method], smooth in ("aug", "both"), smooth in ("eigen", "both")
+    chosen, augment, eigen = (
+        METHODS[method],
+        smooth in (Smoothing.AUG, Smoothing.BOTH),
+        smooth in (Smoothing.EIGEN, Smoothing.BOTH),
+    )
     chunk = 1 if chosen.one_by_one else max(1, _CHUNK * evaluation_batch_size(images.shape[-1]) // EVALUATION_BATCH)
     found: list[Maps] = []
     with (

@@ -20,9 +20,13 @@ from era_cli.core.networks.network import Network
 from era_cli.errors import EraError, UsageError
 from era_cli.files import atomic_write
 from era_cli.listener import Listener
-from era_cli.results import Evaluation, Heatmaps, Images, Labels
+from era_cli.results import CamMethod, Evaluation, Heatmaps, Images, Labels, Smoothing, Target
 
-ROLES = {"predicted": ("predicted",), "true": ("true",), "both": ("predicted", "true")}
+ROLES: dict[str, tuple[str, ...]] = {
+    Target.PREDICTED: ("predicted",),
+    Target.TRUE: ("true",),
+    Target.BOTH: ("predicted", "true"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,7 @@ def explain(
     target: str,
     seed: int,
 ) -> Heatmaps:
-    """Maps for the classes that `target`, a key of ROLES, names of each image, and what those are worth.
+    """Maps for the classes that `target` names of each image, and what those are worth.
 
     Where the true class is the predicted one in every image, or the method knows no classes, that is one map each.
     """
@@ -108,10 +112,10 @@ def explain(
         mirrored=trained.recipe.flip > 0,
     )
     found = Heatmaps(
-        method=method,
+        method=CamMethod(method),
         by_class=cam.METHODS[method].by_class,
         layer=layer,
-        smooth=smooth,
+        smooth=Smoothing(smooth),
         classes=classes,
         images=subjects.images.transpose(0, 2, 3, 1),
         index=subjects.index,

@@ -55,7 +55,7 @@ def measure(
         torch.random.fork_rng(devices=[]),
         inference.judging(network) as device,
         torch.no_grad(),
-        listener.work("testing the maps", len(images)) as advance,
+        listener.work("measuring faithfulness", len(images)) as advance,
     ):
         torch.manual_seed(seed)
         for image, target, heat in zip(images, targets, maps, strict=True):

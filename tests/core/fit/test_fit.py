@@ -18,7 +18,7 @@ from era_cli.core.training import module
 from era_cli.core.training.augment import Augmentation
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
-from era_cli.results import EpochRow
+from era_cli.results import EpochRow, FitPlan
 from era_cli.runs import history
 from era_cli.runs.run import Run
 from tests.support import TINY, request
@@ -267,14 +267,14 @@ def test_lightning_says_nothing(fit_digits: Prepare, capfd: pytest.CaptureFixtur
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_stops_the_plan_fails_the_run_and_is_recorded(fit_digits: Prepare) -> None:
-    class Broken(Listener):
-        def planned(self, plan: Any, recipe: Any) -> None:
-            raise EraError("samples.png cannot be written")
+def test_an_error_before_training_fails_the_run(fit_digits: Prepare) -> None:
+    def refuse(plan: FitPlan) -> None:
+        assert plan.recipe == fit.setup.recipe
+        raise EraError("samples.png cannot be written")
 
     fit = fit_digits()
     with pytest.raises(EraError):
-        fit.train(Broken())
+        fit.train(Listener(), before_training=refuse)
     document = fit.run.read()
     assert (document["status"], document["error"]) == ("failed", "samples.png cannot be written")
     assert document["ended"] is not None
