@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from era_cli.choices import Tta
 from era_cli.commands import deliver, options, reading
-from era_cli.results import Tta
 from era_cli.signals import held
 
 

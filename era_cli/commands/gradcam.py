@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from era_cli.choices import CamMethod, Smoothing, Target, Tta, Which
 from era_cli.commands import deliver, options, reading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.recipes import NETWORK_STAGES
-from era_cli.results import CamMethod, Smoothing, Target, Which
 from era_cli.signals import held
 
 if TYPE_CHECKING:
     from era_cli.results import Heatmaps
 
 _ADJECTIVES = {
-    "misclassified": "misclassified",
-    "correct": "random correct",
-    "all": "random",
-    "uncertain": "uncertain",
+    Which.MISCLASSIFIED: "misclassified",
+    Which.CORRECT: "random correct",
+    Which.ALL: "random",
+    Which.UNCERTAIN: "uncertain",
 }
 _LONGEST_MARK = 40  # characters of a file's name
 _MOST_NAMED = 5  # empty maps
@@ -31,7 +31,7 @@ _STAGES = NETWORK_STAGES["resnet"]
 
 
 def gradcam(
-    images: Annotated[
+    more_images: Annotated[
         list[Path] | None,
         typer.Argument(
             help="More images, as expanded by the shell: --image *.jpg.", metavar="[FILE]...", show_default=False
@@ -138,7 +138,7 @@ def gradcam(
     gradcam.png into the run folder; for other images, another class, method, layer or smoothing the name says which.
     """
     reading.check_one_source(split, data)
-    files = [file for file in map(options.expanded, (*(image or []), *(images or []))) if file is not None]
+    files = [file for file in map(options.expanded, (*(image or []), *(more_images or []))) if file is not None]
     indices = None if index is None else _indices(index)
     _check_one_question(files, which, index, target, split, data)
     with held():
@@ -149,53 +149,57 @@ def gradcam(
         from era_cli.console.gradcam import print_heatmaps
         from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import predictions, selection
+        from era_cli.core.evaluation.classified_images import ClassifiedImages
         from era_cli.core.gradcam import explain
-        from era_cli.reports import gradcam as sheets
+        from era_cli.core.gradcam.cam import CamOptions
+        from era_cli.reports import gradcam as report
 
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
-    written: list[deliver.File] = []
+    cached: list[deliver.File] = []
     if files:
-        subjects = explanation.of_files(opened, weights.network, files, progress)
-        head, facts = reading.run_document(opened, weights.step), reading.run_facts(opened, weights.step)
-        label, chosen, title = predictions.label(opened, None, "none"), f"images-{_digest(files)}", "your images"
+        images = ClassifiedImages.of_files(opened, files, progress)
+        step = opened.weights.step
+        head, facts = reading.run_document(opened, step), reading.run_facts(opened, step)
+        label, chosen, title = predictions.label(opened, None, Tta.NONE), f"images-{_digest(files)}", "your images"
     else:
         subset = reading.subset(opened, split, data, data_dir, progress)
-        computed = predictions.load_or_compute(opened, subset, "none", progress)
+        computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
         if indices is None:
-            chosen, title = which or "misclassified", f"{_ADJECTIVES[which or 'misclassified']} {subset.title}"
-            rows = selection.choose(computed.evaluation, chosen, n, seed)
+            kind = which or Which.MISCLASSIFIED
+            chosen, title = kind.value, f"{_ADJECTIVES[kind]} {subset.title}"
+            rows = selection.choose(computed.evaluation, kind, n, seed)
             reading.check_enough(len(rows), n, progress)
         else:
             chosen, title = f"index-{_few(indices)}", f"chosen {subset.title}"
             rows = selection.rows_of(computed.evaluation, indices)
-        subjects = explanation.of_subset(subset, computed.evaluation, rows)
+        images = ClassifiedImages.of_subset(subset, computed.evaluation, rows)
         head, facts = reading.document(opened, subset, computed), reading.facts(opened, subset, computed)
-        label, written = predictions.label(opened, subset, "none"), reading.kept(computed)
-    roles = target or ("predicted" if files else "both")
-    heatmaps = explanation.explain()
-    for note in _remarks(heatmaps, roles):
+        label, cached = predictions.label(opened, subset, Tta.NONE), reading.kept(computed)
+    default_target = Target.PREDICTED if files else Target.BOTH
+    asked = CamOptions(method=method, layer=stage, smooth=smooth, target=target or default_target, seed=seed)
+    heatmaps = explain.explain(opened.classifier, images, asked, progress)
+    for note in _remarks(heatmaps, asked.target):
         progress.note(note)
     # A file's name says what differs from the usual question.
-    asked = (chosen, method, stage, smooth, roles)
-    usual = (
-        "misclassified",
-        "gradcam",
-        NETWORK_STAGES[opened.recipe.network][-1],
-        "none",
-        "predicted" if files else "both",
+    choices = (
+        (chosen, Which.MISCLASSIFIED),
+        (asked.method, CamMethod.GRADCAM),
+        (asked.layer, _stage(None, opened.recipe.network)),
+        (asked.smooth, Smoothing.NONE),
+        (asked.target, default_target),
     )
-    marks = [mark for mark, plain in zip(asked, usual, strict=True) if mark != plain]
-    figure = out or opened.run.path / artifacts.heatmaps(label, marks)
+    name = artifacts.heatmaps(label, [choice for choice, usual in choices if choice != usual])
+    figure = out or opened.run.path / name
     maps = artifacts.beside(figure, "maps.npz")
     about = f"{opened.run.name}, {title}"
     deliver.deliver(
         {**head, "which": chosen, "result": documents.heatmaps(heatmaps)},
         lambda console, facts: print_heatmaps(console, facts, heatmaps),
         [
-            deliver.figure(figure, lambda: sheets.heatmaps(heatmaps, about, alpha)),
+            deliver.figure(figure, lambda: report.heatmaps(heatmaps, about, alpha)),
             *([deliver.File(maps, lambda path, _: explain.save(heatmaps, path))] if save_maps else []),
-            *written,
+            *cached,
         ],
         facts=facts,
         quiet=quiet,
@@ -249,7 +253,7 @@ def _remarks(heatmaps: Heatmaps, target: str) -> Iterator[str]:
         yield f"{heatmaps.method} is class-agnostic: one map is drawn."
     if len(heatmaps) and heatmaps.maps[0, 0].size == 1:
         side = heatmaps.images.shape[1]
-        yield f"{heatmaps.layer} is a single cell for images of {side} px: use an earlier --layer for maps that say more."
+        yield f"{heatmaps.layer} is a single cell for images of {side} px: use an earlier --layer."
         return
     twice = heatmaps.targets == heatmaps.targets[:, :1]  # the map of the predicted class is that of the true one, too
     twice[:, 0] = False
@@ -257,6 +261,6 @@ def _remarks(heatmaps: Heatmaps, target: str) -> Iterator[str]:
     for row, column in empty[:_MOST_NAMED]:
         name = heatmaps.classes[heatmaps.targets[row, column]]
         where = f"at {heatmaps.layer} ({heatmaps.method})"
-        yield f"Image {heatmaps.name(row)} has no map for {name}: no evidence for it {where}."
+        yield f"Image {heatmaps.image_name(row)} has no map for {name}: no evidence for it {where}."
     if len(empty) > _MOST_NAMED:
         yield f"And {len(empty) - _MOST_NAMED} more."

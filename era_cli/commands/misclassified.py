@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from era_cli.choices import Order, Tta
 from era_cli.commands import deliver, options, reading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
-from era_cli.results import Order, Tta
 from era_cli.signals import held
 
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from era_cli import recipes
+from era_cli.choices import Split
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.recipes.recipe import DATA, TRAINING
-from era_cli.results import Split
 
 OUTPUT = "Output"
 FORMATS = (".png", ".svg", ".pdf")

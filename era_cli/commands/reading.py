@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from era_cli.choices import Split, Tta
 from era_cli.commands.deliver import Fact, File
 from era_cli.errors import UsageError
-from era_cli.listener import Listener
-from era_cli.results import Split, Tta
 
 if TYPE_CHECKING:
     from era_cli.core.evaluation.predictions import Predictions
     from era_cli.core.evaluation.trained_run import Subset, TrainedRun
+    from era_cli.listener import Listener
 
 
 def check_one_source(split: str | None, data: str | None) -> None:
@@ -31,12 +31,12 @@ def open_run(runs_dir: Path, run: str, checkpoint: str | None, gpus: str) -> Tra
     Raises:
         EraError: there is no such run, checkpoint or device.
     """
-    from era_cli.core.evaluation import trained_run
+    from era_cli.core.evaluation.trained_run import TrainedRun
     from era_cli.core.training import devices
     from era_cli.runs import store
 
     device = devices.choose(gpus, "32").torch_device
-    return trained_run.open_run(store.find(runs_dir, run), checkpoint, device)
+    return TrainedRun.open(store.find(runs_dir, run), checkpoint, device)
 
 
 def subset(

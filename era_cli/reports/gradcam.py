@@ -8,9 +8,10 @@ from pathlib import Path
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from era_cli.choices import Smoothing
 from era_cli.reports import sheet, style
 from era_cli.reports.sheet import Sheet, full_columns
-from era_cli.results import Heatmaps, Smoothing
+from era_cli.results import Heatmaps
 from era_cli.text import signed_points
 
 COLORS = "jet"

@@ -2,18 +2,17 @@
 
 from era_cli.results.arrays import Images, Labels
 from era_cli.results.curves import Curves, EpochRow, StepRow
-from era_cli.results.eval import Calibration, ClassScore, ConfusedPair, Evaluation, Metrics, Split, Tta
+from era_cli.results.eval import Calibration, ClassScore, ConfusedPair, Evaluation, Metrics
 from era_cli.results.fit import FitPlan, FitResult, LayerRow, Samples, SeedResults
-from era_cli.results.gradcam import CamMethod, Faithfulness, Heatmaps, Smoothing, Target, Which
+from era_cli.results.gradcam import Faithfulness, Heatmaps
 from era_cli.results.lr_find import STEEPEST, TENTH, VALLEY, LrSuggestion, LrSweep, Recommendation, SweepSummary
-from era_cli.results.misclassified import Mistakes, Order
+from era_cli.results.misclassified import Mistakes
 
 __all__ = [
     "STEEPEST",
     "TENTH",
     "VALLEY",
     "Calibration",
-    "CamMethod",
     "ClassScore",
     "ConfusedPair",
     "Curves",
@@ -30,15 +29,9 @@ __all__ = [
     "LrSweep",
     "Metrics",
     "Mistakes",
-    "Order",
     "Recommendation",
     "Samples",
     "SeedResults",
-    "Smoothing",
-    "Split",
     "StepRow",
     "SweepSummary",
-    "Target",
-    "Tta",
-    "Which",
 ]

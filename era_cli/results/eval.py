@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from era_cli.results.arrays import Labels
-
-
-class Split(StrEnum):
-    """The splits of a run's own data."""
-
-    TEST = "test"
-    VAL = "val"
-    TRAIN = "train"
-
-
-class Tta(StrEnum):
-    """Test-time augmentation: the views of an image that its logits are a mean over."""
-
-    NONE = "none"
-    FLIP = "flip"
-    FLIP_SHIFT = "flip-shift"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,70 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
+from era_cli.choices import CamMethod, Smoothing
 from era_cli.results.arrays import Images, Labels
-
-
-class Which(StrEnum):
-    """Which of the evaluated images to look at."""
-
-    MISCLASSIFIED = "misclassified"
-    CORRECT = "correct"
-    ALL = "all"
-    UNCERTAIN = "uncertain"
-
-
-class CamMethod(StrEnum):
-    """How a map is computed."""
-
-    GRADCAM = "gradcam"
-    HIRESCAM = "hirescam"
-    GRADCAM_PLUS_PLUS = "gradcam++"
-    XGRADCAM = "xgradcam"
-    LAYERCAM = "layercam"
-    EIGENCAM = "eigencam"
-    EIGENGRADCAM = "eigengradcam"
-    SCORECAM = "scorecam"
-    ABLATIONCAM = "ablationcam"
-
-    @property
-    def proper_name(self) -> str:
-        """The name as papers write it."""
-        return _PROPER_NAMES[self]
-
-
-_PROPER_NAMES = {
-    CamMethod.GRADCAM: "Grad-CAM",
-    CamMethod.HIRESCAM: "HiResCAM",
-    CamMethod.GRADCAM_PLUS_PLUS: "Grad-CAM++",
-    CamMethod.XGRADCAM: "XGrad-CAM",
-    CamMethod.LAYERCAM: "LayerCAM",
-    CamMethod.EIGENCAM: "Eigen-CAM",
-    CamMethod.EIGENGRADCAM: "EigenGradCAM",
-    CamMethod.SCORECAM: "Score-CAM",
-    CamMethod.ABLATIONCAM: "Ablation-CAM",
-}
-
-
-class Smoothing(StrEnum):
-    """How a map is smoothed."""
-
-    NONE = "none"
-    AUG = "aug"
-    EIGEN = "eigen"
-    BOTH = "both"
-
-
-class Target(StrEnum):
-    """The classes whose maps are drawn."""
-
-    PREDICTED = "predicted"
-    TRUE = "true"
-    BOTH = "both"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
+from era_cli.choices import Order
 from era_cli.results.arrays import Labels
 from era_cli.results.eval import ConfusedPair
-
-
-class Order(StrEnum):
-    """In which order mistakes are listed."""
-
-    CONFIDENCE = "confidence"
-    LOSS = "loss"
-    MARGIN = "margin"
-    INDEX = "index"
-    RANDOM = "random"
-
-    @property
-    def text(self) -> str:
-        """For a person to read."""
-        return _TEXTS[self]
-
-
-_TEXTS = {
-    Order.CONFIDENCE: "most confident first",
-    Order.LOSS: "largest loss first",
-    Order.MARGIN: "largest margin first",
-    Order.INDEX: "by index",
-    Order.RANDOM: "in random order",
-}
 
 
 @dataclass(frozen=True, kw_only=True)

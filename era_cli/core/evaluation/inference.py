@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from era_cli.choices import Tta
 from era_cli.core.data.batches import evaluation_batch_size
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.data.normalize import Normalization
 from era_cli.listener import Listener
 from era_cli.recipes import REFERENCE_IMAGE_SIZE
-from era_cli.results import Evaluation, Images, Labels, Tta
+from era_cli.results import Evaluation, Images, Labels
 
 View = Callable[[Tensor], Tensor]
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from era_cli.results import ConfusedPair, Evaluation, Labels, Mistakes, Order
+from era_cli.choices import Order
+from era_cli.results import ConfusedPair, Evaluation, Labels, Mistakes
 
 # What comes first in each order is what the key has least of.
 _KEYS: dict[str, Callable[[Mistakes, np.random.Generator], npt.NDArray[np.float64] | Labels]] = {

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from era_cli.choices import Order, Which
 from era_cli.core.evaluation import mistakes
 from era_cli.errors import UsageError
-from era_cli.results import Evaluation, Labels, Order, Which
+from era_cli.results import Evaluation, Labels
 
 
 def _misclassified(evaluation: Evaluation, draw: np.random.Generator) -> Labels:

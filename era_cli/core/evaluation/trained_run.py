@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from era_cli.choices import Split
 from era_cli.core.data import run_data, sources
 from era_cli.core.data.dataset import Dataset, skipped_note
 from era_cli.core.data.normalize import Normalization
@@ -24,7 +25,7 @@ from era_cli.core.networks.weights import Weights
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
-from era_cli.results import Images, Labels, Split
+from era_cli.results import Images, Labels
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
 

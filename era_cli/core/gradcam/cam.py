@@ -21,13 +21,14 @@ import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
+from era_cli.choices import CamMethod, Smoothing
 from era_cli.core.data.batches import EVALUATION_BATCH, evaluation_batch_size
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
 from era_cli.core.networks.network import Network
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
-from era_cli.results import CamMethod, Images, Labels, Smoothing
+from era_cli.results import Images, Labels
 
 Maps = npt.NDArray[np.float32]
 

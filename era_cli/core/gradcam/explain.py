@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from era_cli.choices import CamMethod, Smoothing, Target
 from era_cli.core.data.image_file import load_image, reason
 from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.trained_run import Part, TrainedRun
@@ -20,7 +21,7 @@ from era_cli.core.networks.network import Network
 from era_cli.errors import EraError, UsageError
 from era_cli.files import atomic_write
 from era_cli.listener import Listener
-from era_cli.results import CamMethod, Evaluation, Heatmaps, Images, Labels, Smoothing, Target
+from era_cli.results import Evaluation, Heatmaps, Images, Labels
 
 ROLES: dict[str, tuple[str, ...]] = {
     Target.PREDICTED: ("predicted",),

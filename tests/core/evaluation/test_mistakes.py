@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax  # type: ignore[import-untyped]
 
+from era_cli.choices import Order
 from era_cli.core.evaluation import mistakes
-from era_cli.results import Evaluation, Mistakes, Order
+from era_cli.results import Evaluation, Mistakes
 
 
 def evaluation(labels: npt.ArrayLike, logits: npt.ArrayLike) -> Evaluation:

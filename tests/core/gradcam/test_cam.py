@@ -524,12 +524,6 @@ def test_a_symmetric_image_has_a_symmetric_map_if_mirror_images_count(network: C
         assert alike(found[..., ::-1], found) == mirrored
 
 
-# What the options offer
-
-
-def test_the_options_offer_just_what_the_core_knows() -> None:
-
-
 def test_each_method_is_the_librarys_of_that_name() -> None:
     names = {name: method.kind.__name__.lower() for name, method in cam.METHODS.items()}
     assert names == {name: name.replace("++", "plusplus") for name in names}
