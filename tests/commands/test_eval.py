@@ -45,13 +45,13 @@ def document(*arguments: str) -> Any:
 def test_the_table_is_on_stdout_and_every_file_is_written_and_named(run: Run) -> None:
     for name in ("predictions-test.npz", "confusion.png", "reliability.png", "eval-test.json"):
         (run.path / name).unlink(missing_ok=True)
-    before = set(run.files())
+    before = {artifact.path for artifact in run.contents()}
     done = evaluate()
-    result = run.read()["result"]
+    result = run.read().as_dict()["result"]
     assert f"{result['test_acc']:.2%} ({result['test_correct']} of 359)" in done.stdout
     for digit in range(10):
         assert re.search(rf"^\s*{digit}\s+(\d|-)", done.stdout, re.MULTILINE)
-    made = {path.name for path in set(run.files()) - before}
+    made = {path.name for path in {artifact.path for artifact in run.contents()} - before}
     assert made == {"predictions-test.npz", "confusion.png", "reliability.png", "eval-test.json"}
     assert {f"runs/mine/{name}" for name in made} == {
         line for line in done.stdout.splitlines() if line.startswith("runs/")
@@ -64,7 +64,7 @@ def test_the_table_is_on_stdout_and_every_file_is_written_and_named(run: Run) ->
 
 
 def test_fit_and_eval_agree_to_the_last_digit_with_and_without_the_stored_predictions(run: Run) -> None:
-    result = run.read()["result"]
+    result = run.read().as_dict()["result"]
     for kept, computed in ((True, "before, in predictions-test.npz"), (False, r"now, [\d,]+ images/s")):
         if not kept:
             (run.path / "predictions-test.npz").unlink()
@@ -79,7 +79,7 @@ def test_json_is_one_document_on_stdout_and_the_same_in_its_file(run: Run) -> No
     told = json.loads(done.stdout)
     assert told == json.loads((run.path / "eval-test.json").read_text(encoding="utf-8"))
     assert (told["schema"], told["run"], told["tta"]) == (1, "runs/mine", "none")
-    assert told["epochs"] == run.read()["result"]["best_epoch"]
+    assert told["epochs"] == run.read().as_dict()["result"]["best_epoch"]
     assert all(Path(file).is_file() for file in told["files"])
     confusion = np.array(told["result"]["confusion"])
     dataset = digits.load(8)
@@ -90,7 +90,7 @@ def test_json_is_one_document_on_stdout_and_the_same_in_its_file(run: Run) -> No
 @pytest.mark.parametrize("split", ["val", "train"])
 def test_the_other_splits_can_be_judged_under_their_own_names(run: Run, split: str) -> None:
     told = document("--split", split)
-    data = run.read()["data"]
+    data = run.read().as_dict()["data"]
     assert told["result"]["count"] == data["counts"][split]
     assert [score["support"] for score in told["result"]["per_class"]] == data["class_counts"][split]
     names = {Path(file).name for file in told["files"]}
@@ -162,7 +162,7 @@ def test_in_a_pipe_the_document_is_whole_and_another_process_finds_the_same(run:
     threads = str(torch.get_num_threads())
     done = era("eval", "--gpus=0", "--json", cwd=tmp_path, PYTHONIOENCODING="ascii", OMP_NUM_THREADS=threads)
     assert done.returncode == 0, done.stderr
-    told, result = json.loads(done.stdout)["result"], run.read()["result"]
+    told, result = json.loads(done.stdout)["result"], run.read().as_dict()["result"]
     assert (told["accuracy"], told["loss"]) == (result["test_acc"], result["test_loss"])
     assert done.stderr.splitlines() == ["evaluating: 359 images"]
 
@@ -196,7 +196,7 @@ def test_an_unfinished_run_is_refused_until_a_checkpoint_is_named(run: Run) -> N
     run.update(status="interrupted")
     assert "--checkpoint best or last" in the_error(evaluate(code=1))
     told = evaluate("--checkpoint", "best", "--split", "val").stdout
-    assert f"best, after {run.read()['result']['best_epoch']} epochs" in told
+    assert f"best, after {run.read().as_dict()['result']['best_epoch']} epochs" in told
 
 
 # Odd class names
@@ -229,5 +229,5 @@ def test_odd_class_names_go_through_the_whole_command(odd_run: Path, tmp_path: P
     assert max(cell_len(line) for line in done.stdout.splitlines() if not line.startswith(("runs/", "x"))) <= 100
     told = json.loads((run.path / "eval-test.json").read_text(encoding="utf-8"))
     assert set(told["result"]["classes"]) == set(ODD)
-    assert told["result"]["count"] == run.read()["data"]["counts"]["test"]
+    assert told["result"]["count"] == run.read().as_dict()["data"]["counts"]["test"]
     assert (tmp_path / f"x-reliability.{suffix}").stat().st_size > 0

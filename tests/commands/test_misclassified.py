@@ -25,6 +25,7 @@ from era_cli.core.fit import start
 from era_cli.core.networks import checkpoint
 from era_cli.listener import Listener
 from era_cli.reports import style
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 from tests.commands.test_eval import digit_folder
 from tests.support import ESCAPE, copied, request, the_error
@@ -37,9 +38,9 @@ def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """The finished run with a checkpoint that holds no optimizer, to be read faster."""
     path = tmp_path_factory.mktemp("light") / "run"
     shutil.copytree(finished_run, path, ignore=shutil.ignore_patterns("*.ckpt"))
-    state = checkpoint.read(finished_run / "checkpoints" / checkpoint.BEST)
+    state = checkpoint.read(finished_run / "checkpoints" / artifacts.BEST)
     light = {name: state[name] for name in ("state_dict", "global_step")}
-    checkpoint.write(light, path / "checkpoints" / checkpoint.BEST)
+    checkpoint.write(light, path / "checkpoints" / artifacts.BEST)
     opened = trained_run.open_run(Run(path), None, torch.device("cpu"))
     predictions.of(opened, opened.part("test", None, Listener()), "none", Listener())
     return path
@@ -246,7 +247,7 @@ def test_the_files_of_another_split_are_called_after_it(run: Run) -> None:
     assert all(Path(file).is_file() for file in told["files"])
     truth = Truth(run, "val")
     assert told["result"]["total"] == len(truth.wrong)
-    assert told["result"]["judged"] == len(truth.true) == run.read()["data"]["counts"]["val"]
+    assert told["result"]["judged"] == len(truth.true) == run.read().as_dict()["data"]["counts"]["val"]
     assert document("--split=val")["files"][:2] == [
         "runs/mine/misclassified-val.png",
         "runs/mine/misclassified-val.csv",
@@ -428,7 +429,7 @@ def test_class_names_that_are_formulas_are_text_in_the_table(formula_run: Path, 
     told = document()["result"]
     rows = table(run.path / "misclassified.csv")
     assert len(rows) == told["count"] > 0
-    images = Path(run.read()["data"]["source"])
+    images = Path(run.read().as_dict()["data"]["source"])
     seen = set()
     for row, image in zip(rows, told["images"], strict=True):
         for column in ("file", "true", "predicted"):

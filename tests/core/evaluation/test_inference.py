@@ -15,10 +15,11 @@ from era_cli.core.data import batches, digits, run_data
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
-from era_cli.core.networks import checkpoint, weights
+from era_cli.core.networks import weights
 from era_cli.core.networks.network import Network
 from era_cli.listener import Advance, Listener
 from era_cli.results import Evaluation, Images
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 
 
@@ -30,7 +31,7 @@ def test_large_images_come_in_smaller_batches(side: int, images: int) -> None:
 def test_it_equals_a_loop_over_single_images_and_the_runs_own_test_result(finished_run: Path) -> None:
     run = Run(finished_run)
     document = run.read()
-    network = weights.load(document, run.checkpoints / checkpoint.BEST).network
+    network = weights.load(document, run.checkpoints / artifacts.BEST).network
     normalization = Normalization(tuple(document["data"]["mean"]), tuple(document["data"]["std"]))
     dataset = digits.load(document["data"]["image_size"])
     evaluation = inference.evaluate(network, dataset, dataset.test, normalization, Listener(), what="")
@@ -44,7 +45,7 @@ def test_it_equals_a_loop_over_single_images_and_the_runs_own_test_result(finish
 
 def test_it_computes_in_fp32_without_autocast_and_leaves_the_network_as_it_was(finished_run: Path) -> None:
     run = Run(finished_run)
-    network = weights.load(run.read(), run.checkpoints / checkpoint.BEST).network.train()
+    network = weights.load(run.read(), run.checkpoints / artifacts.BEST).network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     kinds = set()
     handle = network.get_submodule("layer3").register_forward_hook(
@@ -102,7 +103,7 @@ def views(image: Images, tta: str, distance: int) -> list[tuple[float, Images]]:
 def judge(finished_run: Path) -> tuple[Network, Normalization]:
     run = Run(finished_run)
     document = run.read()
-    return weights.load(document, run.checkpoints / checkpoint.BEST).network, run_data.normalization(document)
+    return weights.load(document, run.checkpoints / artifacts.BEST).network, run_data.normalization(document)
 
 
 Judge = tuple[Network, Normalization]

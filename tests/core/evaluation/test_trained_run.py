@@ -19,6 +19,7 @@ from era_cli.core.networks import checkpoint
 from era_cli.core.networks.resnet import CustomResNet
 from era_cli.errors import EraError
 from era_cli.listener import Listener
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 from tests.support import request
 
@@ -30,7 +31,7 @@ CLASSES = tuple("abcdefghij")  # ten, as many as there are digits
 def run(finished_run: Path, tmp_path: Path) -> Run:
     """The finished run, to be written to, with no checkpoint but the best and the last."""
     path = Path(shutil.copytree(finished_run, tmp_path / "runs" / "mine", ignore=shutil.ignore_patterns("*.ckpt")))
-    for name in (checkpoint.BEST, checkpoint.LAST):
+    for name in (artifacts.BEST, artifacts.LAST):
         (path / "checkpoints" / name).hardlink_to(finished_run / "checkpoints" / name)
     return Run(path)
 

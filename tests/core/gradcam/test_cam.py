@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from pytorch_grad_cam.utils.image import scale_cam_image
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 
-from era_cli.commands import options
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
 from era_cli.core.gradcam import cam
