@@ -252,9 +252,9 @@ def test_seeds_are_ordinary_runs_side_by_side_and_their_mean_comes_last(tmp_path
     runs = [Run(tmp_path / "runs" / name) for name in ("digits-1", "digits-2")]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits-1", "digits-2"]
     documents = [run.read() for run in runs]
-    assert [document["seed"] for document in documents] == [4, 5]
-    assert {document["status"] for document in documents} == {"finished"}
-    accuracies = [document["result"]["test_acc"] for document in documents]
+    assert [document.seed for document in documents] == [4, 5]
+    assert {document.status for document in documents} == {"finished"}
+    accuracies = [document.result["test_acc"] for document in documents]
     assert len(set(accuracies)) == 2
     assert re.search(r"mean\s+" + re.escape(f"{sum(accuracies) / 2:.2%}"), done.stdout)
     alone = CliRunner().invoke(app, ["fit", *TINY, "--seed=5", "--quiet", "--json"])

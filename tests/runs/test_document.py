@@ -87,7 +87,7 @@ def faults() -> Iterator[Any]:
     """Every field removed, null, of a wrong type, out of range: the fields, and the name of the one that is wrong."""
     for place in paths(STORED):
         name = ".".join(map(str, place))
-        kinds = {"a wrong type": [["x"]]}
+        kinds: dict[str, Any] = {"a wrong type": [["x"]]}
         if not isinstance(place[-1], int):
             kinds["removed"] = []
         if name not in MAY_BE_NULL:

@@ -19,7 +19,7 @@ from era_cli.core.training.augment import Augmentation
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow, FitPlan
-from era_cli.runs import artifacts, history
+from era_cli.runs import artifacts, best_epoch, history
 from era_cli.runs.run import Run
 from tests.support import TINY, request
 
