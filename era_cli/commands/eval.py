@@ -55,12 +55,12 @@ def evaluate(
 
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
-    part = reading.part(opened, split, data, data_dir, progress)
+    subset = reading.subset(opened, split, data, data_dir, progress)
     if tta != "none" and not opened.recipe.flip:
         progress.note(f"The run was trained without mirrored images, so --tta {tta} may cost accuracy.")
-    made = predictions.of(opened, part, tta, progress)
+    made = predictions.load_or_compute(opened, subset, tta, progress)
     result = metrics.measure(made.evaluation)
-    label = predictions.label(opened, part, tta)
+    label = predictions.label(opened, subset, tta)
     suffix = "" if label == "test" else f"-{label}"
     folder = opened.run.path
     json_file = folder / f"eval-{label}.json"
@@ -68,15 +68,15 @@ def evaluate(
     reliability_file = out.with_stem(f"{out.stem}-reliability") if out else folder / f"reliability{suffix}.png"
     files = [json_file, confusion_file, reliability_file, *reading.kept(made)]
     document = {
-        **reading.document(opened, part, made),
+        **reading.document(opened, subset, made),
         "tta": tta,
         "result": documents.metrics(result),
         "files": [str(file) for file in files],
     }
-    count = f"{len(part.indices):,} {part.title}"
+    count = f"{len(subset.indices):,} {subset.title}"
     console = terminal.record_console()
     if not as_json:  # before anything is written, which may fail
-        print_evaluation(console, reading.header(opened, part, made, tta), result)
+        print_evaluation(console, reading.header(opened, subset, made, tta), result)
     atomic_write_json(json_file, document)
     about = f"{opened.run.name}, {count}"
     matrix = confusion.confusion_matrix(

@@ -133,43 +133,37 @@ def gradcam(
         from era_cli.console.gradcam import print_heatmaps
         from era_cli.console.progress import WorkProgress, print_files
         from era_cli.core.evaluation import predictions, selection
+        from era_cli.core.evaluation.classified_images import ClassifiedImages
         from era_cli.core.gradcam import explain
+        from era_cli.core.gradcam.cam import CamOptions
         from era_cli.files import make_folder
         from era_cli.reports import gradcam as heatmaps
         from era_cli.reports import style
 
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
-    weights, written = opened.weights(), []
+    classifier, written = opened.classifier, []
     if files:
-        subjects = explain.of_files(opened, weights.network, files, progress)
-        head, facts = reading.run_document(opened, weights.step), reading.run_header(opened, weights.step)
+        images = ClassifiedImages.of_files(opened, files, progress)
+        step = opened.weights.step
+        head, facts = reading.run_document(opened, step), reading.run_header(opened, step)
         label, chosen, title = predictions.label(opened, None, "none"), f"pictures-{_digest(files)}", "own pictures"
     else:
-        part = reading.part(opened, split, data, data_dir, progress)
-        made = predictions.of(opened, part, "none", progress)
+        subset = reading.subset(opened, split, data, data_dir, progress)
+        made = predictions.load_or_compute(opened, subset, "none", progress)
         if numbers is None:
-            chosen, title = which or "misclassified", f"{_ADJECTIVES[which or 'misclassified']} {part.title}"
+            chosen, title = which or "misclassified", f"{_ADJECTIVES[which or 'misclassified']} {subset.title}"
             rows = selection.choose(made.evaluation, chosen, n, seed)
             reading.check_enough(len(rows), n, progress)
         else:
-            chosen, title = f"index-{_few(numbers)}", f"chosen {part.title}"
+            chosen, title = f"index-{_few(numbers)}", f"chosen {subset.title}"
             rows = selection.rows_of(made.evaluation, numbers)
-        subjects = explain.of_part(part, made.evaluation, rows)
-        head, facts = reading.document(opened, part, made), reading.header(opened, part, made)
-        label, written = predictions.label(opened, part, "none"), reading.kept(made)
+        images = ClassifiedImages.of_subset(subset, made.evaluation, rows)
+        head, facts = reading.document(opened, subset, made), reading.header(opened, subset, made)
+        label, written = predictions.label(opened, subset, "none"), reading.kept(made)
     wanted = target or ("predicted" if files else "both")
-    found = explain.explain(
-        opened,
-        weights.network,
-        subjects,
-        progress,
-        method=method,
-        layer=layer,
-        smooth=smooth,
-        target=wanted,
-        seed=seed,
-    )
+    cam_options = CamOptions(method=method, layer=layer, smooth=smooth, target=wanted, seed=seed)
+    found = explain.explain(classifier, images, cam_options, progress)
     for note in _remarks(found, wanted):
         progress.note(note)
     # A file's name says what differs from the question that is asked unasked.

@@ -91,39 +91,39 @@ def misclassified(
 
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
-    part = reading.part(opened, split, data, data_dir, progress)
+    subset = reading.subset(opened, split, data, data_dir, progress)
     for option, name in (("--true", true), ("--predicted", predicted)):
-        _check_class(option, name, part.dataset.classes)
-    made = predictions.of(opened, part, "none", progress)
-    found = (mistakes.suspects if suspects else mistakes.wrong)(made.evaluation, part.files)
+        _check_class(option, name, subset.dataset.classes)
+    made = predictions.load_or_compute(opened, subset, "none", progress)
+    found = (mistakes.suspects if suspects else mistakes.wrong)(made.evaluation, subset.files)
     found = mistakes.ordered(
         mistakes.of_classes(found, true, predicted), sort or ("margin" if suspects else "confidence"), seed
     )
-    if suspects and part.name == "train":
+    if suspects and subset.name == "train":
         progress.note(
             "The network was trained on these labels and repeats the wrong ones, too: the ranking misleads."
             " Take --split val or test."
         )
     reading.check_enough(len(found), n, progress)
     stem = "-".join(
-        ["suspects" if suspects else "misclassified", *_marks(predictions.label(opened, part, "none"), found)]
+        ["suspects" if suspects else "misclassified", *_marks(predictions.label(opened, subset, "none"), found)]
     )
     figure_file = out or opened.run.path / f"{stem}.png"
     # Beside a figure of the person's naming there may be a table of the same name: the run's own metrics.csv, say.
     table_file = out.with_name(f"{out.stem}-table.csv") if out else figure_file.with_suffix(".csv")
     files = [figure_file, table_file, *reading.kept(made)]
     document = {
-        **reading.document(opened, part, made),
+        **reading.document(opened, subset, made),
         "result": documents.mistakes(found),
         "files": [str(file) for file in files],
     }
     console = terminal.record_console()
     if not as_json:  # before anything is written, which may fail
-        print_mistakes(console, reading.header(opened, part, made), found)
+        print_mistakes(console, reading.header(opened, subset, made), found)
     make_folder(figure_file.parent)
     spreadsheet.write(table_file, documents.mistake_columns(found), documents.mistake_rows(found))
-    about = f"{opened.run.name}, {part.title}"
-    style.save(image_grid.mistakes(part.images(found.places[:n]), found, about, columns), figure_file)
+    about = f"{opened.run.name}, {subset.title}"
+    style.save(image_grid.mistakes(subset.images(found.places[:n]), found, about, columns), figure_file)
     if as_json:
         terminal.print_json(document)
     else:

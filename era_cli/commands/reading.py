@@ -10,7 +10,7 @@ from era_cli.listener import Listener
 
 if TYPE_CHECKING:
     from era_cli.core.evaluation.predictions import Predictions
-    from era_cli.core.evaluation.trained_run import Part, TrainedRun
+    from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 
 
 def check_one_source(split: str | None, data: str | None) -> None:
@@ -29,15 +29,17 @@ def open_run(runs_dir: Path, run: str, checkpoint: str | None, gpus: str) -> Tra
     Raises:
         EraError: there is no such run, checkpoint or device.
     """
-    from era_cli.core.evaluation import trained_run
+    from era_cli.core.evaluation.trained_run import TrainedRun
     from era_cli.core.training import devices
     from era_cli.runs import store
 
     device = devices.choose(gpus, "32").torch_device
-    return trained_run.open_run(store.find(runs_dir.expanduser(), run), checkpoint, device)
+    return TrainedRun.open(store.find(runs_dir.expanduser(), run), checkpoint, device)
 
 
-def part(opened: TrainedRun, split: str | None, data: str | None, data_dir: Path | None, listener: Listener) -> Part:
+def subset(
+    opened: TrainedRun, split: str | None, data: str | None, data_dir: Path | None, listener: Listener
+) -> Subset:
     """The images that were asked for: those of `split`, of other data, or the test images.
 
     Raises:
@@ -45,15 +47,15 @@ def part(opened: TrainedRun, split: str | None, data: str | None, data_dir: Path
     """
     data_dir = data_dir and data_dir.expanduser()
     if data is not None:
-        return opened.other_part(data, data_dir, listener)
-    return opened.part(split or "test", data_dir, listener)
+        return opened.other_subset(data, data_dir, listener)
+    return opened.subset(split or "test", data_dir, listener)
 
 
-def document(opened: TrainedRun, part: Part, made: Predictions) -> dict[str, Any]:
+def document(opened: TrainedRun, subset: Subset, made: Predictions) -> dict[str, Any]:
     """The head of a JSON document: what was judged, and what the answers were computed from."""
     return {
         **run_document(opened, made.step),
-        "data": {"source": part.dataset.source, "part": part.name, "skipped": list(part.dataset.skipped)},
+        "data": {"source": subset.dataset.source, "part": subset.name, "skipped": list(subset.dataset.skipped)},
         "computed_from": made.fingerprint,
     }
 
@@ -84,14 +86,14 @@ def run_document(opened: TrainedRun, step: int | None) -> dict[str, Any]:
     }
 
 
-def header(opened: TrainedRun, part: Part, made: Predictions, tta: str = "none") -> list[tuple[str, str]]:
+def header(opened: TrainedRun, subset: Subset, made: Predictions, tta: str = "none") -> list[tuple[str, str]]:
     """The same as `document` for people."""
-    images = len(part.indices)
+    images = len(subset.indices)
     augmented = "" if tta == "none" else f", --tta {tta}"
     computed = f"before, in {made.file.name}" if made.seconds is None else f"now, {images / made.seconds:,.0f} images/s"
     return [
         *run_header(opened, made.step),
-        ("data", f"{part.dataset.source}: {images:,} {part.title}{augmented}"),
+        ("data", f"{subset.dataset.source}: {images:,} {subset.title}{augmented}"),
         ("computed", computed),
     ]
 

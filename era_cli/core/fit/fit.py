@@ -12,7 +12,7 @@ import torch
 
 from era_cli.core.data.batches import epoch_order
 from era_cli.core.evaluation import predictions
-from era_cli.core.evaluation.trained_run import Part, TrainedRun
+from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.fit.run_writer import AtomicCheckpointIO, RunWriter
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.networks import checkpoint, networks
@@ -161,8 +161,8 @@ class Fit:
             step = self.setup.total_steps
         best = self.run.epochs()[step // self.setup.steps_per_epoch - 1]
         trained = TrainedRun(self.run, path, self.setup.device.torch_device)
-        part = Part(name="test", title="test images", dataset=self.setup.dataset, indices=self.setup.dataset.test)
-        evaluation = predictions.compute(trained, part, "none", listener, what="testing the best epoch").evaluation
+        subset = Subset(name="test", title="test images", dataset=self.setup.dataset, indices=self.setup.dataset.test)
+        evaluation = predictions.compute(trained, subset, "none", listener, what="testing the best epoch").evaluation
         return FitResult(
             best_epoch=best.epoch,
             best_val_acc=best.val_acc,
