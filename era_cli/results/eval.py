@@ -30,7 +30,7 @@ class Evaluation:
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
         """Softmax of the logits, (N, K)."""
-        return np.exp(self._log_probabilities)
+        return softmax(self.logits)
 
     @property
     def correct(self) -> int:
@@ -50,13 +50,17 @@ class Evaluation:
     @property
     def losses(self) -> npt.NDArray[np.float64]:
         """The cross-entropy of each image in nats, (N,)."""
-        return -self._log_probabilities[np.arange(len(self.labels)), self.labels]
+        return -_log_softmax(self.logits)[np.arange(len(self.labels)), self.labels]
 
-    @property
-    def _log_probabilities(self) -> npt.NDArray[np.float64]:
-        logits = self.logits.astype(np.float64)
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The probability of each class, (N, K) -> (N, K)."""
+    return np.exp(_log_softmax(logits))
+
+
+def _log_softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,8 +76,8 @@ def judged(run: Run, tta: str, options: argparse.Namespace) -> float:
     """Its test accuracy in per cent."""
     where = devices.choose("auto", "auto").torch_device
     one = TrainedRun(run, run.checkpoints / artifacts.BEST, where)
-    part = one.part("test", options.data_dir, Listener())
-    return 100 * predictions.of(one, part, tta, Listener()).evaluation.accuracy
+    subset = one.subset("test", options.data_dir, Listener())
+    return 100 * predictions.load_or_compute(one, subset, tta, Listener()).evaluation.accuracy
 
 
 def row(variant: str, options: argparse.Namespace) -> str:

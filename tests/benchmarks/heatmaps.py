@@ -22,7 +22,9 @@ from torch.nn import functional as F
 
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
+from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.gradcam import cam
+from era_cli.core.gradcam.cam import CamOptions
 from era_cli.core.networks import networks
 from era_cli.core.networks.resnet import CustomResNet
 from era_cli.listener import Listener
@@ -43,23 +45,24 @@ def figures(options: Options) -> Iterator[Figure]:
 def _figure(count: int, layer: str, rounds: int) -> Figure:
     torch.manual_seed(0)
     network = networks.build(default(), CLASSES).eval()
+    classifier = TrainedClassifier(network, NORMALIZATION, tuple("0123456789"), mirrored=True)
+    options = CamOptions(method="gradcam", layer=layer)
     images = np.random.default_rng(0).integers(0, 256, (count, 3, SIDE, SIDE), np.uint8)
     rows = np.arange(len(images))
-    logits = inference.logits(network, images, rows, NORMALIZATION, Listener(), what="judging")
+    logits = inference.logits(classifier, images, rows, Listener(), what="evaluating")
     targets = logits.argmax(axis=1)[:, None]
 
     def era() -> np.ndarray:
-        maps = cam.maps(network, images, targets, logits, NORMALIZATION, Listener(), method="gradcam", layer=layer)
-        return maps[:, 0]
+        return cam.maps(classifier, images, targets, logits, options, Listener())[:, 0]
 
     def library() -> np.ndarray:
         explain = GradCAM(model=network, target_layers=[network.get_submodule(layer)])
-        found = []
+        maps = []
         for image, (target,) in zip(images, targets, strict=True):
             pixels = NORMALIZATION(torch.from_numpy(image[None]))
-            found.append(explain(input_tensor=pixels, targets=[ClassifierOutputTarget(target)])[0])
+            maps.append(explain(input_tensor=pixels, targets=[ClassifierOutputTarget(target)])[0])
         explain.activations_and_grads.release()
-        return np.stack(found)
+        return np.stack(maps)
 
     _check(era(), library())
     return Figure(

@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
+from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.gradcam import cam
+from era_cli.core.gradcam.cam import CamOptions
 from era_cli.core.networks.resnet import CustomResNet
 from era_cli.core.training import devices
 from era_cli.listener import Listener
@@ -96,11 +98,11 @@ class Pointing:
 def pointing(network: CustomResNet, shown: Scenes, *, method: str, layer: str, only_right: bool = True) -> Pointing:
     """Whether the maps of the predicted classes peak inside the patch, grown by half a cell of the map on each side."""
     rows = np.arange(len(shown.labels))
-    logits = inference.logits(network, shown.images, rows, NORMALIZATION, Listener(), what="judging")
+    classifier = TrainedClassifier(network, NORMALIZATION, tuple("abcd"), mirrored=False)
+    logits = inference.logits(classifier, shown.images, rows, Listener(), what="evaluating")
     predicted = logits.argmax(axis=1)
-    maps = cam.maps(
-        network, shown.images, predicted[:, None], logits, NORMALIZATION, Listener(), method=method, layer=layer
-    )
+    options = CamOptions(method=method, layer=layer)
+    maps = cam.maps(classifier, shown.images, predicted[:, None], logits, options, Listener())
     heat = F.interpolate(torch.from_numpy(maps).clamp(min=0), (SIDE, SIDE), mode="bilinear")[:, 0]
     peaks = np.stack(np.divmod(heat.flatten(1).argmax(dim=1).numpy(), SIDE), axis=1)
     grown = SIDE / maps.shape[-1] / 2

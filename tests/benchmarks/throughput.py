@@ -23,6 +23,7 @@ from era_cli.core.data.batches import EVALUATION_BATCH
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
+from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.networks import networks
 from era_cli.core.networks.network import Network
 from era_cli.core.training import devices
@@ -121,7 +122,8 @@ def _of_limit(batch: int, product: str, rounds: tuple[tuple[float, float], ...],
 def _era_eval(network: Network, dataset: Dataset) -> float:
     """Images a second of the pass behind `era eval`."""
     started = time.perf_counter()
-    inference.evaluate(network, dataset, dataset.train, Normalization(HALF, HALF), Listener(), what="")
+    classifier = TrainedClassifier(network, Normalization(HALF, HALF), dataset.classes, mirrored=True)
+    inference.evaluate(classifier, dataset, dataset.train, Listener(), what="")
     return len(dataset.train) / (time.perf_counter() - started)
 
 

@@ -126,11 +126,11 @@ def test_another_folder_with_the_runs_classes_is_judged_whole(run: Run, tmp_path
     assert len(list(run.path.glob("eval-data-scans-??????.json"))) == 1
     assert len(list(run.path.glob("predictions-data-scans-??????.npz"))) == 1
     # The same pixels by hand.
-    opened = trained_run.open_run(run, None, torch.device("cpu"))
+    opened = trained_run.TrainedRun.open(run, None, torch.device("cpu"))
     dataset = digits.load(8)
     places = np.concatenate([np.flatnonzero(dataset.labels == digit)[:count] for digit, count in ((3, 7), (8, 4))])
-    judged = inference.evaluate(opened.weights().network, dataset, places, opened.normalization, Listener(), what="")
-    assert told["result"]["loss"] == pytest.approx(judged.loss, abs=1e-4)
+    evaluation = inference.evaluate(opened.classifier, dataset, places, Listener(), what="")
+    assert told["result"]["loss"] == pytest.approx(evaluation.loss, abs=1e-4)
     (tmp_path / "scans" / "ten").mkdir()
     assert "'ten'" in the_error(evaluate("--data", "scans", code=1))
 

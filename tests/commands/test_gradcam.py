@@ -178,25 +178,16 @@ def test_the_saved_maps_are_those_of_the_core(run: Run) -> None:
     assert done.stdout.splitlines()[-3:-1] == names
     answers = Answers(run)
     rows = answers.wrong[:3]
-    opened = trained_run.open_run(run, None, torch.device("cpu"))
+    opened = trained_run.TrainedRun.open(run, None, torch.device("cpu"))
     with np.load(names[1], allow_pickle=False) as arrays:
         assert arrays["index"].tolist() == answers.index[rows].tolist()
         images = digits.load(8).images[arrays["index"]]
         assert np.array_equal(arrays["images"], images.transpose(0, 2, 3, 1))
         assert arrays["targets"].tolist() == np.stack([answers.predicted[rows], answers.labels[rows]], 1).tolist()
-        found = cam.maps(
-            opened.weights().network,
-            images,
-            arrays["targets"],
-            answers.logits[rows],
-            opened.normalization,
-            Listener(),
-            method="hirescam",
-            layer="layer2",
-            smooth="aug",
-            mirrored=False,  # the digits are never mirrored
-        )
-        assert np.array_equal(arrays["maps"], found)
+        asked = cam.CamOptions(method="hirescam", layer="layer2", smooth="aug")
+        assert not opened.classifier.mirrored  # the digits never are
+        maps = cam.maps(opened.classifier, images, arrays["targets"], answers.logits[rows], asked, Listener())
+        assert np.array_equal(arrays["maps"], maps)
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     state = checkpoint.read(finished_run / "checkpoints" / artifacts.BEST)
     light = {name: state[name] for name in ("state_dict", "global_step")}
     checkpoint.write(light, path / "checkpoints" / artifacts.BEST)
-    opened = trained_run.open_run(Run(path), None, torch.device("cpu"))
-    predictions.of(opened, opened.part("test", None, Listener()), "none", Listener())
+    opened = trained_run.TrainedRun.open(Run(path), None, torch.device("cpu"))
+    predictions.load_or_compute(opened, opened.subset("test", None, Listener()), "none", Listener())
     return path
 
 

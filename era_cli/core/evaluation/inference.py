@@ -1,21 +1,20 @@
-"""A network's answers on images: the one function behind every reported test figure. Loads no lightning."""
+"""A classifier's logits on images: the one function behind every reported test result. Loads no lightning."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from era_cli.choices import Tta
 from era_cli.core.data.batches import evaluation_batch_size
 from era_cli.core.data.dataset import Dataset
-from era_cli.core.data.normalize import Normalization
+from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.listener import Listener
 from era_cli.recipes import REFERENCE_IMAGE_SIZE
 from era_cli.results import Evaluation, Images, Labels
@@ -23,70 +22,51 @@ from era_cli.results import Evaluation, Images, Labels
 View = Callable[[Tensor], Tensor]
 
 
-@contextlib.contextmanager
-def judging(network: nn.Module) -> Iterator[torch.device]:
-    """The network as it judges, on the device that is yielded: in fp32, without dropout; afterwards as it was before.
-
-    That keeps a GPU's convolutions from TF32, torch's default for them, and a caller's autocast out.
-    """
-    device = next(network.parameters()).device
-    training = network.training
-    network.eval()
-    try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False), torch.autocast(device.type, enabled=False):
-            yield device
-    finally:
-        network.train(training)
-
-
 def evaluate(
-    network: nn.Module,
+    classifier: TrainedClassifier,
     dataset: Dataset,
     indices: Labels,
-    normalization: Normalization,
     listener: Listener,
     *,
     what: str,
     tta: str = Tta.NONE,
 ) -> Evaluation:
-    """The logits of the images at `indices`, in fp32, without augmentation, on the network's device.
+    """The logits of the images at `indices` (N,), in fp32, without augmentation, on the network's device.
 
     Args:
-        indices: (N,) places in the dataset.
         what: what to call this work to the listener.
         tta: test-time augmentation: the logits are then the mean over views of the image.
     """
     return Evaluation(
         index=dataset.source_index(indices),
         labels=dataset.labels[indices],
-        logits=logits(network, dataset.images, indices, normalization, listener, what=what, tta=tta),
+        logits=logits(classifier, dataset.images, indices, listener, what=what, tta=tta),
         classes=dataset.classes,
     )
 
 
 def logits(
-    network: nn.Module,
+    classifier: TrainedClassifier,
     images: Images,
     indices: Labels,
-    normalization: Normalization,
     listener: Listener,
     *,
     what: str,
     tta: str = Tta.NONE,
 ) -> npt.NDArray[np.float32]:
-    """The logits (N, K) of those of the images (M, 3, H, W) uint8 that lie at `indices` (N,); else as `evaluate`."""
+    """The logits (N, K) of the images (M, 3, H, W) uint8 at `indices` (N,); else as `evaluate`."""
     side = images.shape[-1]
     batch = evaluation_batch_size(side)
     views = TTA[tta](max(1, round(side / REFERENCE_IMAGE_SIZE)))
-    found: list[Tensor] = []
-    with judging(network) as device, torch.inference_mode(), listener.work(what, len(indices)) as advance:
+    batches: list[Tensor] = []
+    with classifier.evaluating(), torch.inference_mode(), listener.work(what, len(indices)) as advance:
         for start in range(0, len(indices), batch):
-            part = indices[start : start + batch]
-            pixels = normalization(_sent(torch.from_numpy(images[part]), device))
-            answers = [network(view(pixels)) * weight for weight, view in views]
-            found.append(torch.stack(answers).sum(dim=0))
-            advance(len(part))
-    return torch.cat(found).cpu().numpy()
+            chosen = images[indices[start : start + batch]]
+            pixels = classifier.normalization(_sent(torch.from_numpy(chosen), classifier.device))
+            weighted = [classifier.network(view(pixels)) * weight for weight, view in views]
+            batches.append(torch.stack(weighted).sum(dim=0))
+            advance(len(chosen))
+    return torch.cat(batches).cpu().numpy()
 
 
 def _sent(images: Tensor, device: torch.device) -> Tensor:
@@ -104,9 +84,9 @@ def _mirrored(images: Tensor) -> Tensor:
 
 def _shifted(images: Tensor, by: int) -> Tensor:
     """Moved along the diagonal by `by` pixels, the border reflected."""
-    side, room = images.shape[-1], abs(by)
-    padded = F.pad(images, (room,) * 4, mode="reflect")
-    start = room - by
+    side, margin = images.shape[-1], abs(by)
+    padded = F.pad(images, (margin,) * 4, mode="reflect")
+    start = margin - by
     return padded[..., start : start + side, start : start + side]
 
 

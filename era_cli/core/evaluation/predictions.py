@@ -1,4 +1,4 @@
-"""A run's answers on its images, computed once and kept beside it: what every reading command stands on.
+"""A run's predictions, computed once and cached in its folder: every reading command starts from them.
 
 `predictions-<label>.npz` holds `index` (N,) int64, `true` (N,) int64, `logits` (N, K) float32, and
 `computed_from`, a JSON text: the class names, the checkpoint's step, and a fingerprint of all that
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from era_cli.core.evaluation import inference
-from era_cli.core.evaluation.trained_run import Part, TrainedRun
+from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError
 from era_cli.files import atomic_write
@@ -35,7 +35,7 @@ FORMAT = 1  # to be raised when the same weights and images would give other log
 class Predictions:
     """An evaluation, the file it is kept in, and what it was computed from.
 
-    `step` is that of the checkpoint if it says so, `seconds` how long the network took, None if all was there already.
+    `step` is that of the checkpoint if it says so, `seconds` how long the network took, None if they were cached.
     """
 
     evaluation: Evaluation
@@ -44,62 +44,57 @@ class Predictions:
     fingerprint: dict[str, Any]
     seconds: float | None
 
-    @property
-    def reused(self) -> bool:
-        """Whether it was there already."""
-        return self.seconds is None
 
-
-def label(trained: TrainedRun, part: Part | None, tta: str) -> str:
-    """What tells files apart: the part of the data, then the checkpoint and the augmentation if not the usual ones."""
-    parts = [] if part is None else [part.name]
+def label(trained: TrainedRun, subset: Subset | None, tta: str) -> str:
+    """Distinguishes file names: the subset, then the checkpoint and the augmentation where they are not the default."""
+    names = [] if subset is None else [subset.name]
     if trained.checkpoint_name != "best":
-        parts.append(trained.checkpoint_name)
+        names.append(trained.checkpoint_name)
     if tta != "none":
-        parts.append(tta)
-    return "-".join(parts)
+        names.append(tta)
+    return "-".join(names)
 
 
-def of(trained: TrainedRun, part: Part, tta: str, listener: Listener) -> Predictions:
-    """The stored predictions if they were computed from just these weights and images, else fresh ones.
-
-    Raises:
-        EraError: the checkpoint cannot be loaded, or answers with NaN.
-    """
-    fingerprint = _fingerprint(trained, part, tta, checkpoint.digest(trained.checkpoint))
-    return _read(_file(trained, part, tta), part, fingerprint) or compute(trained, part, tta, listener)
-
-
-def compute(trained: TrainedRun, part: Part, tta: str, listener: Listener, *, what: str = "evaluating") -> Predictions:
-    """Computes the predictions and keeps them; that they cannot be kept is no more than a note.
+def load_or_compute(trained: TrainedRun, subset: Subset, tta: str, listener: Listener) -> Predictions:
+    """The cached predictions if they were computed from the same weights and images, else fresh ones.
 
     Raises:
-        EraError: the checkpoint cannot be loaded, or answers with NaN.
+        EraError: the checkpoint cannot be loaded, or gives NaN.
     """
-    weights = trained.weights()
+    fingerprint = _fingerprint(trained, subset, tta, checkpoint.digest(trained.checkpoint))
+    return _read(_file(trained, subset, tta), subset, fingerprint) or compute(trained, subset, tta, listener)
+
+
+def compute(
+    trained: TrainedRun, subset: Subset, tta: str, listener: Listener, *, what: str = "evaluating"
+) -> Predictions:
+    """Computes the predictions and caches them; that they cannot be written is only noted.
+
+    Raises:
+        EraError: the checkpoint cannot be loaded, or gives NaN.
+    """
+    classifier = trained.classifier  # read before the clock starts
     started = time.monotonic()
-    evaluation = inference.evaluate(
-        weights.network, part.dataset, part.indices, trained.normalization, listener, what=what, tta=tta
-    )
-    made = Predictions(
+    evaluation = inference.evaluate(classifier, subset.dataset, subset.indices, listener, what=what, tta=tta)
+    predictions = Predictions(
         evaluation=evaluation,
-        file=_file(trained, part, tta),
-        step=weights.step,
-        fingerprint=_fingerprint(trained, part, tta, weights.digest),
+        file=_file(trained, subset, tta),
+        step=trained.weights.step,
+        fingerprint=_fingerprint(trained, subset, tta, trained.weights.digest),
         seconds=time.monotonic() - started,
     )
-    trained.check_answers(evaluation.logits)
+    trained.check_finite(evaluation.logits)
     try:
-        _write(made)
+        _write(predictions)
     except EraError as error:
-        listener.note(f"The predictions are not kept: {error}.")
-    return made
+        listener.note(f"The predictions are not cached: {error}.")
+    return predictions
 
 
-def _write(made: Predictions) -> None:
-    evaluation = made.evaluation
-    origin = {"fingerprint": made.fingerprint, "step": made.step, "classes": evaluation.classes}
-    with atomic_write(made.file) as stream:
+def _write(predictions: Predictions) -> None:
+    evaluation = predictions.evaluation
+    origin = {"fingerprint": predictions.fingerprint, "step": predictions.step, "classes": evaluation.classes}
+    with atomic_write(predictions.file) as stream:
         np.savez(
             stream,
             index=evaluation.index,
@@ -109,17 +104,17 @@ def _write(made: Predictions) -> None:
         )
 
 
-def _file(trained: TrainedRun, part: Part, tta: str) -> Path:
-    return trained.run.path / f"predictions-{label(trained, part, tta)}.npz"
+def _file(trained: TrainedRun, subset: Subset, tta: str) -> Path:
+    return trained.run.path / f"predictions-{label(trained, subset, tta)}.npz"
 
 
-def _fingerprint(trained: TrainedRun, part: Part, tta: str, weights: str) -> dict[str, Any]:
-    """All that the logits depend on; `weights` is the checkpoint's SHA-256."""
+def _fingerprint(trained: TrainedRun, subset: Subset, tta: str, digest: str) -> dict[str, Any]:
+    """Everything that the logits depend on; `digest` is the checkpoint's SHA-256."""
     return {
         "format": FORMAT,
-        "checkpoint": weights,
-        "images": part.dataset.content_hash,
-        "indices": hashlib.sha256(part.indices.astype(np.int64).tobytes()).hexdigest(),
+        "checkpoint": digest,
+        "images": subset.dataset.content_hash,
+        "indices": hashlib.sha256(subset.indices.astype(np.int64).tobytes()).hexdigest(),
         "mean": list(trained.normalization.mean),
         "std": list(trained.normalization.std),
         "logit_scale": trained.recipe.logit_scale,
@@ -127,7 +122,7 @@ def _fingerprint(trained: TrainedRun, part: Part, tta: str, weights: str) -> dic
     }
 
 
-def _read(file: Path, part: Part, fingerprint: dict[str, Any]) -> Predictions | None:
+def _read(file: Path, subset: Subset, fingerprint: dict[str, Any]) -> Predictions | None:
     """What `file` holds, or None where it is absent, damaged, or computed from anything else."""
     try:
         content = io.BytesIO(file.read_bytes())
@@ -137,23 +132,23 @@ def _read(file: Path, part: Part, fingerprint: dict[str, Any]) -> Predictions | 
         content.seek(0)
         with np.load(content, allow_pickle=False) as arrays:
             origin = json.loads(str(arrays["computed_from"]))
-            found = Evaluation(
+            evaluation = Evaluation(
                 index=arrays["index"], labels=arrays["true"], logits=arrays["logits"], classes=tuple(origin["classes"])
             )
-        if origin["fingerprint"] != fingerprint or not _fits(found, part):
+        if origin["fingerprint"] != fingerprint or not _fits(evaluation, subset):
             return None
-        return Predictions(evaluation=found, file=file, step=origin["step"], fingerprint=fingerprint, seconds=None)
-    # A damaged header leads zipfile and numpy to raise whatever they come upon.
+        return Predictions(evaluation=evaluation, file=file, step=origin["step"], fingerprint=fingerprint, seconds=None)
+    # A damaged header makes zipfile and numpy raise all sorts of errors.
     except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, *_UNREADABLE):
         return None
 
 
-def _fits(found: Evaluation, part: Part) -> bool:
-    dataset = part.dataset
+def _fits(evaluation: Evaluation, subset: Subset) -> bool:
+    dataset = subset.dataset
     return (
-        np.array_equal(found.index, dataset.source_index(part.indices))
-        and np.array_equal(found.labels, dataset.labels[part.indices])
-        and found.classes == dataset.classes
-        and found.logits.dtype == np.float32
-        and found.logits.shape == (len(part.indices), len(dataset.classes))
+        np.array_equal(evaluation.index, dataset.source_index(subset.indices))
+        and np.array_equal(evaluation.labels, dataset.labels[subset.indices])
+        and evaluation.classes == dataset.classes
+        and evaluation.logits.dtype == np.float32
+        and evaluation.logits.shape == (len(subset.indices), len(dataset.classes))
     )

@@ -1,4 +1,4 @@
-"""A trained run, opened to judge its network. Loads no lightning."""
+"""A trained run, opened to evaluate its network. Loads no lightning."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from era_cli.core.data import run_data, sources
 from era_cli.core.data.dataset import Dataset, skipped_note
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.data.splits import held_out_test
-from era_cli.core.networks import checkpoint, weights
+from era_cli.core.evaluation.classifier import TrainedClassifier
+from era_cli.core.networks import weights
 from era_cli.core.networks.weights import Weights
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Images, Labels
+from era_cli.runs import artifacts
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
 
@@ -34,12 +36,12 @@ SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
     Split.VAL: lambda data: data.val,
     Split.TRAIN: lambda data: data.train,
 }
-CHECKPOINTS = {"best": checkpoint.BEST, "last": checkpoint.LAST}
+CHECKPOINTS = {"best": artifacts.BEST, "last": artifacts.LAST}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """The images of `dataset` at `indices` (N,): `name` is what files are called after, `title` what people read."""
+class Subset:
+    """The images of `dataset` at `indices` (N,): `name` stands in file names, `title` is for people."""
 
     name: str
     title: str
@@ -48,7 +50,7 @@ class Part:
 
     @property
     def files(self) -> tuple[str, ...] | None:
-        """What each image is called, if images have names."""
+        """The file name of each image, if they have names."""
         files = self.dataset.files
         return None if files is None else tuple(files[index] for index in self.indices)
 
@@ -59,7 +61,7 @@ class Part:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run with one of its checkpoints, to be judged on `device`."""
+    """A run with one of its checkpoints, to be evaluated on `device`."""
 
     run: Run
     checkpoint: Path
@@ -70,19 +72,43 @@ class TrainedRun:
         """run.json."""
         return self.run.read()
 
+    @classmethod
+    def open(cls, run: Run, which: str | None, device: torch.device) -> TrainedRun:
+        """Opens `run` with its checkpoint `best`, `last`, or at the path `which`; None is the best of a finished run.
+
+        Raises:
+            EraError: the run has not finished and no checkpoint was named; there is no such checkpoint; it belongs to
+                another run.
+        """
+        document = run.read()
+        if which is None and document.status != "finished":
+            done, epochs = len(run.epochs()), document.recipe.epochs
+            raise EraError(
+                f"{run.path} is not finished (status {document.status}, {done} of {epochs} epochs):"
+                f" resume it (era fit --resume {run.name}), or evaluate it as it is with --checkpoint best or last"
+            )
+        name = "best" if which is None else which
+        path = run.checkpoints / CHECKPOINTS[name] if name in CHECKPOINTS else Path(name).expanduser()
+        if not path.is_file():
+            raise EraError(f"there is no checkpoint {path}: --checkpoint takes best, last or the path of one")
+        home = path.resolve().parent.parent
+        if (home / "run.json").is_file() and home != run.path.resolve():
+            raise EraError(f"{path} is a checkpoint of another run: name that run with --run {home}")
+        return cls(run, path, device)
+
     @property
     def recipe(self) -> Recipe:
-        """What it was trained by."""
+        """The recipe that it was trained by."""
         return self.document.recipe
 
     @property
     def normalization(self) -> Normalization:
-        """What its network expects."""
+        """The normalization that its network expects."""
         return run_data.normalization(self.document)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that its training made of an epoch."""
+        """Training steps in an epoch."""
         return self.document.steps_per_epoch
 
     @property
@@ -92,8 +118,9 @@ class TrainedRun:
             return self.checkpoint.stem
         return f"file-{_marked(self.checkpoint.stem, self.checkpoint)}"
 
+    @functools.cached_property
     def weights(self) -> Weights:
-        """The network with the checkpoint's weights, on the device.
+        """The network with the checkpoint's weights, on the device; read once.
 
         Raises:
             EraError: the checkpoint is absent, damaged, not era's, or of another network.
@@ -101,21 +128,36 @@ class TrainedRun:
         try:
             loaded = weights.load(self.document, self.checkpoint)
         except EraError as error:
-            raise EraError(f"{error}; judge another with --checkpoint") from error
+            raise EraError(f"{error}; or name another checkpoint with --checkpoint") from error
         return dataclasses.replace(loaded, network=loaded.network.to(self.device))
 
-    def check_answers(self, logits: npt.NDArray[np.float32]) -> None:
-        """Refuses a network that has broken down.
+    @functools.cached_property
+    def classifier(self) -> TrainedClassifier:
+        """The network with everything that its predictions depend on.
 
         Raises:
-            EraError: some of its logits are no numbers.
+            EraError: as for `weights`.
+        """
+        return TrainedClassifier(
+            network=self.weights.network,
+            normalization=self.normalization,
+            classes=self.document.data.classes,
+            mirrored=self.recipe.flip > 0,
+        )
+
+    def check_finite(self, logits: npt.NDArray[np.float32]) -> None:
+        """Refuses a network that has diverged.
+
+        Raises:
+            EraError: some of its logits are NaN or infinite.
         """
         if not np.isfinite(logits).all():
             raise EraError(
-                f"the checkpoint {self.checkpoint} answers with what is no number: judge another with --checkpoint"
+                f"the checkpoint {self.checkpoint} gives logits that are NaN or infinite: name another with"
+                " --checkpoint"
             )
 
-    def part(self, split: str, data_dir: Path | None, listener: Listener) -> Part:
+    def subset(self, split: str, data_dir: Path | None, listener: Listener) -> Subset:
         """The images of the run's own `split`.
 
         Raises:
@@ -127,16 +169,16 @@ class TrainedRun:
             raise EraError(
                 f"{self.run.path} has no {split} images (it was trained with --val-size 0): use --split test or train"
             )
-        return Part(name=split, title=f"{split} images", dataset=data.dataset, indices=indices)
+        return Subset(name=split, title=f"{split} images", dataset=data.dataset, indices=indices)
 
-    def other_part(self, source: str, data_dir: Path | None, listener: Listener) -> Part:
-        """The test images of another source with the run's classes; all images of a folder that came in one piece.
+    def other_subset(self, source: str, data_dir: Path | None, listener: Listener) -> Subset:
+        """The test images of another source with the run's classes; all images of a folder that is not split.
 
         Raises:
             EraError: the data are absent, or of other classes.
         """
         if sources.resolved(source) == self.document.data.source:
-            return self.part(Split.TEST, data_dir, listener)
+            return self.subset("test", data_dir, listener)
         dataset = sources.load_all(
             source,
             self.document.data.classes,
@@ -147,45 +189,21 @@ class TrainedRun:
         if dataset.skipped:
             listener.note(skipped_note(dataset))
         if (own := self._own_test(dataset)) is not None:
-            listener.note(f"{source} holds the images that {self.run.path} was trained on: only its test images count.")
-            return Part(name="test", title="test images", dataset=own, indices=own.test)
+            listener.note(f"{source} holds the images that {self.run.path} was trained on; using its test images only.")
+            return Subset(name="test", title="test images", dataset=own, indices=own.test)
         mark = source if source in sources.NAMED else _marked(dataset.name, Path(dataset.source))
-        return Part(name=f"data-{mark}", title=f"images of {dataset.name}", dataset=dataset, indices=dataset.test)
+        return Subset(name=f"data-{mark}", title=f"images of {dataset.name}", dataset=dataset, indices=dataset.test)
 
     def _own_test(self, dataset: Dataset) -> Dataset | None:
-        """The run's own folder in one piece, found elsewhere, with the test images that were held out of it."""
+        """The run's own folder, moved elsewhere, with the test images that were held out of it."""
         train, test = held_out_test(dataset.labels)
-        found = dataset.content_hash_with(test)
-        if found != self.document.data.content_hash:
+        own_hash = dataset.content_hash_with(test)
+        if own_hash != self.document.data.content_hash:
             return None
-        return dataclasses.replace(dataset, train=train, test=test, content_hash=found)
+        return dataclasses.replace(dataset, train=train, test=test, content_hash=own_hash)
 
 
 def _marked(name: str, path: Path) -> str:
     """A name for files, with a mark of the whole path: another folder or file may be called the same."""
     mark = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:6]
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_') or 'unnamed'}-{mark}"
-
-
-def open_run(run: Run, which: str | None, device: torch.device) -> TrainedRun:
-    """Opens `run` with its checkpoint `best`, `last`, or at the path `which`; None is the best of a finished run.
-
-    Raises:
-        EraError: the run has not finished and no checkpoint was named; there is no such checkpoint; it belongs to
-            another run.
-    """
-    document = run.read()
-    if which is None and document.status != "finished":
-        done, epochs = len(run.epochs()), document.recipe.epochs
-        raise EraError(
-            f"{run.path} is not finished (status {document.status}, {done} of {epochs} epochs):"
-            f" let it finish (era fit --resume {run.name}), or name what to judge with --checkpoint best or last"
-        )
-    name = "best" if which is None else which
-    path = run.checkpoints / CHECKPOINTS[name] if name in CHECKPOINTS else Path(name).expanduser()
-    if not path.is_file():
-        raise EraError(f"there is no checkpoint {path}: --checkpoint takes best, last or the path of one")
-    home = path.resolve().parent.parent
-    if (home / "run.json").is_file() and home != run.path.resolve():
-        raise EraError(f"{path} is a checkpoint of another run: judge that with --run {home}")
-    return TrainedRun(run, path, device)

@@ -12,7 +12,7 @@ import torch
 
 from era_cli.core.data.batches import epoch_order
 from era_cli.core.evaluation import predictions
-from era_cli.core.evaluation.trained_run import Part, TrainedRun
+from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.fit.run_writer import AtomicCheckpointIO, RunWriter
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.networks import checkpoint, networks
@@ -25,7 +25,7 @@ from era_cli.errors import EraError, Interrupted
 from era_cli.files import atomic_link, sweep_temporaries
 from era_cli.listener import Listener
 from era_cli.results import EpochRow, FitPlan, FitResult, LrSweep, Samples
-from era_cli.runs import best_epoch, history, store
+from era_cli.runs import artifacts, best_epoch, history, store
 from era_cli.runs.document import Environment, Session, Status
 from era_cli.runs.run import Run
 
@@ -153,10 +153,10 @@ class Fit:
         if not rows:
             return
         wanted = best_epoch.best(rows, len(self.setup.val_indices)).epoch * self.setup.steps_per_epoch
-        best = self.run.checkpoints / checkpoint.BEST
+        best = self.run.checkpoints / artifacts.BEST
         if checkpoint.step_of(best) == wanted:
             return
-        for name in (checkpoint.LAST, checkpoint.PREVIOUS):
+        for name in (artifacts.LAST, artifacts.PREVIOUS):
             if checkpoint.step_of(self.run.checkpoints / name) == wanted:
                 atomic_link(self.run.checkpoints / name, best)
                 return
@@ -169,14 +169,14 @@ class Fit:
             raise EraError(f"{self.run.path} was trained by another era process in the meantime: retry")
 
     def _judge(self, listener: Listener, watch: Stopwatch) -> FitResult:
-        path = self.run.checkpoints / checkpoint.BEST
+        path = self.run.checkpoints / artifacts.BEST
         if (step := checkpoint.step_of(path)) is None:  # damaged, and its epoch cannot be had back
             checkpoint.mark_best(self.run.checkpoints)
             step = self.setup.total_steps
         best = self.run.epochs()[step // self.setup.steps_per_epoch - 1]
         trained = TrainedRun(self.run, path, self.setup.device.torch_device)
-        part = Part(name="test", title="test images", dataset=self.setup.dataset, indices=self.setup.dataset.test)
-        evaluation = predictions.compute(trained, part, "none", listener, what="testing the best epoch").evaluation
+        subset = Subset(name="test", title="test images", dataset=self.setup.dataset, indices=self.setup.dataset.test)
+        evaluation = predictions.compute(trained, subset, "none", listener, what="testing the best epoch").evaluation
         return FitResult(
             best_epoch=best.epoch,
             best_val_acc=best.val_acc,

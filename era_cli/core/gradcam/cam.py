@@ -1,9 +1,9 @@
-"""Class activation maps: where in an image a network sees what speaks for a class.
+"""Class activation maps: where in an image a network sees evidence for a class.
 
-The network is cut in two at the layer that is looked at. What lies before it is computed once, without gradients;
-what lies behind it is asked how its scores depend on the layer's features. So nothing is hooked, no gradient goes
-further back than the layer, and the network is left as it was. How features and gradients become a map is the
-grad-cam library's part. Loads no lightning.
+The network is split at the explained layer. What lies before it is computed once, without gradients; what lies behind
+it is differentiated with respect to the layer's features. So nothing is hooked, no gradient goes further back than the
+layer, and the network is left as it was. The grad-cam library turns features and gradients into a map. Loads no
+lightning.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from era_cli.choices import CamMethod, Smoothing
+from era_cli.choices import CamMethod, Smoothing, Target
 from era_cli.core.data.batches import EVALUATION_BATCH, evaluation_batch_size
-from era_cli.core.data.normalize import Normalization
-from era_cli.core.evaluation import inference
+from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.networks.network import Network
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
@@ -41,9 +40,36 @@ _MOST_MASKED = 4e9  # bytes of masked images, of which the library makes as many
 _MOST_CELLS = 4096  # of a map that is projected: the library's decomposition takes their square in memory
 
 
+@dataclass(frozen=True, kw_only=True)
+class CamOptions:
+    """How images are explained.
+
+    Args:
+        layer: one of the network's stages, whose features are weighted.
+        target: the class that a map is for.
+        seed: of the random draws by which faithfulness is measured.
+    """
+
+    method: CamMethod
+    layer: str
+    smooth: Smoothing = Smoothing.NONE
+    target: Target = Target.PREDICTED
+    seed: int = 0
+
+    @property
+    def augment(self) -> bool:
+        """Whether maps are means over views of the image."""
+        return self.smooth in (Smoothing.AUG, Smoothing.BOTH)
+
+    @property
+    def project(self) -> bool:
+        """Whether maps are principal components, whose sign is arbitrary."""
+        return self.smooth in (Smoothing.EIGEN, Smoothing.BOTH) or METHODS[self.method].projects
+
+
 @dataclass(frozen=True)
-class _Cut:
-    """Images cut at a layer: `features` (N, C, h, w) depend on nothing, `logits` (N, K) on them alone."""
+class _ForwardPass:
+    """A forward pass split at a layer: `features` (N, C, h, w) depend on nothing, `logits` (N, K) on them alone."""
 
     network: Network
     layer: str
@@ -57,48 +83,52 @@ class _Cut:
         return self.features.detach().cpu().numpy()
 
 
-def _by_gradients(kind: type[Any], cut: _Cut, target: Tensor, eigen: bool) -> Maps:
+def _by_gradients(kind: type[Any], forward: _ForwardPass, target: Tensor, eigen: bool) -> Maps:
     with torch.enable_grad():
-        score = cut.logits.gather(1, target[:, None]).sum()  # each logit depends on its own image alone
-    (gradients,) = torch.autograd.grad(score, cut.features, retain_graph=True)
-    return kind(cut.network, []).get_cam_image(None, None, None, cut.activations, gradients.cpu().numpy(), eigen)
+        score = forward.logits.gather(1, target[:, None]).sum()  # each logit depends on its own image alone
+    (gradients,) = torch.autograd.grad(score, forward.features, retain_graph=True)
+    return kind(forward.network, []).get_cam_image(
+        None, None, None, forward.activations, gradients.cpu().numpy(), eigen
+    )
 
 
-def _by_features(kind: type[Any], cut: _Cut, target: Tensor, eigen: bool) -> Maps:
-    return kind(cut.network, []).get_cam_image(None, None, None, cut.activations, None, eigen)
+def _by_features(kind: type[Any], forward: _ForwardPass, target: Tensor, eigen: bool) -> Maps:
+    return kind(forward.network, []).get_cam_image(None, None, None, forward.activations, None, eigen)
 
 
-def _by_masking(kind: type[Any], cut: _Cut, target: Tensor, eigen: bool) -> Maps:
-    masked = cut.features.shape[1] * cut.pixels[0].numel() * 4  # bytes that the library holds of each image
+def _by_masking(kind: type[Any], forward: _ForwardPass, target: Tensor, eigen: bool) -> Maps:
+    masked = forward.features.shape[1] * forward.pixels[0].numel() * 4  # bytes that the library holds of each image
     if masked > _MOST_MASKED:
         raise UsageError(
-            f"masking images of {cut.pixels.shape[-1]} px by each channel of {cut.layer} takes {masked / 1e9:.0f} GB:"
-            " take another --method"
+            f"masking images of {forward.pixels.shape[-1]} px by each channel of {forward.layer} takes"
+            f" {masked / 1e9:.0f} GB: choose another --method"
         )
-    method = kind(cut.network, [])
-    method.batch_size = _at_once(cut)
-    return method.get_cam_image(cut.pixels, None, _scores(target), cut.activations, None, eigen)
+    method = kind(forward.network, [])
+    method.batch_size = _at_once(forward)
+    return method.get_cam_image(forward.pixels, None, _scores(target), forward.activations, None, eigen)
 
 
-def _by_ablation(kind: type[Any], cut: _Cut, target: Tensor, eigen: bool) -> Maps:
-    rest = _Rest(cut.network, cut.layer)
-    method = kind(rest, [], batch_size=_at_once(cut))
-    maps = method.get_cam_image(cut.features.detach(), rest.entry, _scores(target), cut.activations, None, eigen)
+def _by_ablation(kind: type[Any], forward: _ForwardPass, target: Tensor, eigen: bool) -> Maps:
+    tail = _Tail(forward.network, forward.layer)
+    method = kind(tail, [], batch_size=_at_once(forward))
+    maps = method.get_cam_image(
+        forward.features.detach(), tail.entry, _scores(target), forward.activations, None, eigen
+    )
     # The method divides by the score, which turns the map of a class with a negative one upside down.
-    return maps * cut.logits.gather(1, target[:, None]).sign()[:, :, None].detach().cpu().numpy()
+    return maps * forward.logits.gather(1, target[:, None]).sign()[:, :, None].detach().cpu().numpy()
 
 
-def _at_once(cut: _Cut) -> int:
+def _at_once(forward: _ForwardPass) -> int:
     """Forward passes at once of the methods that mask the image, or ablate channels, one by one."""
-    return min(_MASKED, evaluation_batch_size(cut.pixels.shape[-1]))
+    return min(_MASKED, evaluation_batch_size(forward.pixels.shape[-1]))
 
 
 def _scores(target: Tensor) -> list[ClassifierOutputTarget]:
     return [ClassifierOutputTarget(place) for place in target.tolist()]
 
 
-class _Rest(nn.Module):
-    """A network from behind a layer on; what goes in passes `entry`, which the library replaces to ablate channels."""
+class _Tail(nn.Module):
+    """A network from behind a layer on; its input passes `entry`, which the library replaces to ablate channels."""
 
     def __init__(self, network: Network, layer: str) -> None:
         super().__init__()
@@ -113,14 +143,14 @@ class _Rest(nn.Module):
 
 @dataclass(frozen=True)
 class Method:
-    """One of the library's methods: how it comes to its map, and what is to be known of it.
+    """One of the library's methods, and how it is called.
 
     `projects`: its map is a principal component, whose sign is arbitrary. `by_class`: its map depends on the class.
-    `one_by_one`: it takes a forward pass per channel, so that images are told of one by one.
+    `one_by_one`: it takes a forward pass per channel, so that progress is reported image by image.
     """
 
     kind: type[Any]
-    make: Callable[[type[Any], _Cut, Tensor, bool], Maps]
+    compute: Callable[[type[Any], _ForwardPass, Tensor, bool], Maps]
     projects: bool = False
     by_class: bool = True
     one_by_one: bool = False
@@ -140,75 +170,78 @@ METHODS: dict[str, Method] = {
 
 
 def maps(
-    network: Network,
+    classifier: TrainedClassifier,
     images: Images,
     targets: Labels,
     logits: npt.NDArray[np.float32],
-    normalization: Normalization,
+    options: CamOptions,
     listener: Listener,
-    *,
-    method: str,
-    layer: str,
-    smooth: str = Smoothing.NONE,
-    mirrored: bool = True,
 ) -> Maps:
     """Raw maps of images (N, 3, H, W) uint8 for the classes `targets` (N, T): (N, T, h, w), as large as the layer.
 
-    They are what the method computes before negative values are cut off and the rest is scaled and enlarged; in fp32,
+    They are what the method computes before negative values are clipped and the rest is scaled and enlarged; in fp32,
     on the network's device. With augmentation smoothing they are means over three contrasts of the image and, for a
-    network that saw mirrored images in training (`mirrored`), over their mirror images; with eigen smoothing they
-    are the first principal component over the channels.
+    network that was trained on mirrored images, over their mirror images; with eigen smoothing they are the first
+    principal component over the channels.
 
     Args:
         logits: (N, K) what the network is known to answer.
-        layer: one of the network's stages.
 
     Raises:
         UsageError: the layer is too large for the method.
-        EraError: the network answers otherwise than `logits` say.
+        EraError: the network disagrees with `logits`.
     """
     if not len(images):
         return np.zeros((*targets.shape, 1, 1), np.float32)
-    chosen, augment, eigen = (
-        METHODS[method],
-        smooth in (Smoothing.AUG, Smoothing.BOTH),
-        smooth in (Smoothing.EIGEN, Smoothing.BOTH),
-    )
-    chunk = 1 if chosen.one_by_one else max(1, _CHUNK * evaluation_batch_size(images.shape[-1]) // EVALUATION_BATCH)
-    found: list[Maps] = []
+    chunk = max(1, _CHUNK * evaluation_batch_size(images.shape[-1]) // EVALUATION_BATCH)
+    if METHODS[options.method].one_by_one:
+        chunk = 1
+    chunks: list[Maps] = []
     with (
-        inference.judging(network) as device,
+        classifier.evaluating(),
         _silent(),
-        listener.work(f"explaining by {method}", len(images)) as advance,
+        listener.work(f"explaining by {options.method}", len(images)) as advance,
     ):
         for start in range(0, len(images), chunk):
             rows = slice(start, start + chunk)
-            pixels = normalization(torch.from_numpy(images[rows]).to(device))
-            wanted = torch.from_numpy(targets[rows]).to(device)
-            views: list[Maps] = []
-            for view, mirrored_view in _views(pixels, augment, mirrored):
-                cut = _cut(network, view, layer)
-                if not views:
-                    _check(cut.logits, logits[rows])
-                if chosen.projects or eigen:
-                    _check_size(cut.features, layer)
-                made = np.stack([chosen.make(chosen.kind, cut, target, eigen) for target in wanted.T], axis=1)
-                made = made[..., ::-1] if mirrored_view else made
-                if chosen.projects or eigen:
-                    made = _along(views[0], made) if views else _upright(made)
-                views.append(made)
-            found.append(np.mean(views, axis=0, dtype=np.float32))
+            pixels = classifier.normalization(torch.from_numpy(images[rows]).to(classifier.device))
+            chunks.append(_mean_over_views(classifier, pixels, targets[rows], logits[rows], options))
             advance(len(pixels))
-    return np.concatenate(found)
+    return np.concatenate(chunks)
 
 
-def _cut(network: Network, pixels: Tensor, layer: str) -> _Cut:
+def _mean_over_views(
+    classifier: TrainedClassifier,
+    pixels: Tensor,
+    targets: Labels,
+    logits: npt.NDArray[np.float32],
+    options: CamOptions,
+) -> Maps:
+    """The maps (N, T, h, w) of normalised images (N, 3, H, W), means over the views that smoothing asks for."""
+    method, eigen = METHODS[options.method], options.smooth in (Smoothing.EIGEN, Smoothing.BOTH)
+    wanted = torch.from_numpy(targets).to(pixels.device)
+    views: list[Maps] = []
+    for view, is_mirrored in _views(pixels, options.augment, classifier.mirrored):
+        forward = _forward(classifier.network, view, options.layer)
+        if not views:
+            _check_logits(forward.logits, logits)
+        if options.project:
+            _check_size(forward.features, options.layer)
+        view_maps = np.stack([method.compute(method.kind, forward, target, eigen) for target in wanted.T], axis=1)
+        view_maps = view_maps[..., ::-1] if is_mirrored else view_maps
+        if options.project:
+            view_maps = _along(views[0], view_maps) if views else _upright(view_maps)
+        views.append(view_maps)
+    return np.mean(views, axis=0, dtype=np.float32)
+
+
+def _forward(network: Network, pixels: Tensor, layer: str) -> _ForwardPass:
     with torch.no_grad():
         features = network.features(pixels, layer)
     features.requires_grad_()
     with torch.enable_grad():
         logits = network.classify(features, layer)
-    return _Cut(network, layer, pixels, features, logits)
+    return _ForwardPass(network, layer, pixels, features, logits)
 
 
 def _views(pixels: Tensor, augment: bool, mirrored: bool) -> Iterator[tuple[Tensor, bool]]:
@@ -219,13 +252,13 @@ def _views(pixels: Tensor, augment: bool, mirrored: bool) -> Iterator[tuple[Tens
             yield (pixels * contrast).flip(-1), True
 
 
-def _check(logits: Tensor, known: npt.NDArray[np.float32]) -> None:
+def _check_logits(logits: Tensor, known: npt.NDArray[np.float32]) -> None:
     """What is explained must be what was predicted: other preprocessing would explain another input."""
-    found = logits.detach().cpu().numpy()
-    if not np.allclose(found, known, rtol=0, atol=TOLERANCE * max(1.0, float(np.abs(known).max()))):
+    own = logits.detach().cpu().numpy()
+    if not np.allclose(own, known, rtol=0, atol=TOLERANCE * max(1.0, float(np.abs(known).max()))):
         raise EraError(
-            f"the network answers otherwise than in its predictions, by {np.abs(found - known).max():.2g} of a logit:"
-            " remove the run's predictions-*.npz, so that they are computed anew"
+            f"the network disagrees with the cached predictions, by {np.abs(own - known).max():.2g} of a logit: remove"
+            " the run's predictions-*.npz, so that they are recomputed"
         )
 
 
@@ -233,8 +266,8 @@ def _check_size(features: Tensor, layer: str) -> None:
     height, width = features.shape[-2:]
     if height * width > _MOST_CELLS:
         raise UsageError(
-            f"--layer {layer} is {width}x{height} for these images, too large for a principal component: take a later"
-            " layer, or --smooth none and a method without"
+            f"--layer {layer} is {width}x{height} for these images, too large for a principal component: choose a"
+            " later layer, or --smooth none and a method without one"
         )
 
 

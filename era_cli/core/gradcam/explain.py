@@ -1,177 +1,95 @@
-"""A trained run's heat maps over images, of its data or a person's own. Loads no lightning."""
+"""A classifier's heat maps over images, and how faithful they are. Loads no lightning."""
 
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from era_cli.choices import CamMethod, Smoothing, Target
-from era_cli.core.data.image_file import load_image, reason
-from era_cli.core.evaluation import inference
-from era_cli.core.evaluation.trained_run import Part, TrainedRun
+from era_cli.choices import Target
+from era_cli.core.evaluation.classified_images import ClassifiedImages
+from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.gradcam import cam, faithfulness
-from era_cli.core.networks.network import Network
-from era_cli.errors import EraError, UsageError
+from era_cli.core.gradcam.cam import CamOptions
+from era_cli.errors import UsageError
 from era_cli.files import atomic_write
 from era_cli.listener import Listener
-from era_cli.results import Evaluation, Heatmaps, Images, Labels
+from era_cli.results import Heatmaps
 
-ROLES: dict[str, tuple[str, ...]] = {
+ROLES: dict[Target, tuple[str, ...]] = {
     Target.PREDICTED: ("predicted",),
     Target.TRUE: ("true",),
     Target.BOTH: ("predicted", "true"),
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Subjects:
-    """What is to be explained: `images` (N, 3, H, W) uint8 and what the network answers to them, `logits` (N, K).
+def explain(
+    classifier: TrainedClassifier, images: ClassifiedImages, options: CamOptions, listener: Listener
+) -> Heatmaps:
+    """Maps of `images` for the classes that the options' target names, with their faithfulness.
 
-    `index`, `files` and `labels` as in Heatmaps.
-    """
-
-    images: Images
-    logits: npt.NDArray[np.float32]
-    index: Labels | None
-    files: tuple[str, ...] | None
-    labels: Labels | None
-
-
-def of_part(part: Part, evaluation: Evaluation, rows: Labels) -> Subjects:
-    """The judged images at `rows` (N,) of the evaluation of `part`."""
-    files = part.files
-    return Subjects(
-        images=part.dataset.images[part.indices[rows]],
-        logits=evaluation.logits[rows],
-        index=evaluation.index[rows],
-        files=None if files is None else tuple(files[row] for row in rows),
-        labels=evaluation.labels[rows],
-    )
-
-
-def of_files(trained: TrainedRun, network: Network, files: Sequence[Path], listener: Listener) -> Subjects:
-    """A person's own pictures, brought to the network as the images of a folder are.
+    Where the true class is the predicted one in every image, or the method is class-agnostic, that is one map each.
 
     Raises:
-        UsageError: one is absent.
-        EraError: one cannot be read, or the network answers with NaN.
+        UsageError: the network has no such layer, it is too large for the method, or images without labels are to be
+            explained by their true class.
+        EraError: the network disagrees with the images' logits.
     """
-    size = trained.document.data.image_size
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd files that it reads all the same
-        images = _loaded(files, size)
-    logits = inference.logits(
-        network, images, np.arange(len(images)), trained.normalization, listener, what="classifying"
-    )
-    trained.check_answers(logits)
-    return Subjects(images=images, logits=logits, index=None, files=tuple(map(str, files)), labels=None)
-
-
-def explain(
-    trained: TrainedRun,
-    network: Network,
-    subjects: Subjects,
-    listener: Listener,
-    *,
-    method: str,
-    layer: str,
-    smooth: str,
-    target: str,
-    seed: int,
-) -> Heatmaps:
-    """Maps for the classes that `target` names of each image, and what those are worth.
-
-    Where the true class is the predicted one in every image, or the method knows no classes, that is one map each.
-    """
-    classes = trained.document.data.classes
-    known = Evaluation(
-        index=np.arange(len(subjects.images)),
-        labels=np.zeros(len(subjects.images), np.int64) if subjects.labels is None else subjects.labels,
-        logits=subjects.logits,
-        classes=classes,
-    )
-    one_map = not cam.METHODS[method].by_class or np.array_equal(known.predicted, known.labels)
-    roles = ROLES[target][:1] if one_map else ROLES[target]
-    targets = np.stack([known.predicted if role == "predicted" else known.labels for role in roles], axis=1)
-    maps = cam.maps(
-        network,
-        subjects.images,
-        targets,
-        subjects.logits,
-        trained.normalization,
-        listener,
-        method=method,
-        layer=layer,
-        smooth=smooth,
-        mirrored=trained.recipe.flip > 0,
-    )
-    found = Heatmaps(
-        method=CamMethod(method),
-        by_class=cam.METHODS[method].by_class,
-        layer=layer,
-        smooth=Smoothing(smooth),
-        classes=classes,
-        images=subjects.images.transpose(0, 2, 3, 1),
-        index=subjects.index,
-        files=subjects.files,
-        labels=subjects.labels,
-        probabilities=known.probabilities,
+    if options.layer not in classifier.network.stages:
+        raise UsageError(
+            f"--layer {options.layer} is not a stage of the network: {', '.join(classifier.network.stages)}"
+        )
+    if images.labels is None and options.target is not Target.PREDICTED:
+        raise UsageError(f"--target {options.target} needs the true classes, which these images do not have")
+    labels = images.predicted if images.labels is None else images.labels
+    method = cam.METHODS[options.method]
+    one_map = not method.by_class or np.array_equal(images.predicted, labels)
+    roles = ROLES[options.target][:1] if one_map else ROLES[options.target]
+    classes = {"predicted": images.predicted, "true": labels}
+    targets = np.stack([classes[role] for role in roles], axis=1)
+    maps = cam.maps(classifier, images.images, targets, images.logits, options, listener)
+    heatmaps = Heatmaps(
+        method=options.method,
+        by_class=method.by_class,
+        layer=options.layer,
+        smooth=options.smooth,
+        classes=classifier.classes,
+        images=images.images.transpose(0, 2, 3, 1),
+        index=images.index,
+        files=images.files,
+        labels=images.labels,
+        probabilities=images.probabilities,
         roles=roles,
         targets=targets,
         maps=maps,
         faithfulness=None,
     )
-    shown = np.flatnonzero(~found.empty[:, 0])
+    shown = np.flatnonzero(~heatmaps.empty[:, 0])
     if not len(shown) or maps[0, 0].size == 1:  # a single cell points nowhere
-        return found
-    worth = faithfulness.measure(
-        network,
-        subjects.images[shown],
+        return heatmaps
+    measured = faithfulness.measure(
+        classifier,
+        images.images[shown],
         targets[shown, 0],
-        found.scaled[shown, 0],
-        trained.normalization,
+        heatmaps.scaled[shown, 0],
         listener,
-        seed=seed,
+        seed=options.seed,
     )
-    return dataclasses.replace(found, faithfulness=worth)
+    return dataclasses.replace(heatmaps, faithfulness=measured)
 
 
-def save(found: Heatmaps, path: Path) -> None:
-    """Writes the raw maps with all that they are of to `path`, an npz file of arrays.
+def save(heatmaps: Heatmaps, path: Path) -> None:
+    """Writes the raw maps and everything that they are of to `path`, an npz file of arrays.
 
     Raises:
         EraError: it cannot be written.
     """
     arrays: dict[str, Any] = {
-        name: np.array(getattr(found, name))
+        name: np.array(getattr(heatmaps, name))
         for name in ("maps", "targets", "roles", "classes", "images", "index", "files", "labels", "probabilities")
-        if getattr(found, name) is not None
+        if getattr(heatmaps, name) is not None
     }
     with atomic_write(path) as file:
         np.savez(file, **arrays)
-
-
-def _loaded(files: Sequence[Path], size: int) -> Images:
-    """The pictures (N, 3, H, W); all that cannot be read are named at once."""
-    images, faults = [], []
-    for file in files:
-        if not file.is_file():
-            raise UsageError(
-                f"{file} is a folder: name the pictures in it"
-                if file.is_dir()
-                else f"there is no image {file}: check the path"
-            )
-        try:
-            images.append(load_image(file, size))
-        except Exception as error:  # Pillow raises whatever a damaged file leads it to
-            faults.append(f"{file} cannot be read as an image ({reason(error, file)})")
-    if faults:
-        raise EraError(f"{'; '.join(faults)}: mend or leave out what cannot be read")
-    return np.stack(images).transpose(0, 3, 1, 2)

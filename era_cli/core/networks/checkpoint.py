@@ -20,9 +20,7 @@ import torch
 
 from era_cli.errors import EraError
 from era_cli.files import atomic_link, atomic_write
-from era_cli.runs.artifacts import BEST as BEST
-from era_cli.runs.artifacts import LAST as LAST
-from era_cli.runs.artifacts import PREVIOUS as PREVIOUS
+from era_cli.runs.artifacts import BEST, LAST, PREVIOUS
 
 
 @dataclass(frozen=True)

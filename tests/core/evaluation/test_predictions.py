@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from era_cli.core.data.dataset import Dataset, content_hash
 from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.predictions import Predictions
-from era_cli.core.evaluation.trained_run import Part, TrainedRun
+from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError
 from era_cli.listener import Listener
@@ -59,9 +59,9 @@ def trained(run: Run) -> TrainedRun:
 
 
 @pytest.fixture
-def part(trained: TrainedRun) -> Part:
+def subset(trained: TrainedRun) -> Subset:
     """A dozen images of its test split: judging them takes no time."""
-    whole = trained.part("test", None, Listener())
+    whole = trained.subset("test", None, Listener())
     return dataclasses.replace(whole, indices=whole.indices[:12])
 
 
@@ -75,7 +75,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Callable[[], contextlib.Abstr
     @contextlib.contextmanager
     def forbidden() -> Any:
         with monkeypatch.context() as patch:
-            patch.setattr(TrainedRun, "weights", load)
+            patch.setattr(TrainedRun, "weights", property(load))
             yield
 
     return forbidden
@@ -84,8 +84,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Callable[[], contextlib.Abstr
 NoNetwork = Callable[[], contextlib.AbstractContextManager[None]]
 
 
-def ask(trained: TrainedRun, part: Part, tta: str = "none") -> Predictions:
-    return predictions.of(trained, part, tta, Listener())
+def ask(trained: TrainedRun, subset: Subset, tta: str = "none") -> Predictions:
+    return predictions.load_or_compute(trained, subset, tta, Listener())
 
 
 def same(one: Predictions, other: Predictions) -> bool:
@@ -99,11 +99,12 @@ def same(one: Predictions, other: Predictions) -> bool:
 # Kept
 
 
-def test_what_was_computed_is_used_again(trained: TrainedRun, part: Part, no_network: NoNetwork) -> None:
-    first = ask(trained, part)
+def test_what_was_computed_is_used_again(trained: TrainedRun, subset: Subset, no_network: NoNetwork) -> None:
+    first = ask(trained, subset)
     with no_network():
-        second = ask(trained, part)
-    assert (first.reused, second.reused) == (False, True)
+        second = ask(trained, subset)
+    assert first.seconds is not None
+    assert second.seconds is None
     assert same(first, second)
     assert (first.file, first.step) == (second.file, second.step)
 
@@ -111,49 +112,53 @@ def test_what_was_computed_is_used_again(trained: TrainedRun, part: Part, no_net
 def test_what_fit_computed_of_the_test_split_is_used_at_once(finished_run: Path, no_network: NoNetwork) -> None:
     trained = TrainedRun(Run(finished_run), finished_run / "checkpoints" / artifacts.BEST, CPU)
     with no_network():
-        made = ask(trained, trained.part("test", None, Listener()))
-    assert made.reused
-    assert made.evaluation.accuracy == trained.document["result"]["test_acc"]
-    assert made.step == trained.document["result"]["best_epoch"] * trained.steps_per_epoch
+        kept = ask(trained, trained.subset("test", None, Listener()))
+    assert kept.seconds is None
+    assert kept.evaluation.accuracy == trained.document["result"]["test_acc"]
+    assert kept.step == trained.document["result"]["best_epoch"] * trained.steps_per_epoch
 
 
 @pytest.mark.parametrize("tta", ["flip", "flip-shift"])
-def test_each_augmentation_has_its_own_file(trained: TrainedRun, part: Part, tta: str, no_network: NoNetwork) -> None:
-    plain, augmented = ask(trained, part), ask(trained, part, tta)
+def test_each_augmentation_has_its_own_file(
+    trained: TrainedRun, subset: Subset, tta: str, no_network: NoNetwork
+) -> None:
+    plain, augmented = ask(trained, subset), ask(trained, subset, tta)
     assert augmented.file.name == f"predictions-test-{tta}.npz"
     assert not np.array_equal(plain.evaluation.logits, augmented.evaluation.logits)
     with no_network():
-        assert same(ask(trained, part), plain)
-        assert same(ask(trained, part, tta), augmented)
+        assert same(ask(trained, subset), plain)
+        assert same(ask(trained, subset, tta), augmented)
 
 
-def test_each_split_and_each_checkpoint_has_its_own_file(run: Run, part: Part) -> None:
+def test_each_split_and_each_checkpoint_has_its_own_file(run: Run, subset: Subset) -> None:
     best, last = (TrainedRun(run, run.checkpoints / f"{name}.ckpt", CPU) for name in ("best", "last"))
-    train = dataclasses.replace(part, name="train")
-    labels = [predictions.label(*case, "none") for case in ((best, part), (best, train), (last, part), (last, train))]
+    train = dataclasses.replace(subset, name="train")
+    labels = [
+        predictions.label(*case, "none") for case in ((best, subset), (best, train), (last, subset), (last, train))
+    ]
     assert labels == ["test", "train", "test-last", "train-last"]
 
 
-def test_the_file_holds_plain_arrays_that_numpy_alone_can_read(trained: TrainedRun, part: Part) -> None:
-    made = ask(trained, part)
-    with np.load(made.file, allow_pickle=False) as arrays:
-        kept = dict(arrays)
-    assert {name: (array.dtype, array.shape) for name, array in kept.items() if name != "computed_from"} == {
+def test_the_file_holds_plain_arrays_that_numpy_alone_can_read(trained: TrainedRun, subset: Subset) -> None:
+    kept = ask(trained, subset)
+    with np.load(kept.file, allow_pickle=False) as arrays:
+        stored = dict(arrays)
+    assert {name: (array.dtype, array.shape) for name, array in stored.items() if name != "computed_from"} == {
         "index": (np.dtype(np.int64), (12,)),
         "true": (np.dtype(np.int64), (12,)),
         "logits": (np.dtype(np.float32), (12, 10)),
     }
-    assert np.array_equal(kept["index"], part.dataset.source_index(part.indices))
-    assert np.array_equal(kept["true"], part.dataset.labels[part.indices])
-    assert np.array_equal(kept["logits"], made.evaluation.logits)
-    origin = json.loads(str(kept["computed_from"]))
+    assert np.array_equal(stored["index"], subset.dataset.source_index(subset.indices))
+    assert np.array_equal(stored["true"], subset.dataset.labels[subset.indices])
+    assert np.array_equal(stored["logits"], kept.evaluation.logits)
+    origin = json.loads(str(stored["computed_from"]))
     assert origin["classes"] == [str(digit) for digit in range(10)]
     assert origin["step"] == checkpoint.step_of(trained.checkpoint)
 
 
-def test_odd_class_names_come_back_as_they_are(trained: TrainedRun, part: Part, no_network: NoNetwork) -> None:
+def test_odd_class_names_come_back_as_they_are(trained: TrainedRun, subset: Subset, no_network: NoNetwork) -> None:
     names = (r"$\frac{$", "dog[/]", "\"'`", "x" * 60, "猫", "\x1b[31mred", "caf\udce9", "é", "", "null")
-    odd = dataclasses.replace(part, dataset=dataclasses.replace(part.dataset, classes=names))
+    odd = dataclasses.replace(subset, dataset=dataclasses.replace(subset.dataset, classes=names))
     assert ask(trained, odd).evaluation.classes == names
     with no_network():
         assert ask(trained, odd).evaluation.classes == names
@@ -170,40 +175,41 @@ def retaught(source: Path, target: Path) -> None:
     checkpoint.write(state, target)
 
 
-def test_another_checkpoint_under_the_same_name_is_judged_anew(run: Run, trained: TrainedRun, part: Part) -> None:
-    before = ask(trained, part)
+def test_another_checkpoint_under_the_same_name_is_judged_anew(run: Run, trained: TrainedRun, subset: Subset) -> None:
+    before = ask(trained, subset)
     times = trained.checkpoint.stat()
     retaught(trained.checkpoint, trained.checkpoint)
     os.utime(trained.checkpoint, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert trained.checkpoint.stat().st_size == times.st_size
-    after = ask(trained, part)
-    assert not after.reused
+    trained = dataclasses.replace(trained)  # as opened by another command
+    after = ask(trained, subset)
+    assert after.seconds is not None
     assert not np.array_equal(before.evaluation.logits, after.evaluation.logits)
-    assert same(ask(trained, part), after)
+    assert same(ask(trained, subset), after)
 
 
 def test_a_checkpoint_of_the_same_name_elsewhere_is_never_taken_for_it(
-    run: Run, trained: TrainedRun, part: Part, tmp_path: Path
+    run: Run, trained: TrainedRun, subset: Subset, tmp_path: Path
 ) -> None:
-    ask(trained, part)
+    ask(trained, subset)
     retaught(trained.checkpoint, tmp_path / artifacts.BEST)
     other = TrainedRun(run, tmp_path / artifacts.BEST, CPU)
-    made = ask(other, part)
-    assert not made.reused
-    assert same(ask(trained, part), predictions.compute(trained, part, "none", Listener()))
+    kept = ask(other, subset)
+    assert kept.seconds is not None
+    assert same(ask(trained, subset), predictions.compute(trained, subset, "none", Listener()))
 
 
-def test_other_images_of_the_split_are_judged_anew(trained: TrainedRun, part: Part) -> None:
-    ask(trained, part)
-    other = dataclasses.replace(part, indices=part.indices + 1)
-    made = ask(trained, other)
-    assert not made.reused
-    assert np.array_equal(made.evaluation.labels, part.dataset.labels[part.indices + 1])
+def test_other_images_of_the_split_are_judged_anew(trained: TrainedRun, subset: Subset) -> None:
+    ask(trained, subset)
+    other = dataclasses.replace(subset, indices=subset.indices + 1)
+    kept = ask(trained, other)
+    assert kept.seconds is not None
+    assert np.array_equal(kept.evaluation.labels, subset.dataset.labels[subset.indices + 1])
 
 
-def test_another_order_of_the_same_images_is_judged_anew(trained: TrainedRun, part: Part) -> None:
-    first = ask(trained, part)
-    turned = ask(trained, dataclasses.replace(part, indices=part.indices[::-1]))
+def test_another_order_of_the_same_images_is_judged_anew(trained: TrainedRun, subset: Subset) -> None:
+    first = ask(trained, subset)
+    turned = ask(trained, dataclasses.replace(subset, indices=subset.indices[::-1]))
     assert np.array_equal(turned.evaluation.index, first.evaluation.index[::-1])
     assert np.array_equal(turned.evaluation.labels, first.evaluation.labels[::-1])
 
@@ -215,53 +221,53 @@ def altered(dataset: Dataset, **changes: Any) -> Dataset:
     )
 
 
-def test_changed_pixels_or_labels_are_judged_anew(trained: TrainedRun, part: Part) -> None:
-    first = ask(trained, part)
-    images, labels = part.dataset.images.copy(), part.dataset.labels.copy()
-    images[part.indices[0]] = 255 - images[part.indices[0]]
-    labels[part.indices[0]] = (labels[part.indices[0]] + 1) % 10
-    repainted = ask(trained, dataclasses.replace(part, dataset=altered(part.dataset, images=images)))
-    assert not repainted.reused
+def test_changed_pixels_or_labels_are_judged_anew(trained: TrainedRun, subset: Subset) -> None:
+    first = ask(trained, subset)
+    images, labels = subset.dataset.images.copy(), subset.dataset.labels.copy()
+    images[subset.indices[0]] = 255 - images[subset.indices[0]]
+    labels[subset.indices[0]] = (labels[subset.indices[0]] + 1) % 10
+    repainted = ask(trained, dataclasses.replace(subset, dataset=altered(subset.dataset, images=images)))
+    assert repainted.seconds is not None
     assert np.flatnonzero((repainted.evaluation.logits != first.evaluation.logits).any(axis=1)).tolist() == [0]
-    renamed = ask(trained, dataclasses.replace(part, dataset=altered(part.dataset, labels=labels)))
-    assert not renamed.reused
+    renamed = ask(trained, dataclasses.replace(subset, dataset=altered(subset.dataset, labels=labels)))
+    assert renamed.seconds is not None
     assert np.flatnonzero(renamed.evaluation.labels != first.evaluation.labels).tolist() == [0]
 
 
 @pytest.mark.parametrize("name", ["mean", "std"])
-def test_another_normalization_is_judged_anew(run: Run, trained: TrainedRun, part: Part, name: str) -> None:
-    first = ask(trained, part)
+def test_another_normalization_is_judged_anew(run: Run, trained: TrainedRun, subset: Subset, name: str) -> None:
+    first = ask(trained, subset)
     data = trained.document["data"]
     run.update(data={**data, name: [data[name][0], data[name][1], math.nextafter(data[name][2], 1) + 0.01]})
-    made = ask(TrainedRun(run, trained.checkpoint, CPU), part)
-    assert not made.reused
-    assert not np.array_equal(made.evaluation.logits, first.evaluation.logits)
+    kept = ask(TrainedRun(run, trained.checkpoint, CPU), subset)
+    assert kept.seconds is not None
+    assert not np.array_equal(kept.evaluation.logits, first.evaluation.logits)
 
 
-def test_another_factor_of_the_logits_is_judged_anew(run: Run, trained: TrainedRun, part: Part) -> None:
-    first = ask(trained, part)
+def test_another_factor_of_the_logits_is_judged_anew(run: Run, trained: TrainedRun, subset: Subset) -> None:
+    first = ask(trained, subset)
     recipe = trained.document["recipe"]
     run.update(recipe={**recipe, "logit_scale": recipe["logit_scale"] * 2})
-    made = ask(TrainedRun(run, trained.checkpoint, CPU), part)
-    assert np.array_equal(made.evaluation.logits, first.evaluation.logits * 2)
+    kept = ask(TrainedRun(run, trained.checkpoint, CPU), subset)
+    assert np.array_equal(kept.evaluation.logits, first.evaluation.logits * 2)
 
 
-def test_a_file_under_another_augmentations_name_is_not_believed(trained: TrainedRun, part: Part) -> None:
-    flip = ask(trained, part, "flip")
-    plain = ask(trained, part)
+def test_a_file_under_another_augmentations_name_is_not_believed(trained: TrainedRun, subset: Subset) -> None:
+    flip = ask(trained, subset, "flip")
+    plain = ask(trained, subset)
     plain.file.unlink()
     flip.file.rename(plain.file)
-    assert same(ask(trained, part), plain)
-    assert not same(ask(trained, part), flip)
+    assert same(ask(trained, subset), plain)
+    assert not same(ask(trained, subset), flip)
 
 
 def test_a_file_of_another_format_is_computed_anew(
-    trained: TrainedRun, part: Part, monkeypatch: pytest.MonkeyPatch
+    trained: TrainedRun, subset: Subset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask(trained, part)
+    ask(trained, subset)
     monkeypatch.setattr(predictions, "FORMAT", predictions.FORMAT + 1)
-    assert not ask(trained, part).reused
-    assert ask(trained, part).reused
+    assert ask(trained, subset).seconds is not None
+    assert ask(trained, subset).seconds is None
 
 
 # Damaged
@@ -282,31 +288,31 @@ class Bomb:
 
 
 @pytest.mark.parametrize("name", ["computed_from", "logits"])
-def test_a_file_with_pickles_is_neither_loaded_nor_kept(trained: TrainedRun, part: Part, name: str) -> None:
-    wanted = ask(trained, part)
+def test_a_file_with_pickles_is_neither_loaded_nor_kept(trained: TrainedRun, subset: Subset, name: str) -> None:
+    wanted = ask(trained, subset)
     bomb = np.array([Bomb()], dtype=object)
     wanted.file.write_bytes(with_arrays(wanted.file.read_bytes(), **{name: bomb}))
     with np.load(wanted.file, allow_pickle=True) as arrays:
         assert arrays[name].shape == (1,)
     assert sprung.pop() == "sprung"  # the bomb is a real one
-    assert same(ask(trained, part), wanted)
+    assert same(ask(trained, subset), wanted)
     assert sprung == []
     with np.load(wanted.file, allow_pickle=False) as arrays:
         assert np.array_equal(arrays["logits"], wanted.evaluation.logits)
 
 
 @pytest.fixture(scope="module")
-def store(light_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedRun, Part, Predictions, bytes]:
+def store(light_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedRun, Subset, Predictions, bytes]:
     """A run with kept predictions of a dozen images, and the bytes of their file."""
     run = copied(light_run, tmp_path_factory.mktemp("store") / "run")
     trained = TrainedRun(run, run.checkpoints / artifacts.BEST, CPU)
-    whole = trained.part("test", None, Listener())
-    part = dataclasses.replace(whole, indices=whole.indices[:12])
-    made = ask(trained, part)
-    return trained, part, made, made.file.read_bytes()
+    whole = trained.subset("test", None, Listener())
+    subset = dataclasses.replace(whole, indices=whole.indices[:12])
+    kept = ask(trained, subset)
+    return trained, subset, kept, kept.file.read_bytes()
 
 
-Store = tuple[TrainedRun, Part, Predictions, bytes]
+Store = tuple[TrainedRun, Subset, Predictions, bytes]
 
 
 class Recomputed(Exception):
@@ -314,24 +320,24 @@ class Recomputed(Exception):
 
 
 def believed(store: Store, content: bytes, monkeypatch: pytest.MonkeyPatch) -> Predictions | None:
-    """What is made of a file with `content`; None where it would be computed anew."""
-    trained, part, made, whole = store
+    """What is kept of a file with `content`; None where it would be computed anew."""
+    trained, subset, kept, whole = store
 
     def anew(*given: Any, **options: Any) -> NoReturn:
         raise Recomputed
 
-    made.file.write_bytes(content)
+    kept.file.write_bytes(content)
     try:
         with monkeypatch.context() as patch:
             # Neither the checkpoint nor the images change here, and hashing them is what takes the time.
             origin = {"fingerprint": json.loads(json.dumps(fingerprint_of(whole)))}
             patch.setattr(predictions, "_fingerprint", lambda *given: origin["fingerprint"])
             patch.setattr(predictions, "compute", anew)
-            return ask(trained, part)
+            return ask(trained, subset)
     except Recomputed:
         return None
     finally:
-        made.file.write_bytes(whole)
+        kept.file.write_bytes(whole)
 
 
 def fingerprint_of(content: bytes) -> Any:
@@ -414,44 +420,44 @@ def test_an_encrypted_or_oddly_packed_file_is_computed_anew(store: Store, monkey
 
 
 def test_weights_that_do_not_say_after_how_many_steps_are_judged_all_the_same(
-    run: Run, part: Part, tmp_path: Path, no_network: NoNetwork
+    run: Run, subset: Subset, tmp_path: Path, no_network: NoNetwork
 ) -> None:
     weights = {"state_dict": checkpoint.read(run.checkpoints / artifacts.BEST)["state_dict"]}
     checkpoint.write(weights, tmp_path / "weights.ckpt")
     trained = TrainedRun(run, tmp_path / "weights.ckpt", CPU)
-    assert ask(trained, part).step is None
+    assert ask(trained, subset).step is None
     with no_network():
-        assert ask(trained, part).step is None
+        assert ask(trained, subset).step is None
 
 
-def test_nothing_half_written_is_left(run: Run, trained: TrainedRun, part: Part, no_network: NoNetwork) -> None:
-    ask(trained, part).file.unlink()
+def test_nothing_half_written_is_left(run: Run, trained: TrainedRun, subset: Subset, no_network: NoNetwork) -> None:
+    ask(trained, subset).file.unlink()
     with no_network(), pytest.raises(AssertionError, match="the network was loaded"):
-        ask(trained, part)
+        ask(trained, subset)
     assert not (run.path / "predictions-test.npz").exists()
     assert list(run.path.rglob("*.partial")) == []
 
 
-def test_a_network_that_answers_nan_is_refused_and_nothing_is_kept(trained: TrainedRun, part: Part) -> None:
+def test_a_network_that_answers_nan_is_refused_and_nothing_is_kept(trained: TrainedRun, subset: Subset) -> None:
     state = checkpoint.read(trained.checkpoint)
     state["state_dict"]["network.linear.bias"][3] = math.nan
     trained.checkpoint.unlink()
     checkpoint.write(state, trained.checkpoint)
-    with pytest.raises(EraError, match="no number"):
-        ask(trained, part)
+    with pytest.raises(EraError, match="NaN or infinite"):
+        ask(trained, subset)
     assert not list(trained.run.path.glob("predictions-test*.npz.*"))
 
 
-def test_predictions_that_cannot_be_kept_are_given_all_the_same(trained: TrainedRun, part: Part) -> None:
+def test_predictions_that_cannot_be_kept_are_given_all_the_same(trained: TrainedRun, subset: Subset) -> None:
     heard: list[str] = []
 
     class Ear(Listener):
         def note(self, text: str) -> None:
             heard.append(text)
 
-    first = ask(trained, part, "flip")
+    first = ask(trained, subset, "flip")
     first.file.unlink()
     first.file.mkdir()  # nothing can be renamed onto a folder
-    second = predictions.of(trained, part, "flip", Ear())
+    second = predictions.load_or_compute(trained, subset, "flip", Ear())
     assert same(first, second)
-    assert "not kept" in " ".join(heard)
+    assert "not cached" in " ".join(heard)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from era_cli.core.data import digits
 from era_cli.core.evaluation import inference
-from era_cli.core.evaluation.trained_run import TrainedRun, open_run
+from era_cli.core.evaluation.trained_run import TrainedRun
 from era_cli.core.fit import start
 from era_cli.core.networks import checkpoint
 from era_cli.core.networks.resnet import CustomResNet
@@ -58,7 +58,7 @@ def photo_run(photos: Path, tmp_path: Path) -> tuple[Run, Path]:
 
 
 def opened(run: Run, which: str | None = None) -> TrainedRun:
-    return open_run(run, which, CPU)
+    return TrainedRun.open(run, which, CPU)
 
 
 def refusal(act: Callable[[], object], kind: type[EraError] = EraError) -> str:
@@ -76,9 +76,9 @@ def test_a_finished_run_is_judged_by_its_best_checkpoint(run: Run) -> None:
     trained = opened(run)
     assert (trained.checkpoint, trained.checkpoint_name) == (run.checkpoints / "best.ckpt", "best")
     state = checkpoint.read(run.checkpoints / "best.ckpt")["state_dict"]
-    for name, tensor in trained.weights().network.state_dict().items():
+    for name, tensor in trained.weights.network.state_dict().items():
         assert torch.equal(tensor, state[f"network.{name}"])
-    assert not trained.weights().network.training
+    assert not trained.weights.network.training
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
@@ -128,12 +128,12 @@ def test_a_damaged_checkpoint_is_refused(run: Run) -> None:
     whole = bytearray(path.read_bytes())
     path.unlink()
     path.write_bytes(whole[: len(whole) // 2])
-    assert "damaged" in refusal(opened(run).weights)
+    assert "damaged" in refusal(lambda: opened(run).weights)
     whole[len(whole) // 2] ^= 1  # among the weights, where torch alone would not see it
     path.write_bytes(whole)
-    assert "damaged" in refusal(opened(run).weights)
+    assert "damaged" in refusal(lambda: opened(run).weights)
     path.write_text("no checkpoint")
-    assert "damaged" in refusal(opened(run).weights)
+    assert "damaged" in refusal(lambda: opened(run).weights)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_damaged_checkpoint_is_refused(run: Run) -> None:
 )
 def test_a_checkpoint_that_is_not_eras_is_refused(run: Run, state: Any) -> None:
     replaced(run.checkpoints / "best.ckpt", state)
-    assert "best.ckpt" in refusal(opened(run).weights)
+    assert "best.ckpt" in refusal(lambda: opened(run).weights)
 
 
 class Bomb:
@@ -155,14 +155,14 @@ class Bomb:
 
 def test_a_checkpoint_with_code_is_not_run(run: Run) -> None:
     replaced(run.checkpoints / "best.ckpt", {"state_dict": {}, "extra": Bomb()})
-    assert "not loaded" in refusal(opened(run).weights)
+    assert "not loaded" in refusal(lambda: opened(run).weights)
 
 
 def test_a_checkpoint_of_another_class_count_is_refused(run: Run) -> None:
     network = CustomResNet(7, dropout=0.0, logit_scale=0.125)
     state = {"state_dict": {f"network.{name}": tensor for name, tensor in network.state_dict().items()}}
     replaced(run.checkpoints / "best.ckpt", state)
-    assert "different runs" in refusal(opened(run).weights)
+    assert "different runs" in refusal(lambda: opened(run).weights)
 
 
 # Its images
@@ -170,46 +170,44 @@ def test_a_checkpoint_of_another_class_count_is_refused(run: Run) -> None:
 
 def test_the_three_splits_are_those_that_training_had(run: Run) -> None:
     trained = opened(run)
-    parts = {name: trained.part(name, None, Listener()) for name in ("test", "val", "train")}
+    subsets = {name: trained.subset(name, None, Listener()) for name in ("test", "val", "train")}
     counts = trained.document["data"]["counts"]
     class_counts = trained.document["data"]["class_counts"]
-    for name, part in parts.items():
-        assert (part.name, len(part.indices)) == (name, counts[name])
-        labels = part.dataset.labels[part.indices]
+    for name, subset in subsets.items():
+        assert (subset.name, len(subset.indices)) == (name, counts[name])
+        labels = subset.dataset.labels[subset.indices]
         assert np.bincount(labels, minlength=10).tolist() == class_counts[name]
-    together = np.concatenate([part.indices for part in parts.values()])
+    together = np.concatenate([subset.indices for subset in subsets.values()])
     assert len(np.unique(together)) == len(together)
-    assert np.array_equal(parts["test"].indices, digits.load(8).test)
+    assert np.array_equal(subsets["test"].indices, digits.load(8).test)
 
 
 def test_the_validation_split_gives_the_accuracy_that_training_saw(run: Run) -> None:
     # Its rows in metrics.csv come from Lightning's own loop: another path through other code.
     trained = opened(run)
-    part = trained.part("val", None, Listener())
-    judged = inference.evaluate(
-        trained.weights().network, part.dataset, part.indices, trained.normalization, Listener(), what=""
-    )
+    subset = trained.subset("val", None, Listener())
+    evaluation = inference.evaluate(trained.classifier, subset.dataset, subset.indices, Listener(), what="")
     row = run.epochs()[trained.document["result"]["best_epoch"] - 1]
-    assert judged.accuracy == pytest.approx(row.val_acc, abs=1e-6)
-    assert judged.loss == pytest.approx(row.val_loss, abs=1e-4)
+    assert evaluation.accuracy == pytest.approx(row.val_acc, abs=1e-6)
+    assert evaluation.loss == pytest.approx(row.val_loss, abs=1e-4)
 
 
 def test_an_empty_validation_split_is_refused(tmp_path: Path) -> None:
     run = start.prepare(request(tmp_path / "runs", val_size=0), Listener()).run
     trained = TrainedRun(run, run.checkpoints / "best.ckpt", CPU)
-    sentence = refusal(lambda: trained.part("val", None, Listener()))
+    sentence = refusal(lambda: trained.subset("val", None, Listener()))
     assert "--split test or train" in sentence
-    assert len(trained.part("train", None, Listener()).indices) == 160
+    assert len(trained.subset("train", None, Listener()).indices) == 160
 
 
 def test_a_folder_that_changed_since_is_refused(photo_run: tuple[Run, Path]) -> None:
     run, folder = photo_run
     trained = TrainedRun(run, run.checkpoints / "best.ckpt", CPU)
-    assert len(trained.part("test", None, Listener()).indices) == 24
+    assert len(trained.subset("test", None, Listener()).indices) == 24
     Image.new("RGB", (8, 8)).save(folder / "a" / "03.png")
     for ask in (
-        lambda: trained.part("test", None, Listener()),
-        lambda: trained.other_part(str(folder), None, Listener()),
+        lambda: trained.subset("test", None, Listener()),
+        lambda: trained.other_subset(str(folder), None, Listener()),
     ):
         assert "are not those" in refusal(ask)
 
@@ -219,8 +217,8 @@ def test_a_folder_that_is_gone_is_named(photo_run: tuple[Run, Path]) -> None:
     shutil.rmtree(folder)
     trained = TrainedRun(run, run.checkpoints / "best.ckpt", CPU)
     for ask in (
-        lambda: trained.part("test", None, Listener()),
-        lambda: trained.other_part(str(folder), None, Listener()),
+        lambda: trained.subset("test", None, Listener()),
+        lambda: trained.other_subset(str(folder), None, Listener()),
     ):
         assert str(folder) in refusal(ask)
 
@@ -231,13 +229,13 @@ def test_a_folder_that_is_gone_is_named(photo_run: tuple[Run, Path]) -> None:
 def test_the_runs_own_source_means_its_test_split_however_it_is_written(
     run: Run, photo_run: tuple[Run, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert opened(run).other_part("digits", None, Listener()).name == "test"
+    assert opened(run).other_subset("digits", None, Listener()).name == "test"
     own, folder = photo_run
     trained = TrainedRun(own, own.checkpoints / "best.ckpt", CPU)
     monkeypatch.chdir(folder.parent)
     for spelled in (str(folder), "my photos", "./my photos/", "my photos/../my photos"):
-        part = trained.other_part(spelled, None, Listener())
-        assert (part.name, len(part.indices)) == ("test", 24)
+        subset = trained.other_subset(spelled, None, Listener())
+        assert (subset.name, len(subset.indices)) == ("test", 24)
 
 
 def test_another_folder_is_judged_whole_at_the_runs_image_size_and_named_after_itself(
@@ -247,10 +245,10 @@ def test_another_folder_is_judged_whole_at_the_runs_image_size_and_named_after_i
     other = tmp_path / "été 2024 (2)"
     shutil.copytree(photos / "c", other / "c")
     Image.new("RGB", (40, 30)).save(other / "c" / "large.png")
-    part = TrainedRun(run, run.checkpoints / "best.ckpt", CPU).other_part(str(other), None, Listener())
-    assert re.fullmatch("data-t_2024_2-[0-9a-f]{6}", part.name)
-    assert (len(part.indices), part.dataset.image_size) == (13, 8)
-    assert part.dataset.labels[part.indices].tolist() == [2] * 13
+    subset = TrainedRun(run, run.checkpoints / "best.ckpt", CPU).other_subset(str(other), None, Listener())
+    assert re.fullmatch("data-t_2024_2-[0-9a-f]{6}", subset.name)
+    assert (len(subset.indices), subset.dataset.image_size) == (13, 8)
+    assert subset.dataset.labels[subset.indices].tolist() == [2] * 13
 
 
 def test_the_runs_own_folder_found_elsewhere_is_judged_on_its_test_images_alone(
@@ -260,11 +258,11 @@ def test_the_runs_own_folder_found_elsewhere_is_judged_on_its_test_images_alone(
     moved = tmp_path / "moved"
     shutil.copytree(photos, moved)
     trained = TrainedRun(run, run.checkpoints / "best.ckpt", CPU)
-    before = trained.part("test", None, Listener())
-    part = trained.other_part(str(moved), None, Listener())
-    assert part.name == "test"
-    np.testing.assert_array_equal(part.dataset.images[part.indices], before.dataset.images[before.indices])
-    assert part.dataset.content_hash == before.dataset.content_hash
+    before = trained.subset("test", None, Listener())
+    subset = trained.other_subset(str(moved), None, Listener())
+    assert subset.name == "test"
+    np.testing.assert_array_equal(subset.dataset.images[subset.indices], before.dataset.images[before.indices])
+    assert subset.dataset.content_hash == before.dataset.content_hash
 
 
 def test_two_folders_of_one_name_get_files_of_their_own(
@@ -274,7 +272,7 @@ def test_two_folders_of_one_name_get_files_of_their_own(
     names = set()
     for year in ("2023", "2024"):
         shutil.copytree(photos / "c", tmp_path / year / "test" / "c")
-        names.add(trained.other_part(str(tmp_path / year / "test"), None, Listener()).name)
+        names.add(trained.other_subset(str(tmp_path / year / "test"), None, Listener()).name)
     assert len(names) == 2
 
 
@@ -290,10 +288,10 @@ def test_unreadable_images_of_another_folder_are_told_of(
     shutil.copytree(photos / "c", tmp_path / "other" / "c")
     (tmp_path / "other" / "c" / "broken.png").write_text("text")
     run, _ = photo_run
-    TrainedRun(run, run.checkpoints / "best.ckpt", CPU).other_part(str(tmp_path / "other"), None, Ear())
+    TrainedRun(run, run.checkpoints / "best.ckpt", CPU).other_subset(str(tmp_path / "other"), None, Ear())
     (note,) = heard
     assert "c/broken.png" in note
 
 
 def test_data_of_other_classes_are_refused(run: Run, photos: Path) -> None:
-    assert "not a class of the run" in refusal(lambda: opened(run).other_part(str(photos), None, Listener()))
+    assert "not a class of the run" in refusal(lambda: opened(run).other_subset(str(photos), None, Listener()))

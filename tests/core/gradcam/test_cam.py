@@ -19,7 +19,9 @@ from torch import Tensor
 
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
+from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.gradcam import cam
+from era_cli.core.gradcam.cam import CamOptions
 from era_cli.core.networks import resnet
 from era_cli.core.networks.resnet import CustomResNet
 from era_cli.errors import EraError, Interrupted, UsageError
@@ -45,15 +47,22 @@ def network() -> CustomResNet:
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resnet, "CHANNELS", CHANNELS)
-        made = CustomResNet(CLASSES, dropout=0.1, logit_scale=0.5)
+        narrow = CustomResNet(CLASSES, dropout=0.1, logit_scale=0.5)
     with torch.no_grad():
-        made.train()(torch.randn(32, 3, 16, 16))
-        made.linear.weight *= 30
-    return made.eval()
+        narrow.train()(torch.randn(32, 3, 16, 16))
+        narrow.linear.weight *= 30
+    return narrow.eval()
+
+
+def classifier(
+    network: CustomResNet, normalization: Normalization = NORMALIZATION, mirrored: bool = True
+) -> TrainedClassifier:
+    return TrainedClassifier(network, normalization, tuple("abcdef"), mirrored)
 
 
 def answers(network: CustomResNet, images: Images, normalization: Normalization = NORMALIZATION) -> Any:
-    return inference.logits(network, images, np.arange(len(images)), normalization, Listener(), what="")
+    everything = np.arange(len(images))
+    return inference.logits(classifier(network, normalization), images, everything, Listener(), what="")
 
 
 def maps(
@@ -69,16 +78,12 @@ def maps(
     listener: Listener | None = None,
 ) -> Maps:
     return cam.maps(
-        network,
+        classifier(network, normalization, mirrored),
         images,
         targets,
         answers(network, images, normalization),
-        normalization,
+        CamOptions(method=method, layer=layer, smooth=smooth),
         listener or Listener(),
-        method=method,
-        layer=layer,
-        smooth=smooth,
-        mirrored=mirrored,
     )
 
 
@@ -130,8 +135,8 @@ def of_library(
     """The library as its users call it; with `targets` (N,)."""
     pixels = NORMALIZATION(torch.from_numpy(images))
     own = copy.deepcopy(network)
-    with cam.METHODS[method].kind(own, [own.get_submodule(layer)]) as made:
-        return made(pixels, [ClassifierOutputTarget(target) for target in targets.tolist()], **smoothing)
+    with cam.METHODS[method].kind(own, [own.get_submodule(layer)]) as method_of_library:
+        return method_of_library(pixels, [ClassifierOutputTarget(target) for target in targets.tolist()], **smoothing)
 
 
 def as_the_library_shows(raw: Maps, side: int) -> Maps:
@@ -243,16 +248,18 @@ def test_it_explains_the_very_answers_of_the_evaluation(network: CustomResNet, l
     for off, refused in ((0.0, False), (0.5e-4, False), (2e-4, True), (-2e-4, True), (np.nan, True)):
         changed = known.copy()
         changed[1, 2] += off * max(1.0, np.abs(known).max())
-        with pytest.raises(EraError, match="answers otherwise") if refused else contextlib.nullcontext():
+        with (
+            pytest.raises(EraError, match="disagrees with the cached predictions")
+            if refused
+            else contextlib.nullcontext()
+        ):
             cam.maps(
-                network,
+                classifier(network),
                 images,
                 np.zeros((3, 1), int),
                 changed,
-                NORMALIZATION,
+                CamOptions(method="gradcam", layer=layer),
                 Listener(),
-                method="gradcam",
-                layer=layer,
             )
 
 
@@ -261,8 +268,9 @@ def test_images_brought_to_the_network_in_another_way_are_refused(network: Custo
     images = noise(2, 8)
     known = answers(network, images)
     unnormalized = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    with pytest.raises(EraError, match="answers otherwise") as caught:
-        cam.maps(network, images, TARGETS, known, unnormalized, Listener(), method=method, layer="prep")
+    options = CamOptions(method=method, layer="prep")
+    with pytest.raises(EraError, match="disagrees with the cached predictions") as caught:
+        cam.maps(classifier(network, unnormalized), images, TARGETS, known, options, Listener())
     assert "\n" not in str(caught.value)
 
 
@@ -314,14 +322,12 @@ def test_the_network_is_as_it_was(network: CustomResNet, method: str, training: 
     before = state(own)
     with pytest.raises(Interrupted) if stopped else contextlib.nullcontext():
         cam.maps(
-            own,
+            classifier(own),
             images[:1],
             TARGETS[:1],
             known[:1],
-            NORMALIZATION,
+            CamOptions(method=method, layer="prep"),
             Stops() if stopped else Listener(),
-            method=method,
-            layer="prep",
         )
     assert state(own) == before
     assert (sys.stdout, sys.stderr) == streams
@@ -351,7 +357,8 @@ def test_maps_are_made_in_fp32_even_within_autocast(network: CustomResNet, metho
     known = answers(network, images)
     wanted = maps(network, images, TARGETS, method, "prep")
     with torch.autocast("cpu", torch.bfloat16):
-        found = cam.maps(network, images, TARGETS, known, NORMALIZATION, Listener(), method=method, layer="prep")
+        options = CamOptions(method=method, layer="prep")
+        found = cam.maps(classifier(network), images, TARGETS, known, options, Listener())
     assert np.array_equal(found, wanted)
 
 
@@ -446,15 +453,12 @@ def test_slow_methods_tell_of_each_image(network: CustomResNet, method: str) -> 
 @pytest.mark.parametrize("smooth", ["none", "both"])
 def test_no_images_have_no_maps(network: CustomResNet, method: str, smooth: str) -> None:
     found = cam.maps(
-        network,
+        classifier(network),
         noise(0, 8),
         np.zeros((0, 2), int),
         np.zeros((0, CLASSES), np.float32),
-        NORMALIZATION,
+        CamOptions(method=method, layer="layer1", smooth=smooth),
         Listener(),
-        method=method,
-        layer="layer1",
-        smooth=smooth,
     )
     assert found.shape[:2] == (0, 2)
     assert found.ndim == 4

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from PIL import Image
 
 from era_cli.core.data import digits
 from era_cli.core.evaluation import inference
-from era_cli.core.evaluation.trained_run import Part, TrainedRun, open_run
+from era_cli.core.evaluation.classified_images import ClassifiedImages
+from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.gradcam import cam
 from era_cli.core.gradcam import explain as explanation
-from era_cli.core.gradcam.explain import Subjects
-from era_cli.core.networks.network import Network
+from era_cli.core.gradcam.cam import CamOptions
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import Evaluation, Heatmaps
@@ -28,29 +27,22 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def opened(finished_run: Path) -> TrainedRun:
-    return open_run(Run(finished_run), None, CPU)
-
-
-@functools.cache
-def network_of(checkpoint: Path) -> Network:
-    """The network of a run, read once."""
-    return open_run(Run(checkpoint.parent.parent), None, CPU).weights().network
+    return TrainedRun.open(Run(finished_run), None, CPU)
 
 
 @pytest.fixture(scope="module")
-def part(opened: TrainedRun) -> Part:
-    return opened.part("test", None, Listener())
+def subset(opened: TrainedRun) -> Subset:
+    return opened.subset("test", None, Listener())
 
 
 @pytest.fixture(scope="module")
-def evaluation(opened: TrainedRun, part: Part) -> Evaluation:
-    network = network_of(opened.checkpoint)
-    return inference.evaluate(network, part.dataset, part.indices, opened.normalization, Listener(), what="")
+def evaluation(opened: TrainedRun, subset: Subset) -> Evaluation:
+    return inference.evaluate(opened.classifier, subset.dataset, subset.indices, Listener(), what="")
 
 
-def explain(opened: TrainedRun, subjects: Subjects, **options: Any) -> Heatmaps:
-    asked = {"method": "gradcam", "layer": "layer1", "smooth": "none", "target": "both", "seed": 0, **options}
-    return explanation.explain(opened, network_of(opened.checkpoint), subjects, Listener(), **asked)
+def explain(opened: TrainedRun, images: ClassifiedImages, **options: Any) -> Heatmaps:
+    asked = CamOptions(**{"method": "gradcam", "layer": "layer1", "target": "both", **options})
+    return explanation.explain(opened.classifier, images, asked, Listener())
 
 
 def rows(evaluation: Evaluation, right: bool, count: int) -> Any:
@@ -63,10 +55,10 @@ def digit_file(path: Path, number: int) -> Path:
 
 
 def test_images_of_the_data_are_told_by_the_number_that_their_source_has_for_them(
-    opened: TrainedRun, part: Part, evaluation: Evaluation
+    opened: TrainedRun, subset: Subset, evaluation: Evaluation
 ) -> None:
     chosen = np.array([40, 3, 100])
-    subjects = explanation.of_part(part, evaluation, chosen)
+    subjects = ClassifiedImages.of_subset(subset, evaluation, chosen)
     assert subjects.index is not None
     assert subjects.labels is not None
     assert subjects.files is None
@@ -77,22 +69,22 @@ def test_images_of_the_data_are_told_by_the_number_that_their_source_has_for_the
         assert np.array_equal(subjects.logits[place], evaluation.logits[row])
 
 
-def test_images_of_a_folder_have_their_names(part: Part, evaluation: Evaluation) -> None:
-    names = tuple(f"{number}.png" for number in range(len(part.dataset.images)))
-    named = dataclasses.replace(part, dataset=dataclasses.replace(part.dataset, files=names))
-    subjects = explanation.of_part(named, evaluation, np.array([7, 2]))
+def test_images_of_a_folder_have_their_names(subset: Subset, evaluation: Evaluation) -> None:
+    names = tuple(f"{number}.png" for number in range(len(subset.dataset.images)))
+    named = dataclasses.replace(subset, dataset=dataclasses.replace(subset.dataset, files=names))
+    subjects = ClassifiedImages.of_subset(named, evaluation, np.array([7, 2]))
     assert subjects.index is not None
     assert subjects.files == tuple(f"{number}.png" for number in subjects.index)
 
 
 def test_a_picture_is_answered_as_the_same_image_of_the_data_is(
-    opened: TrainedRun, part: Part, evaluation: Evaluation, tmp_path: Path
+    opened: TrainedRun, subset: Subset, evaluation: Evaluation, tmp_path: Path
 ) -> None:
     chosen = np.array([5, 0, 11])
-    known = explanation.of_part(part, evaluation, chosen)
+    known = ClassifiedImages.of_subset(subset, evaluation, chosen)
     assert known.index is not None
     files = [digit_file(tmp_path / f"{number}.png", number) for number in known.index]
-    own = explanation.of_files(opened, network_of(opened.checkpoint), files, Listener())
+    own = ClassifiedImages.of_files(opened, files, Listener())
     assert (own.index, own.labels, own.files) == (None, None, tuple(map(str, files)))
     assert np.array_equal(own.images, known.images)
     assert np.abs(own.logits - known.logits).max() < 1e-4
@@ -109,9 +101,7 @@ def test_a_larger_picture_is_made_as_small_as_the_images_that_the_network_knows(
     digit_file(tmp_path / "small.png", 0)
     with Image.open(tmp_path / "small.png") as small:
         small.resize((64, 64), Image.Resampling.NEAREST).save(tmp_path / "large.png")
-    subjects = explanation.of_files(
-        opened, network_of(opened.checkpoint), [tmp_path / "small.png", tmp_path / "large.png"], Listener()
-    )
+    subjects = ClassifiedImages.of_files(opened, [tmp_path / "small.png", tmp_path / "large.png"], Listener())
     small_image, large_image = subjects.images.astype(int)
     assert large_image.shape == (3, 8, 8)
     assert np.abs(small_image - large_image).mean() < 20
@@ -127,22 +117,22 @@ def test_a_picture_that_cannot_be_read_is_named_in_a_sentence(opened: TrainedRun
     elif damage == "folder":
         bad.mkdir()
     with pytest.raises(EraError) as caught:
-        explanation.of_files(opened, network_of(opened.checkpoint), [good, bad], Listener())
+        ClassifiedImages.of_files(opened, [good, bad], Listener())
     assert str(bad) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert ("there is no image" in str(caught.value)) == (damage == "absent")
     assert ("is a folder" in str(caught.value)) == (damage == "folder")
     with pytest.raises(EraError) as both:
-        explanation.of_files(opened, network_of(opened.checkpoint), [bad, tmp_path / "good.png", bad], Listener())
+        ClassifiedImages.of_files(opened, [bad, tmp_path / "good.png", bad], Listener())
     assert str(both.value).count(str(bad)) == (1 if damage in ("absent", "folder") else 2)  # all damaged ones at once
 
 
 @pytest.mark.parametrize("target", explanation.ROLES)
 def test_the_maps_are_for_the_classes_that_were_asked_for(
-    opened: TrainedRun, part: Part, evaluation: Evaluation, target: str
+    opened: TrainedRun, subset: Subset, evaluation: Evaluation, target: str
 ) -> None:
     chosen = np.concatenate([rows(evaluation, False, 2), rows(evaluation, True, 1)])
-    found = explain(opened, explanation.of_part(part, evaluation, chosen), target=target)
+    found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, chosen), target=target)
     wanted = {
         "predicted": [evaluation.predicted[chosen]],
         "true": [evaluation.labels[chosen]],
@@ -151,47 +141,41 @@ def test_the_maps_are_for_the_classes_that_were_asked_for(
     assert found.roles == {"both": ("predicted", "true")}.get(target, (target,))
     assert np.array_equal(found.targets, np.stack(wanted, axis=1))
     maps = cam.maps(
-        network_of(opened.checkpoint),
-        part.dataset.images[part.indices[chosen]],
+        opened.classifier,
+        subset.dataset.images[subset.indices[chosen]],
         found.targets,
         evaluation.logits[chosen],
-        opened.normalization,
+        CamOptions(method="gradcam", layer="layer1"),
         Listener(),
-        method="gradcam",
-        layer="layer1",
     )
     assert np.array_equal(found.maps, maps)
 
 
 @pytest.mark.parametrize(("flip", "mirrored"), [(0.0, False), (0.5, True)])
 def test_mirror_images_count_only_for_a_network_that_saw_them(
-    opened: TrainedRun, part: Part, evaluation: Evaluation, flip: float, mirrored: bool
+    opened: TrainedRun, subset: Subset, evaluation: Evaluation, flip: float, mirrored: bool
 ) -> None:
     document = {**opened.document, "recipe": {**opened.document["recipe"], "flip": flip}}
-    other = open_run(opened.run, None, CPU)
+    other = TrainedRun.open(opened.run, None, CPU)
     other.__dict__["document"] = document  # where a cached property keeps its value
     chosen = rows(evaluation, False, 2)
-    found = explain(other, explanation.of_part(part, evaluation, chosen), smooth="aug")
+    found = explain(other, ClassifiedImages.of_subset(subset, evaluation, chosen), smooth="aug")
     maps = cam.maps(
-        network_of(opened.checkpoint),
-        part.dataset.images[part.indices[chosen]],
+        dataclasses.replace(opened.classifier, mirrored=mirrored),
+        subset.dataset.images[subset.indices[chosen]],
         found.targets,
         evaluation.logits[chosen],
-        opened.normalization,
+        CamOptions(method="gradcam", layer="layer1", smooth="aug"),
         Listener(),
-        method="gradcam",
-        layer="layer1",
-        smooth="aug",
-        mirrored=mirrored,
     )
     assert np.array_equal(found.maps, maps)
 
 
 def test_one_map_is_enough_where_every_answer_is_right_or_the_method_knows_no_classes(
-    opened: TrainedRun, part: Part, evaluation: Evaluation
+    opened: TrainedRun, subset: Subset, evaluation: Evaluation
 ) -> None:
-    right = explanation.of_part(part, evaluation, rows(evaluation, True, 3))
-    wrong = explanation.of_part(part, evaluation, rows(evaluation, False, 3))
+    right = ClassifiedImages.of_subset(subset, evaluation, rows(evaluation, True, 3))
+    wrong = ClassifiedImages.of_subset(subset, evaluation, rows(evaluation, False, 3))
     assert explain(opened, right).roles == ("predicted",)
     assert explain(opened, right, target="true").roles == ("true",)
     assert explain(opened, wrong, method="eigencam").roles == ("predicted",)
@@ -199,40 +183,40 @@ def test_one_map_is_enough_where_every_answer_is_right_or_the_method_knows_no_cl
     assert explain(opened, wrong, method="layercam").roles == ("predicted", "true")
 
 
-def test_only_maps_that_show_something_are_tested(opened: TrainedRun, part: Part, evaluation: Evaluation) -> None:
+def test_only_maps_that_show_something_are_tested(opened: TrainedRun, subset: Subset, evaluation: Evaluation) -> None:
     # Labelled with the class that the network thinks least of, for which few features speak.
     evaluation = dataclasses.replace(evaluation, labels=evaluation.logits.argmin(axis=1))
-    subjects = explanation.of_part(part, evaluation, np.arange(40))
+    subjects = ClassifiedImages.of_subset(subset, evaluation, np.arange(40))
     found = explain(opened, subjects, layer="layer2", method="hirescam", target="true")
     shows_nothing = found.maps[:, 0].max(axis=(1, 2)) <= 0
     empty = shows_nothing.sum()
     assert 0 < empty < 40, empty
     assert found.faithfulness is not None
     assert found.faithfulness.count == 40 - empty
-    some = explanation.of_part(part, evaluation, np.flatnonzero(shows_nothing))
+    some = ClassifiedImages.of_subset(subset, evaluation, np.flatnonzero(shows_nothing))
     assert explain(opened, some, layer="layer2", method="hirescam", target="true").faithfulness is None
 
 
 def test_a_map_of_one_cell_points_nowhere_and_is_not_tested(
-    opened: TrainedRun, part: Part, evaluation: Evaluation
+    opened: TrainedRun, subset: Subset, evaluation: Evaluation
 ) -> None:
-    found = explain(opened, explanation.of_part(part, evaluation, np.arange(3)), layer="layer3")
+    found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(3)), layer="layer3")
     assert found.maps.shape[2:] == (1, 1)
     assert not found.empty.all()
     assert found.faithfulness is None
 
 
-def test_no_images_have_no_maps(opened: TrainedRun, part: Part, evaluation: Evaluation) -> None:
-    found = explain(opened, explanation.of_part(part, evaluation, np.arange(0)))
+def test_no_images_have_no_maps(opened: TrainedRun, subset: Subset, evaluation: Evaluation) -> None:
+    found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(0)))
     assert len(found) == 0
     assert found.faithfulness is None
     assert found.probabilities.shape == (0, 10)
 
 
 def test_what_is_saved_is_read_again_without_pickle(
-    opened: TrainedRun, part: Part, evaluation: Evaluation, tmp_path: Path
+    opened: TrainedRun, subset: Subset, evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    found = explain(opened, explanation.of_part(part, evaluation, rows(evaluation, False, 3)))
+    found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, rows(evaluation, False, 3)))
     explanation.save(found, tmp_path / "maps.npz")
     with np.load(tmp_path / "maps.npz", allow_pickle=False) as arrays:
         assert set(arrays) == {"maps", "targets", "roles", "classes", "images", "index", "labels", "probabilities"}
@@ -243,7 +227,7 @@ def test_what_is_saved_is_read_again_without_pickle(
 
 def test_maps_of_pictures_are_saved_with_their_names(opened: TrainedRun, tmp_path: Path) -> None:
     files = [digit_file(tmp_path / name, number) for number, name in enumerate(("猫.png", "b.png"))]
-    subjects = explanation.of_files(opened, network_of(opened.checkpoint), files, Listener())
+    subjects = ClassifiedImages.of_files(opened, files, Listener())
     explanation.save(explain(opened, subjects, target="predicted"), tmp_path / "maps.npz")
     with np.load(tmp_path / "maps.npz", allow_pickle=False) as arrays:
         assert arrays["files"].tolist() == [str(file) for file in files]
@@ -251,9 +235,9 @@ def test_maps_of_pictures_are_saved_with_their_names(opened: TrainedRun, tmp_pat
 
 
 def test_where_maps_cannot_be_written_a_sentence_says_so(
-    opened: TrainedRun, part: Part, evaluation: Evaluation, tmp_path: Path
+    opened: TrainedRun, subset: Subset, evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    found = explain(opened, explanation.of_part(part, evaluation, np.arange(1)))
+    found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(1)))
     shutil.copy(__file__, tmp_path / "file")
     with pytest.raises(EraError) as caught:
         explanation.save(found, tmp_path / "file" / "maps.npz")

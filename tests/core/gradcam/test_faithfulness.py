@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from era_cli.core.data.normalize import Normalization
+from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.gradcam import faithfulness
 from era_cli.listener import Listener
 from era_cli.results import Faithfulness, Images
@@ -50,11 +51,10 @@ def heats(count: int, left: int = 0, top: int = 0, cells: int = 4) -> Maps:
 
 def measure(network: nn.Module, maps: Maps, *, targets: int = 1, seed: int = 0) -> Faithfulness:
     return faithfulness.measure(
-        network,  # type: ignore[arg-type]
+        TrainedClassifier(network, NORMALIZATION, tuple("ab"), mirrored=False),  # type: ignore[arg-type]
         striped(len(maps)),
         np.full(len(maps), targets),
         maps,
-        NORMALIZATION,
         Listener(),
         seed=seed,
     )

@@ -1,0 +1,39 @@
+"""A person's own image files, preprocessed like the images of a folder. Loads no lightning."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from era_cli.core.data.image_file import load_image, reason
+from era_cli.errors import EraError, UsageError
+from era_cli.results import Images
+
+
+def load(files: Sequence[Path], size: int) -> Images:
+    """The images (N, 3, size, size) uint8.
+
+    Raises:
+        UsageError: one is absent.
+        EraError: some cannot be read; all of those are named at once.
+    """
+    images, faults = [], []
+    for file in files:
+        if not file.is_file():
+            raise UsageError(
+                f"{file} is a folder: name the images in it"
+                if file.is_dir()
+                else f"there is no image {file}: check the path"
+            )
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's remarks on odd files that it reads all the same
+                images.append(load_image(file, size))
+        except Exception as error:  # Pillow raises whatever a damaged file leads it to
+            faults.append(f"{file} cannot be read as an image ({reason(error, file)})")
+    if faults:
+        raise EraError(f"{'; '.join(faults)}: fix or remove what cannot be read")
+    return np.stack(images).transpose(0, 3, 1, 2)
