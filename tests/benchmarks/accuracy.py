@@ -51,7 +51,7 @@ def trained(name: str, recipe: Recipe, options: argparse.Namespace) -> Run:
         shutil.rmtree(run.path)
     begun = run.path.exists()
     if begun:
-        stored = Recipe.from_dict(run.read().as_dict()["recipe"])
+        stored = run.read().recipe
         if stored != dataclasses.replace(recipe, val_size=stored.val_size, image_size=stored.image_size):
             raise EraError(f"{run.path} was trained by another recipe: move it away, or name another --runs-dir")
         if run.read().as_dict()["status"] == "finished":
@@ -93,7 +93,7 @@ def row(variant: str, options: argparse.Namespace) -> str:
         )
         runs.append(trained(name, recipe, options))
     plain, flip = ([judged(run, tta, options) for run in runs] for tta in ("none", "flip"))
-    first = runs[0].read()
+    first = runs[0].read().as_dict()
     seconds = mean(run.read().as_dict()["seconds"] for run in runs)
     seeds = (
         f"{options.first_seed} to {options.first_seed + options.seeds - 1}"

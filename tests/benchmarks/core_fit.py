@@ -10,13 +10,12 @@ import numpy as np
 
 from era_cli.core.data.dataset import Dataset, content_hash, mean_and_std
 from era_cli.core.data.normalize import Normalization
-from era_cli.core.fit.fit import Fit
+from era_cli.core.fit.start import FitRequest, make_fit
 from era_cli.core.training import devices
 from era_cli.core.training.setup import Setup
 from era_cli.listener import Listener
 from era_cli.recipes import default, with_options
 from era_cli.results import EpochRow
-from era_cli.runs.store import create, now
 
 SIDE, CLASSES = 32, 10
 EPOCHS = 2  # the first one warms up
@@ -49,31 +48,26 @@ def last_epoch(device: devices.Device, dataset: Dataset, batch: int, steps: int)
     normalization = Normalization(*mean_and_std(dataset.images, train))
     recipe = with_options(default(), {"batch_size": batch, "epochs": EPOCHS, "val_size": 0, "max_lr": 0.01})
     with tempfile.TemporaryDirectory() as folder:
-        document = {
-            "status": "running",
-            "started": now(),
-            "seconds": 0.0,
-            "sessions": [],
-            "recipe": recipe.as_dict(),
-            "data": {
-                "classes": list(dataset.classes),
-                "counts": {"train": len(train), "val": 0},
-                "mean": normalization.mean,
-                "std": normalization.std,
-            },
-        }
-        fit = Fit(
-            run=create(Path(folder), None, "random", document),
-            setup=Setup(
-                recipe=recipe,
-                dataset=dataset,
-                train_indices=train,
-                val_indices=np.empty(0, np.int64),
-                normalization=normalization,
-                device=device,
-            ),
-            session={},
+        setup = Setup(
+            recipe=recipe,
+            dataset=dataset,
+            train_indices=train,
+            val_indices=np.empty(0, np.int64),
+            normalization=normalization,
+            device=device,
         )
+        request = FitRequest(
+            recipe=recipe,
+            given={},
+            source=None,
+            data_dir=None,
+            strict=False,
+            gpus="auto",
+            runs_dir=Path(folder),
+            name=None,
+            command=[],
+        )
+        fit = make_fit(setup, request)
         fit.train(Listener())
         losses = [row.loss for row in fit.run.steps()]
         if len(losses) != EPOCHS * steps or not all(map(math.isfinite, losses)):

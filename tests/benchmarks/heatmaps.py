@@ -20,6 +20,7 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch.nn import functional as F
 
+from era_cli.choices import CamMethod
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.classifier import TrainedClassifier
@@ -46,7 +47,7 @@ def _figure(count: int, layer: str, rounds: int) -> Figure:
     torch.manual_seed(0)
     network = networks.build(default(), CLASSES).eval()
     classifier = TrainedClassifier(network, NORMALIZATION, tuple("0123456789"), mirrored=True)
-    options = CamOptions(method="gradcam", layer=layer)
+    options = CamOptions(method=CamMethod("gradcam"), layer=layer)
     images = np.random.default_rng(0).integers(0, 256, (count, 3, SIDE, SIDE), np.uint8)
     rows = np.arange(len(images))
     logits = inference.logits(classifier, images, rows, Listener(), what="evaluating")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from era_cli.choices import CamMethod
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.classifier import TrainedClassifier
@@ -101,7 +102,7 @@ def pointing(network: CustomResNet, shown: Scenes, *, method: str, layer: str, o
     classifier = TrainedClassifier(network, NORMALIZATION, tuple("abcd"), mirrored=False)
     logits = inference.logits(classifier, shown.images, rows, Listener(), what="evaluating")
     predicted = logits.argmax(axis=1)
-    options = CamOptions(method=method, layer=layer)
+    options = CamOptions(method=CamMethod(method), layer=layer)
     maps = cam.maps(classifier, shown.images, predicted[:, None], logits, options, Listener())
     heat = F.interpolate(torch.from_numpy(maps).clamp(min=0), (SIDE, SIDE), mode="bilinear")[:, 0]
     peaks = np.stack(np.divmod(heat.flatten(1).argmax(dim=1).numpy(), SIDE), axis=1)

@@ -254,7 +254,7 @@ def test_seeds_are_ordinary_runs_side_by_side_and_their_mean_comes_last(tmp_path
     documents = [run.read() for run in runs]
     assert [document.seed for document in documents] == [4, 5]
     assert {document.status for document in documents} == {"finished"}
-    accuracies = [document.result["test_acc"] for document in documents]
+    accuracies = [document.result.test_acc for document in documents if document.result is not None]
     assert len(set(accuracies)) == 2
     assert re.search(r"mean\s+" + re.escape(f"{sum(accuracies) / 2:.2%}"), done.stdout)
     alone = CliRunner().invoke(app, ["fit", *TINY, "--seed=5", "--quiet", "--json"])

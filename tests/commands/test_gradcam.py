@@ -18,6 +18,7 @@ from PIL import Image
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
+from era_cli.choices import CamMethod, Smoothing
 from era_cli.cli import app
 from era_cli.core.data import digits
 from era_cli.core.evaluation import trained_run
@@ -184,7 +185,7 @@ def test_the_saved_maps_are_those_of_the_core(run: Run) -> None:
         images = digits.load(8).images[arrays["index"]]
         assert np.array_equal(arrays["images"], images.transpose(0, 2, 3, 1))
         assert arrays["targets"].tolist() == np.stack([answers.predicted[rows], answers.labels[rows]], 1).tolist()
-        asked = cam.CamOptions(method="hirescam", layer="layer2", smooth="aug")
+        asked = cam.CamOptions(method=CamMethod("hirescam"), layer="layer2", smooth=Smoothing("aug"))
         assert not opened.classifier.mirrored  # the digits never are
         maps = cam.maps(opened.classifier, images, arrays["targets"], answers.logits[rows], asked, Listener())
         assert np.array_equal(arrays["maps"], maps)

@@ -187,7 +187,7 @@ def test_fit_with_auto_records_what_it_chose_and_draws_the_sweep(
     run = Run(tmp_path / document["run"])
     assert document["recipe"]["max_lr"] == document["lr_find"]["recommended"]["lr"] == max(s.lr for s in run.steps())
     assert f"--max-lr auto takes {document['recipe']['max_lr']:.3g}" in err
-    assert str(run.path / artifacts.SWEEP.relative_to(tmp_path)) in document["files"]
+    assert str((run.path / artifacts.SWEEP).relative_to(tmp_path)) in document["files"]
     with Image.open(run.path / artifacts.SWEEP) as picture:
         assert picture.format == "PNG"
     assert {Path(name).parts[1] for name in files(tmp_path)} == {run.name}

@@ -149,10 +149,10 @@ def test_fit_draws_the_curves_and_that_they_cannot_be_written_does_not_fail_it(
 ) -> None:
     run = Run(write_run(tmp_path, "a", 2))
     _draw_curves(run, FitProgress(None))
-    assert run.path / artifacts.CURVES.read_bytes().startswith(PNG)
+    assert (run.path / artifacts.CURVES).read_bytes().startswith(PNG)
     assert capsys.readouterr().err == ""
-    run.path / artifacts.CURVES.unlink()
-    run.path / artifacts.CURVES.mkdir()
+    (run.path / artifacts.CURVES).unlink()
+    (run.path / artifacts.CURVES).mkdir()
     _draw_curves(run, FitProgress(None))
     note = capsys.readouterr().err
     assert note.startswith("Note: The curves were not drawn (")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import era_cli
@@ -60,6 +59,15 @@ def prepare(request: FitRequest, listener: Listener) -> Fit:
     if request.find_lr:
         sweep, chosen = _found_rate(setup, listener)
         setup = dataclasses.replace(setup, recipe=dataclasses.replace(setup.recipe, max_lr=chosen.lr))
+    return make_fit(setup, request, sweep)
+
+
+def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None) -> Fit:
+    """A new run folder for `setup`, ready to train; `sweep` is what its peak learning rate was found by, if it was.
+
+    Raises:
+        EraError: the folder cannot be written.
+    """
     environment = _environment(setup.device, request)
     run = store.create(
         request.runs_dir,
@@ -95,10 +103,7 @@ def _data_record(setup: Setup, request: FitRequest) -> DataRecord:
         classes=dataset.classes,
         counts=SplitCounts(**{name: len(indices) for name, indices in splits.items()}),
         class_counts=ClassCounts(
-            **{
-                name: tuple(np.bincount(dataset.labels[indices], minlength=len(dataset.classes)).tolist())
-                for name, indices in splits.items()
-            }
+            **{name: tuple(dataset.class_counts(indices).tolist()) for name, indices in splits.items()}
         ),
         mean=setup.normalization.mean,
         std=setup.normalization.std,
@@ -107,7 +112,7 @@ def _data_record(setup: Setup, request: FitRequest) -> DataRecord:
 
 
 def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
-    """The Fit that goes on with `run` from its newest sound checkpoint.
+    """The Fit that resumes `run` from its newest valid checkpoint.
 
     Whatever the person named must be as it is in the run, but for where the same data lie and which
     processor to use.

@@ -30,7 +30,7 @@ def test_large_images_come_in_smaller_batches(side: int, images: int) -> None:
 
 def test_it_equals_single_images_and_the_runs_test_result(finished_run: Path) -> None:
     run = Run(finished_run)
-    document = run.read()
+    document = run.read().as_dict()
     classifier = TrainedRun.open(run, None, CPU).classifier
     network, normalization = classifier.network, classifier.normalization
     dataset = digits.load(document["data"]["image_size"])

@@ -114,8 +114,8 @@ def test_what_fit_computed_of_the_test_split_is_used_at_once(finished_run: Path,
     with no_network():
         kept = ask(trained, trained.subset("test", None, Listener()))
     assert kept.seconds is None
-    assert kept.evaluation.accuracy == trained.document["result"]["test_acc"]
-    assert kept.step == trained.document["result"]["best_epoch"] * trained.steps_per_epoch
+    assert kept.evaluation.accuracy == trained.document.as_dict()["result"]["test_acc"]
+    assert kept.step == trained.document.as_dict()["result"]["best_epoch"] * trained.steps_per_epoch
 
 
 @pytest.mark.parametrize("tta", ["flip", "flip-shift"])
@@ -237,8 +237,9 @@ def test_changed_pixels_or_labels_are_judged_anew(trained: TrainedRun, subset: S
 @pytest.mark.parametrize("name", ["mean", "std"])
 def test_another_normalization_is_judged_anew(run: Run, trained: TrainedRun, subset: Subset, name: str) -> None:
     first = ask(trained, subset)
-    data = trained.document["data"]
-    run.update(data={**data, name: [data[name][0], data[name][1], math.nextafter(data[name][2], 1) + 0.01]})
+    data: Any = trained.document.data
+    first_two, last = getattr(data, name)[:2], getattr(data, name)[2]
+    run.update(data=dataclasses.replace(data, **{name: (*first_two, last + 0.01)}))
     kept = ask(TrainedRun(run, trained.checkpoint, CPU), subset)
     assert kept.seconds is not None
     assert not np.array_equal(kept.evaluation.logits, first.evaluation.logits)
@@ -246,8 +247,8 @@ def test_another_normalization_is_judged_anew(run: Run, trained: TrainedRun, sub
 
 def test_another_factor_of_the_logits_is_judged_anew(run: Run, trained: TrainedRun, subset: Subset) -> None:
     first = ask(trained, subset)
-    recipe = trained.document["recipe"]
-    run.update(recipe={**recipe, "logit_scale": recipe["logit_scale"] * 2})
+    recipe = trained.document.recipe
+    run.update(recipe=dataclasses.replace(recipe, logit_scale=recipe.logit_scale * 2))
     kept = ask(TrainedRun(run, trained.checkpoint, CPU), subset)
     assert np.array_equal(kept.evaluation.logits, first.evaluation.logits * 2)
 

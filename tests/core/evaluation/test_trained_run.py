@@ -171,12 +171,12 @@ def test_a_checkpoint_of_another_class_count_is_refused(run: Run) -> None:
 def test_the_three_splits_are_those_that_training_had(run: Run) -> None:
     trained = opened(run)
     subsets = {name: trained.subset(name, None, Listener()) for name in ("test", "val", "train")}
-    counts = trained.document["data"]["counts"]
-    class_counts = trained.document["data"]["class_counts"]
+    data = trained.document.as_dict()["data"]
+    counts, class_counts = data["counts"], data["class_counts"]
     for name, subset in subsets.items():
         assert (subset.name, len(subset.indices)) == (name, counts[name])
         labels = subset.dataset.labels[subset.indices]
-        assert np.bincount(labels, minlength=10).tolist() == class_counts[name]
+        assert np.bincount(labels, minlength=10).tolist() == list(class_counts[name])
     together = np.concatenate([subset.indices for subset in subsets.values()])
     assert len(np.unique(together)) == len(together)
     assert np.array_equal(subsets["test"].indices, digits.load(8).test)
@@ -187,7 +187,7 @@ def test_the_validation_split_gives_the_accuracy_that_training_saw(run: Run) -> 
     trained = opened(run)
     subset = trained.subset("val", None, Listener())
     evaluation = inference.evaluate(trained.classifier, subset.dataset, subset.indices, Listener(), what="")
-    row = run.epochs()[trained.document["result"]["best_epoch"] - 1]
+    row = run.epochs()[trained.document.as_dict()["result"]["best_epoch"] - 1]
     assert evaluation.accuracy == pytest.approx(row.val_acc, abs=1e-6)
     assert evaluation.loss == pytest.approx(row.val_loss, abs=1e-4)
 

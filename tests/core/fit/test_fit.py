@@ -27,7 +27,7 @@ Prepare = Callable[..., Any]
 
 
 def test_run_json_tells_all_of_the_run(finished_run: Path) -> None:
-    document = Run(finished_run).read()
+    document = Run(finished_run).read().as_dict()
     assert document["schema"] == 1
     assert document["status"] == "finished"
     assert document["recipe"] == {**document["recipe"], **TINY, "flip": 0.0}  # mirrored digits are no digits
@@ -275,7 +275,7 @@ def test_an_error_before_training_fails_the_run(fit_digits: Prepare) -> None:
     fit = fit_digits()
     with pytest.raises(EraError):
         fit.train(Listener(), before_training=refuse)
-    document = fit.run.read()
+    document = fit.run.read().as_dict()
     assert (document["status"], document["error"]) == ("failed", "samples.png cannot be written")
     assert document["ended"] is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_training_after_a_sweep_equals_training_at_that_rate_without_one(
 
 def test_run_json_tells_how_the_rate_was_found(found: tuple[Fit, list[str]]) -> None:
     fit, notes = found
-    document, sweep = fit.run.read(), fit.sweep
+    document, sweep = json.loads(fit.run.document_file.read_text()), fit.sweep
     assert sweep is not None
     assert fit.plan().sweep is sweep
     told = document["lr_find"]

@@ -17,6 +17,7 @@ from pytorch_grad_cam.utils.image import scale_cam_image
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 
+from era_cli.choices import CamMethod, Smoothing
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.classifier import TrainedClassifier
@@ -82,7 +83,7 @@ def maps(
         images,
         targets,
         answers(network, images, normalization),
-        CamOptions(method=method, layer=layer, smooth=smooth),
+        CamOptions(method=CamMethod(method), layer=layer, smooth=Smoothing(smooth)),
         listener or Listener(),
     )
 
@@ -258,7 +259,7 @@ def test_it_explains_the_very_answers_of_the_evaluation(network: CustomResNet, l
                 images,
                 np.zeros((3, 1), int),
                 changed,
-                CamOptions(method="gradcam", layer=layer),
+                CamOptions(method=CamMethod("gradcam"), layer=layer),
                 Listener(),
             )
 
@@ -268,7 +269,7 @@ def test_images_brought_to_the_network_in_another_way_are_refused(network: Custo
     images = noise(2, 8)
     known = answers(network, images)
     unnormalized = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    options = CamOptions(method=method, layer="prep")
+    options = CamOptions(method=CamMethod(method), layer="prep")
     with pytest.raises(EraError, match="disagrees with the cached predictions") as caught:
         cam.maps(classifier(network, unnormalized), images, TARGETS, known, options, Listener())
     assert "\n" not in str(caught.value)
@@ -326,7 +327,7 @@ def test_the_network_is_as_it_was(network: CustomResNet, method: str, training: 
             images[:1],
             TARGETS[:1],
             known[:1],
-            CamOptions(method=method, layer="prep"),
+            CamOptions(method=CamMethod(method), layer="prep"),
             Stops() if stopped else Listener(),
         )
     assert state(own) == before
@@ -357,7 +358,7 @@ def test_maps_are_made_in_fp32_even_within_autocast(network: CustomResNet, metho
     known = answers(network, images)
     wanted = maps(network, images, TARGETS, method, "prep")
     with torch.autocast("cpu", torch.bfloat16):
-        options = CamOptions(method=method, layer="prep")
+        options = CamOptions(method=CamMethod(method), layer="prep")
         found = cam.maps(classifier(network), images, TARGETS, known, options, Listener())
     assert np.array_equal(found, wanted)
 
@@ -457,7 +458,7 @@ def test_no_images_have_no_maps(network: CustomResNet, method: str, smooth: str)
         noise(0, 8),
         np.zeros((0, 2), int),
         np.zeros((0, CLASSES), np.float32),
-        CamOptions(method=method, layer="layer1", smooth=smooth),
+        CamOptions(method=CamMethod(method), layer="layer1", smooth=Smoothing(smooth)),
         Listener(),
     )
     assert found.shape[:2] == (0, 2)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from era_cli.choices import CamMethod, Smoothing
 from era_cli.core.data import digits
 from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.classified_images import ClassifiedImages
@@ -145,7 +146,7 @@ def test_the_maps_are_for_the_classes_that_were_asked_for(
         subset.dataset.images[subset.indices[chosen]],
         found.targets,
         evaluation.logits[chosen],
-        CamOptions(method="gradcam", layer="layer1"),
+        CamOptions(method=CamMethod("gradcam"), layer="layer1"),
         Listener(),
     )
     assert np.array_equal(found.maps, maps)
@@ -155,7 +156,8 @@ def test_the_maps_are_for_the_classes_that_were_asked_for(
 def test_mirror_images_count_only_for_a_network_that_saw_them(
     opened: TrainedRun, subset: Subset, evaluation: Evaluation, flip: float, mirrored: bool
 ) -> None:
-    document = {**opened.document, "recipe": {**opened.document["recipe"], "flip": flip}}
+    recipe = dataclasses.replace(opened.document.recipe, flip=flip)
+    document = dataclasses.replace(opened.document, recipe=recipe)
     other = TrainedRun.open(opened.run, None, CPU)
     other.__dict__["document"] = document  # where a cached property keeps its value
     chosen = rows(evaluation, False, 2)
@@ -165,7 +167,7 @@ def test_mirror_images_count_only_for_a_network_that_saw_them(
         subset.dataset.images[subset.indices[chosen]],
         found.targets,
         evaluation.logits[chosen],
-        CamOptions(method="gradcam", layer="layer1", smooth="aug"),
+        CamOptions(method=CamMethod("gradcam"), layer="layer1", smooth=Smoothing("aug")),
         Listener(),
     )
     assert np.array_equal(found.maps, maps)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def test_a_network_is_built_from_run_json_and_checkpoint(finished_run: Path) -> 
 def test_a_checkpoint_of_another_class_count_is_refused(finished_run: Path) -> None:
     run = Run(finished_run)
     document = run.read()
-    document["data"]["classes"] = ["one", "two"]
+    data = dataclasses.replace(document.data, classes=("one", "two"), class_counts=None)
+    document = dataclasses.replace(document, data=data)
     with pytest.raises(EraError, match="has 10 outputs and the run has 2 classes"):
         weights.load(document, run.checkpoints / artifacts.BEST)
