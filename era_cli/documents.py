@@ -7,50 +7,38 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from era_cli.results import Curves, EpochRow, Faithfulness, Heatmaps, LrSweep, Metrics, Mistakes, SeedResults
 
 SCHEMA = 1
-MOST_PAIRS = 100  # the confusion counts have them all
-
-
-def sweep_summary(sweep: LrSweep) -> dict[str, Any]:
-    """What a sweep suggests, and over which rates it went."""
-    recommended = sweep.recommended
-    return {
-        "recommended": None if recommended is None else {"rule": recommended.rule, "lr": recommended.lr},
-        "suggestions": [dataclasses.asdict(suggestion) for suggestion in sweep.suggestions],
-        "reason": sweep.reason if recommended is not None else sweep.verdict,
-        "min_lr": float(sweep.rates[0]),
-        "max_lr": float(sweep.rates[-1]),
-        "steps": len(sweep.rates),
-        "seeds": list(sweep.seeds),
-        "stops": list(sweep.stops),
-    }
+MOST_PAIRS = 100  # the confusion matrix has all of them
 
 
 def sweep(sweep: LrSweep) -> dict[str, Any]:
     """A whole sweep: its summary, every rate, every loss (null after a stop) and the smoothed mean."""
     return {
-        **sweep_summary(sweep),
+        **dataclasses.asdict(sweep.summary),
         "rates": sweep.rates.tolist(),
         "losses": [_numbers(losses.tolist()) for losses in sweep.losses],
         "smoothed": _numbers(sweep.smoothed.tolist()),
     }
 
 
-def seeds(found: SeedResults) -> dict[str, Any]:
+def seeds(seeds: SeedResults) -> dict[str, Any]:
     """Mean and sample standard deviation of the test accuracy over the seeds, and how each of their runs ended."""
     return {
-        "result": {"test_acc": found.mean, "test_acc_deviation": found.deviation},
+        "result": {"test_acc": seeds.mean, "test_acc_deviation": seeds.deviation},
         "runs": [
             {"run": str(run), "seed": seed, "result": dataclasses.asdict(result)}
-            for run, seed, result in zip(found.runs, found.seeds, found.results, strict=True)
+            for run, seed, result in zip(seeds.runs, seeds.seeds, seeds.results, strict=True)
         ],
     }
 
 
 def metrics(metrics: Metrics) -> dict[str, Any]:
-    """Every figure of an evaluation, with the confusion counts (rows are true classes) and the pairs most confused."""
+    """All metrics, with the confusion counts (rows are true classes) and the most confused pairs."""
     calibration = metrics.calibration
     return {
         "count": metrics.count,
@@ -73,86 +61,95 @@ def metrics(metrics: Metrics) -> dict[str, Any]:
     }
 
 
-def mistakes(found: Mistakes) -> dict[str, Any]:
-    """How many there are, which of them these are, the pairs of classes most frequent among them, and every one."""
-    columns = mistake_columns(found)
+def mistakes(mistakes: Mistakes) -> dict[str, Any]:
+    """How many there are, which of them these are, their most frequent pairs of classes, and a row for each."""
+    columns = mistake_columns(mistakes)
     return {
-        "suspects": found.suspects,
-        "judged": found.judged,
-        "total": found.total,
-        "share": found.total / found.judged,
-        "true": found.true,
-        "predicted": found.predicted,
-        "count": len(found),
-        "order": found.order,
-        "pairs": [dataclasses.asdict(pair) for pair in found.pairs[:MOST_PAIRS]],
-        "images": [dict(zip(columns, row, strict=True)) for row in mistake_rows(found)],
+        "suspects": mistakes.suspects,
+        "judged": mistakes.evaluated,
+        "total": mistakes.total,
+        "share": mistakes.total / mistakes.evaluated,
+        "true": mistakes.true,
+        "predicted": mistakes.predicted,
+        "count": len(mistakes),
+        "order": mistakes.order,
+        "pairs": [dataclasses.asdict(pair) for pair in mistakes.pairs[:MOST_PAIRS]],
+        "images": [dict(zip(columns, row, strict=True)) for row in mistake_rows(mistakes)],
     }
 
 
-def mistake_columns(found: Mistakes) -> tuple[str, ...]:
-    """What is known of each."""
-    names = ("label", "suggested") if found.suspects else ("true", "predicted")
+def mistake_columns(mistakes: Mistakes) -> tuple[str, ...]:
+    """The columns of the table."""
+    names = ("label", "suggested") if mistakes.suspects else ("true", "predicted")
     return ("index", "file", *names, "confidence", "true_probability", "loss", "margin")
 
 
-def mistake_rows(found: Mistakes) -> Iterator[tuple[Any, ...]]:
-    """A row of these columns for each, in their order; the file is None where images have no names."""
-    for row in range(len(found)):
+def mistake_rows(mistakes: Mistakes) -> Iterator[tuple[Any, ...]]:
+    """A row of these columns for each, in their order; the file is None where images have no file names."""
+    for row in range(len(mistakes)):
         yield (
-            int(found.index[row]),
-            None if found.files is None else found.files[row],
-            found.classes[found.labels[row]],
-            found.classes[found.answers[row]],
-            *(float(values[row]) for values in (found.confidence, found.true_probability, found.loss, found.margin)),
+            int(mistakes.index[row]),
+            None if mistakes.files is None else mistakes.files[row],
+            mistakes.classes[mistakes.labels[row]],
+            mistakes.classes[mistakes.answers[row]],
+            *(
+                float(values[row])
+                for values in (mistakes.confidence, mistakes.true_probability, mistakes.loss, mistakes.margin)
+            ),
         )
 
 
-def heatmaps(found: Heatmaps) -> dict[str, Any]:
-    """How the maps were made, what they are worth, and of each image what the network says and its maps say."""
-    empty = found.empty
+def heatmaps(heatmaps: Heatmaps) -> dict[str, Any]:
+    """How the maps were computed, their faithfulness, and for each image its probabilities and its maps' peaks."""
+    faithfulness, classes = heatmaps.faithfulness, heatmaps.classes
+    predicted, empty = heatmaps.predicted, heatmaps.empty
     return {
-        "method": found.method,
-        "layer": found.layer,
-        "smooth": found.smooth,
-        "map_size": list(found.maps.shape[2:]) if len(found) else None,
+        "method": heatmaps.method,
+        "layer": heatmaps.layer,
+        "smooth": heatmaps.smooth,
+        "map_size": list(heatmaps.maps.shape[2:]) if len(heatmaps) else None,
         "scaled_to": "the maximum of each map",
-        "faithfulness": None if found.faithfulness is None else _faithfulness(found.faithfulness),
-        "count": len(found),
+        "faithfulness": None if faithfulness is None else _faithfulness(faithfulness),
+        "count": len(heatmaps),
         "images": [
             {
-                "index": None if found.index is None else int(found.index[row]),
-                "file": None if found.files is None else found.files[row],
-                "true": None if found.labels is None else found.classes[found.labels[row]],
-                "predicted": found.classes[found.predicted[row]],
-                "probabilities": dict(zip(found.classes, found.probabilities[row].tolist(), strict=True)),
-                "maps": [
-                    {
-                        "of": role,
-                        "class": found.classes[found.targets[row, column]],
-                        "empty": bool(empty[row, column]),
-                        "maximum": None if empty[row, column] else float(found.maps[row, column].max()),
-                        "peak": None if empty[row, column] else _peak(found, row, column),
-                    }
-                    for column, role in enumerate(found.roles)
-                ],
+                "index": None if heatmaps.index is None else int(heatmaps.index[row]),
+                "file": None if heatmaps.files is None else heatmaps.files[row],
+                "true": None if heatmaps.labels is None else classes[heatmaps.labels[row]],
+                "predicted": classes[predicted[row]],
+                "probabilities": dict(zip(classes, heatmaps.probabilities[row].tolist(), strict=True)),
+                "maps": _maps(heatmaps, row, empty[row]),
             }
-            for row in range(len(found))
+            for row in range(len(heatmaps))
         ],
     }
 
 
-def _faithfulness(worth: Faithfulness) -> dict[str, Any]:
-    """What is lost is positive, in fractions of 1."""
-    lost = {"hottest": worth.hottest, "random": worth.random, "moved": worth.moved}
-    return {"count": worth.count, "pixels_replaced": worth.share, "probability_lost": lost}
+def _faithfulness(faithfulness: Faithfulness) -> dict[str, Any]:
+    """A loss of probability is positive, in fractions of 1."""
+    lost = {"hottest": faithfulness.hottest, "random": faithfulness.random, "moved": faithfulness.moved}
+    return {"count": faithfulness.count, "pixels_replaced": faithfulness.share, "probability_lost": lost}
 
 
-def _peak(found: Heatmaps, row: int, column: int) -> list[float]:
-    """Where the map is hottest: x and y of the middle of its cell, in pixels of the image from the upper left."""
-    values = found.maps[row, column]
-    y, x = divmod(int(values.argmax()), values.shape[1])
-    return [(x + 0.5) * found.images.shape[2] / values.shape[1], (y + 0.5) * found.images.shape[1] / values.shape[0]]
+def _maps(heatmaps: Heatmaps, row: int, empty: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """The maps of one image."""
+    maps, size = heatmaps.maps[row], heatmaps.images.shape[1:3]
+    return [
+        {
+            "of": role,
+            "class": heatmaps.classes[heatmaps.targets[row, column]],
+            "empty": bool(empty[column]),
+            "maximum": None if empty[column] else float(maps[column].max()),
+            "peak": None if empty[column] else _peak(maps[column], size),
+        }
+        for column, role in enumerate(heatmaps.roles)
+    ]
+
+
+def _peak(heat: npt.NDArray[np.float32], size: tuple[int, ...]) -> list[float]:
+    """x and y of the centre of the hottest cell, in pixels from the upper left of an image of `size` (H, W)."""
+    y, x = divmod(int(heat.argmax()), heat.shape[1])
+    return [(x + 0.5) * size[1] / heat.shape[1], (y + 0.5) * size[0] / heat.shape[0]]
 
 
 def curves(curves: Curves) -> dict[str, Any]:

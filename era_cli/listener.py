@@ -1,21 +1,20 @@
-"""What the core tells while it works. The core is handed a Listener and knows no console."""
+"""What the core reports while it works. The core is handed a Listener and knows no console."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
 
-from era_cli.recipes import Recipe
 from era_cli.results import EpochRow, FitPlan
 
 Advance = Callable[[int], None]
 
 
 class Listener:
-    """Hears nothing: every method may be overridden, and none but `planned` may raise into the work."""
+    """Does nothing: every method may be overridden, and none may raise into the work."""
 
-    def planned(self, plan: FitPlan, recipe: Recipe) -> None:
-        """Training is about to begin; what is raised here fails the run."""
+    def planned(self, plan: FitPlan) -> None:
+        """Training is about to begin."""
 
     def note(self, text: str) -> None:
         """One sentence that the person should read."""
@@ -26,7 +25,7 @@ class Listener:
         yield lambda done: None
 
     def epoch_started(self, epoch: int, steps_done: int) -> None:
-        """Epoch `epoch` (from 1) begins, or goes on after `steps_done` steps of it."""
+        """Epoch `epoch` (from 1) begins, or resumes after `steps_done` of its steps."""
 
     def step_done(self) -> None:
         """One more training step is done."""

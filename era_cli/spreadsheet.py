@@ -11,19 +11,19 @@ from era_cli.files import atomic_write
 
 Cell = str | int | float | None
 
-# With these a spreadsheet takes a cell for a formula (OWASP, "CSV Injection").
+# A spreadsheet takes a cell that starts with one of these for a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Writes a table to `path` in UTF-8, whole or not at all; text that would be a formula gets a quote before it.
+    """Writes a table to `path` in UTF-8, whole or not at all; text that would be a formula is prefixed with a quote.
 
     Raises:
         EraError: it cannot be written.
     """
     lines = [_line(columns), *(_line([_safe(cell) for cell in row]) for row in rows)]
     with atomic_write(path) as file:
-        file.write("".join(lines).encode(errors="backslashreplace"))  # a file name may be no UTF-8
+        file.write("".join(lines).encode(errors="backslashreplace"))  # a file name may not be UTF-8
 
 
 def _line(cells: Sequence[Cell]) -> str:

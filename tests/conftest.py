@@ -18,6 +18,7 @@ from hypothesis import settings
 from era_cli.core.data.cifar10 import FOLDER, META_FILE, default_data_dir
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe, default, with_options
+from tests.support import TINY, request
 
 # Where a failure blocks others the examples are the same each time; at a desk they wander and find more.
 settings.register_profile("era", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -76,18 +77,6 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-# Five steps an epoch of the real network on 8 px digits: a second or two a run. Dropout is on, so
-# that a resumed run has every random stream to get right.
-TINY: dict[str, Any] = {
-    "epochs": 3,
-    "batch_size": 32,
-    "limit_train": 160,
-    "image_size": 8,
-    "dropout": 0.1,
-    "precision": "32",
-}
-
-
 @pytest.fixture
 def tiny_recipe() -> Recipe:
     return with_options(default(), TINY)
@@ -105,24 +94,6 @@ def fit_digits(tmp_path: Path) -> Callable[..., Any]:
         return start.prepare(request(tmp_path / "runs", name=name, source=source, **fields), listener or Listener())
 
     return prepare
-
-
-def request(runs_dir: Path, *, name: str | None = None, source: str | None = "digits", **fields: Any) -> Any:
-    """What `era fit` asks the core for, with the tiny recipe and `fields` on top."""
-    from era_cli.core.fit import start
-
-    given = {**TINY, **fields}
-    return start.FitRequest(
-        recipe=with_options(default(), given),
-        given=given,
-        source=source,
-        data_dir=None,
-        strict=False,
-        gpus="0",
-        runs_dir=runs_dir,
-        name=name,
-        command=["era", "fit"],
-    )
 
 
 @pytest.fixture(scope="session")

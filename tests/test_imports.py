@@ -14,14 +14,14 @@ import pytest
 import era_cli
 
 # Anybody may import these.
-GROUND = frozenset({"recipes", "results", "errors", "files", "intervals", "listener", "signals"})
+GROUND = frozenset({"choices", "recipes", "results", "errors", "files", "intervals", "listener", "signals", "text"})
 
 # layer: the layers that it may import besides itself and the ground floor
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {"commands", "console"},
     "commands": {"core", "reports", "console", "runs", "documents", "spreadsheet"},
-    "core": {"runs", "documents"},
+    "core": {"runs"},
     "runs": set(),
     "reports": set(),
     "console": set(),

@@ -1,4 +1,4 @@
-"""`era eval`: how good a trained network is, class by class, and how far its confidence can be trusted."""
+"""`era eval`: how accurate a trained network is, class by class, and how well its confidence is calibrated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from era_cli.commands import options, reading
+from era_cli.choices import Tta
+from era_cli.commands import deliver, options, reading
 from era_cli.signals import held
 
 
@@ -16,13 +17,13 @@ def evaluate(
     checkpoint: options.Checkpoint = None,
     split: options.SplitOption = None,
     tta: Annotated[
-        options.Tta,
+        Tta,
         typer.Option(
             "--tta",
-            help="Test-time augmentation: the mean over the image and its mirror image (flip), and both moved by a"
-            " pixel (flip-shift).",
+            help="Test-time augmentation: average over the image and its mirror image (flip), and over both shifted by"
+            " a pixel, too (flip-shift).",
         ),
-    ] = "none",
+    ] = Tta.NONE,
     data: options.OtherData = None,
     data_dir: options.DataDir = None,
     gpus: options.Gpus = "auto",
@@ -30,61 +31,57 @@ def evaluate(
     out: Annotated[
         Path | None,
         options.out_option(
-            "Where the confusion matrix goes; its suffix chooses png, svg or pdf. The reliability diagram goes"
-            " beside it, as NAME-reliability."
+            "Path of the confusion matrix; its suffix selects png, svg or pdf. The reliability diagram goes beside it,"
+            " as NAME-reliability."
         ),
     ] = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Judge a trained network: accuracy, a table of its classes, calibration.
+    """Evaluate a trained network: accuracy, per-class metrics, calibration.
 
     Computes in fp32 and writes into the run folder: confusion.png, reliability.png, eval-SPLIT.json with everything,
-    and predictions-SPLIT.npz, which is used again as long as it holds.
+    and predictions-SPLIT.npz, which is reused while still valid.
     """
     reading.check_one_source(split, data)
     with held():
         from era_cli import documents
-        from era_cli.console import terminal
         from era_cli.console.eval import print_evaluation
-        from era_cli.console.progress import WorkProgress, print_files
+        from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import metrics, predictions
-        from era_cli.files import atomic_write_json
-        from era_cli.reports import confusion, reliability, style
+        from era_cli.reports.confusion import confusion_matrix
+        from era_cli.reports.reliability import reliability_diagram
+        from era_cli.runs import artifacts
 
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
     subset = reading.subset(opened, split, data, data_dir, progress)
-    if tta != "none" and not opened.recipe.flip:
-        progress.note(f"The run was trained without mirrored images, so --tta {tta} may cost accuracy.")
-    made = predictions.load_or_compute(opened, subset, tta, progress)
-    result = metrics.measure(made.evaluation)
+    if tta is not Tta.NONE and not opened.recipe.flip:
+        progress.note(f"The run was trained without mirror images, so --tta {tta} may cost accuracy.")
+    computed = predictions.load_or_compute(opened, subset, tta, progress)
+    evaluation = computed.evaluation
+    result = metrics.measure(evaluation)
     label = predictions.label(opened, subset, tta)
-    suffix = "" if label == "test" else f"-{label}"
     folder = opened.run.path
-    json_file = folder / f"eval-{label}.json"
-    confusion_file = out or folder / f"confusion{suffix}.png"
-    reliability_file = out.with_stem(f"{out.stem}-reliability") if out else folder / f"reliability{suffix}.png"
-    files = [json_file, confusion_file, reliability_file, *reading.kept(made)]
-    document = {
-        **reading.document(opened, subset, made),
-        "tta": tta,
-        "result": documents.metrics(result),
-        "files": [str(file) for file in files],
-    }
-    count = f"{len(subset.indices):,} {subset.title}"
-    console = terminal.record_console()
-    if not as_json:  # before anything is written, which may fail
-        print_evaluation(console, reading.header(opened, subset, made, tta), result)
-    atomic_write_json(json_file, document)
-    about = f"{opened.run.name}, {count}"
-    matrix = confusion.confusion_matrix(
-        result.confusion, made.evaluation.classes, f"{about}: accuracy {result.accuracy:.2%}"
+    about = f"{opened.run.name}, {len(subset.indices):,} {subset.title}"
+    header = f"{about}: accuracy {result.accuracy:.2%}"
+    deliver.deliver(
+        {**reading.document(opened, subset, computed), "tta": tta, "result": documents.metrics(result)},
+        lambda console, facts: print_evaluation(console, facts, result),
+        [
+            deliver.json_file(folder / artifacts.evaluation(label)),
+            deliver.figure(
+                out or folder / artifacts.confusion(label),
+                lambda: confusion_matrix(result.confusion, evaluation.classes, header),
+            ),
+            deliver.figure(
+                out.with_stem(f"{out.stem}-reliability") if out else folder / artifacts.reliability(label),
+                lambda: reliability_diagram(result.calibration, about),
+            ),
+            *reading.kept(computed),
+        ],
+        facts=reading.facts(opened, subset, computed, tta),
+        quiet=quiet,
+        as_json=as_json,
     )
-    style.save(matrix, confusion_file)
-    style.save(reliability.reliability_diagram(result.calibration, about), reliability_file)
-    if as_json:
-        terminal.print_json(document)
-    else:
-        print_files(console, files)

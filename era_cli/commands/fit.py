@@ -1,4 +1,4 @@
-"""`era fit`: train a network, judge it once on the test split, and keep all of it in a run folder."""
+"""`era fit`: train a network, test it once, and keep everything in a run folder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import typer
 
 from era_cli import recipes
 from era_cli.commands import options
-from era_cli.commands.options import recipe_option
+from era_cli.commands.deliver import with_schema
+from era_cli.commands.recipe_options import help_text, takes_recipe
 from era_cli.errors import EraError, Interrupted, UsageError
+from era_cli.recipes.recipe import SCHEDULE, TRAINING
 from era_cli.signals import held
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
@@ -25,91 +27,59 @@ if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.runs.run import Run
 
 AUTO = "auto"
-FIELDS = (
-    "epochs",
-    "batch_size",
-    "max_lr",
-    "optimizer",
-    "weight_decay",
-    "label_smoothing",
-    "dropout",
-    "flip",
-    "cutout",
-    "seed",
-    "precision",
-    "compile",
-    "val_size",
-    "limit_train",
-    "image_size",
-)
+MAX_LR = Annotated[
+    str | None,
+    typer.Option(
+        "--max-lr",
+        help=help_text("max_lr", " auto finds it first, as lr-find does."),
+        show_default=False,
+        metavar="FLOAT|auto",
+        rich_help_panel=SCHEDULE,
+    ),
+]
 
 
+@takes_recipe(instead={"max_lr": MAX_LR})
 def fit(
+    *,
     recipe: options.RecipeName = None,
-    epochs: Annotated[int | None, recipe_option("epochs")] = None,
-    batch_size: Annotated[int | None, recipe_option("batch_size")] = None,
-    max_lr: Annotated[
-        str | None,
-        typer.Option(
-            "--max-lr",
-            help=recipes.Recipe.__dataclass_fields__["max_lr"].metadata["help"]
-            + " auto finds it first, as lr-find does."
-            + options.default_text(f"{recipes.default().max_lr:g}"),
-            show_default=False,
-            metavar="FLOAT|auto",
-            rich_help_panel=options.TRAINING_PANEL,
-        ),
-    ] = None,
-    optimizer: Annotated[str | None, recipe_option("optimizer")] = None,
-    weight_decay: Annotated[float | None, recipe_option("weight_decay")] = None,
-    label_smoothing: Annotated[float | None, recipe_option("label_smoothing")] = None,
-    dropout: Annotated[float | None, recipe_option("dropout")] = None,
-    flip: Annotated[float | None, recipe_option("flip")] = None,
-    cutout: Annotated[int | None, recipe_option("cutout")] = None,
-    seed: Annotated[int | None, recipe_option("seed")] = None,
+    given: dict[str, Any],
     seeds: Annotated[
         int,
         typer.Option(
             "--seeds",
-            help="Runs to make one after another, each with the next seed; mean and deviation come last.",
+            help="Train this many runs with consecutive seeds; prints mean and standard deviation.",
             min=1,
             max=1_000,
-            rich_help_panel=options.TRAINING_PANEL,
+            rich_help_panel=TRAINING,
         ),
     ] = 1,
     gpus: options.Gpus = "auto",
-    precision: Annotated[str | None, recipe_option("precision")] = None,
-    compile: Annotated[bool | None, recipe_option("compile")] = None,
     resume: Annotated[
         str | None,
         typer.Option(
             "--resume",
-            help="Go on with an interrupted run: its name, its path, or latest.",
+            help="Resume an interrupted run: its name, its path, or latest.",
             metavar="RUN",
-            rich_help_panel=options.TRAINING_PANEL,
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     data: Annotated[str | None, options.DATA_OPTION] = None,
     data_dir: options.DataDir = None,
-    val_size: Annotated[int | None, recipe_option("val_size", options.DATA_PANEL)] = None,
-    limit_train: Annotated[int | None, recipe_option("limit_train", options.DATA_PANEL)] = None,
-    image_size: Annotated[int | None, recipe_option("image_size", options.DATA_PANEL)] = None,
     strict: options.Strict = False,
     name: Annotated[
         str | None,
         typer.Option(
             "--name",
             help="Name of the run folder; by default the data's name and the next number.",
-            rich_help_panel=options.OUTPUT_PANEL,
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
     runs_dir: options.RunsDir = Path("runs"),
     summary: Annotated[
         bool,
         typer.Option(
-            "--summary",
-            help="List every layer of the network, not its blocks alone.",
-            rich_help_panel=options.OUTPUT_PANEL,
+            "--summary", help="List every layer of the network, not just blocks.", rich_help_panel=options.OUTPUT
         ),
     ] = False,
     quiet: options.Quiet = False,
@@ -120,47 +90,39 @@ def fit(
 
     Prints one row per epoch, then the test accuracy of the best epoch and the path of every file.
 
-    Ctrl-C saves first; --resume goes on from there as if nothing had happened.
+    Ctrl-C saves first; --resume continues as if nothing had happened.
     """
-    values = locals()
-    given: dict[str, Any] = {field: values[field] for field in FIELDS if values[field] is not None}
     find_lr = given.get("max_lr") == AUTO
     if find_lr:
         del given["max_lr"]
-    elif max_lr is not None:
-        given["max_lr"] = _rate(max_lr)
+    elif "max_lr" in given:
+        given["max_lr"] = _learning_rate(given["max_lr"])
     settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
 
     if resume is not None and seeds > 1:
-        raise UsageError("--seeds begins new runs and --resume goes on with one: use one of them")
+        raise UsageError("--seeds starts new runs and --resume continues one: use one of them")
     each = [dataclasses.replace(settings, seed=settings.seed + offset) for offset in range(seeds)]
 
     with held():
         from era_cli import documents
         from era_cli.console import terminal
-        from era_cli.console.fit import FitProgress
-        from era_cli.console.seeds import print_seeds
+        from era_cli.console.fit import FitProgress, print_seeds
         from era_cli.core.fit import start
         from era_cli.results import SeedResults
         from era_cli.runs import store
 
     if resume is not None and recipe is not None:
         given["name"] = recipe
-    runs_dir = runs_dir.expanduser()
     names = [name] if seeds == 1 else [name and f"{name}-{own.seed}" for own in each]
     if resume is None:
         for own_name in names:  # all of them before the first is trained
             store.check_name(runs_dir, own_name)
-    progress = FitProgress(
-        None if quiet else terminal.record_console(to_stderr=as_json),
-        every_layer=summary,
-        also=_draw_plan,
-    )
+    progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
     request = start.FitRequest(
         recipe=settings,
         given=given,
         source=data,
-        data_dir=data_dir and data_dir.expanduser(),
+        data_dir=data_dir,
         strict=strict,
         gpus=gpus,
         find_lr=find_lr,
@@ -174,7 +136,7 @@ def fit(
         run, result = _trained(job, resume, progress, left=each[len(done) + 1 :])
         done.append((run, result))
         if not as_json:
-            progress.show_result(result, run.files())
+            progress.show_result(result, [artifact.path for artifact in run.contents()])
     if seeds > 1:
         several = SeedResults(
             runs=tuple(run.path for run, _ in done),
@@ -182,18 +144,19 @@ def fit(
             results=tuple(result for _, result in done),
         )
         if as_json:
-            terminal.print_json({"schema": documents.SCHEMA, **documents.seeds(several)})
+            terminal.print_json(with_schema(documents.seeds(several)))
         else:
             print_seeds(terminal.record_console(), several)
     elif as_json:
         run, _ = done[0]
-        terminal.print_json({**run.read(), "run": str(run.path), "files": [str(file) for file in run.files()]})
+        files = [str(artifact.path) for artifact in run.contents()]
+        terminal.print_json({**run.read().as_dict(), "run": str(run.path), "files": files})
 
 
 def _trained(
     job: FitRequest, resume: str | None, progress: FitProgress, left: Sequence[Recipe]
 ) -> tuple[Run, FitResult]:
-    """Prepares, trains and draws one run, whose data go when it is done; `left` are to come after it."""
+    """Prepares, trains and draws one run, whose data are released when it is done; `left` are still to come."""
     from era_cli.core.fit import start
     from era_cli.runs import store
 
@@ -202,13 +165,13 @@ def _trained(
     else:
         prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
     try:
-        result = prepared.train(progress)
+        result = prepared.train(progress, before_training=lambda plan: _draw_plan(plan, progress))
     except (EraError, Interrupted) as error:
         progress.stop()
         if isinstance(error, Interrupted):
-            progress.note(_how_to_go_on(prepared.run, job.runs_dir))
+            progress.note(_how_to_resume(prepared.run, job.runs_dir))
         if left:
-            progress.note(_not_begun(left))
+            progress.note(_not_started(left))
         raise
     finally:
         progress.stop()
@@ -216,13 +179,13 @@ def _trained(
     return prepared.run, result
 
 
-def _not_begun(left: Sequence[Recipe]) -> str:
+def _not_started(left: Sequence[Recipe]) -> str:
     first, last = left[0].seed, left[-1].seed
     which = f"Seed {first} was" if first == last else f"Seeds {first} to {last} were"
-    return f"{which} not begun: the same command with --seed {first} --seeds {len(left)} does."
+    return f"{which} not started: run the same command with --seed {first} --seeds {len(left)}."
 
 
-def _rate(text: str) -> float:
+def _learning_rate(text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -232,26 +195,33 @@ def _rate(text: str) -> float:
 def _draw_curves(run: Run, progress: FitProgress) -> None:
     """Draws what `era plot-curves` draws."""
     from era_cli.reports import curves, style
+    from era_cli.runs import artifacts
 
     try:
-        style.save(curves.curves([run.curves()]), run.curves_file)
+        style.save(curves.curves([run.curves()]), run.path / artifacts.CURVES)
     except Exception as error:  # whatever it is, it must not fail a run that is trained
-        progress.note(f"The curves were not drawn ({error}): era plot-curves tries again.")
+        progress.note(f"The curves were not drawn ({error}): retry with era plot-curves.")
 
 
-def _draw_plan(plan: FitPlan) -> None:
-    """Draws what the network will see and, if its rate was found by a sweep, the sweep."""
-    from era_cli.reports import image_grid, lr_find, style
-    from era_cli.runs.run import Run
+def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
+    """Draws what the network will see and, if its learning rate was found by a sweep, the sweep."""
+    from era_cli.reports import fit as report
+    from era_cli.reports import lr_find, style
+    from era_cli.runs import artifacts
 
-    run = Run(plan.run)
-    style.save(image_grid.training_samples(plan.samples), run.samples_file)
-    if plan.sweep is not None:
-        style.save(lr_find.lr_curve(plan.sweep, f"Learning-rate range test before {run.name}"), run.lr_find_file)
+    name = artifacts.SAMPLES
+    try:
+        style.save(report.training_samples(plan.samples), plan.run / name)
+        if plan.sweep is not None:
+            name = artifacts.SWEEP
+            title = f"Learning-rate range test before {plan.run.name}"
+            style.save(lr_find.lr_curve(plan.sweep, title), plan.run / name)
+    except Exception as error:  # whatever it is, it must not fail the training
+        progress.note(f"{name} was not drawn ({error}); training continues without it.")
 
 
-def _how_to_go_on(run: Run, runs_dir: Path) -> str:
+def _how_to_resume(run: Run, runs_dir: Path) -> str:
     if not any(run.checkpoints.glob("*.ckpt")):
         return f"{run.path} was stopped before its first step was saved: start it again."
     where = "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
-    return f"{run.path} is saved; go on with: era fit --resume {run.name}{where}"
+    return f"{run.path} is saved; resume it with: era fit --resume {run.name}{where}"

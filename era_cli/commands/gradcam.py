@@ -9,34 +9,41 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from era_cli.commands import options, reading
+from era_cli.choices import CamMethod, Smoothing, Target, Tta, Which
+from era_cli.commands import deliver, options, reading
+from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
+from era_cli.recipes import NETWORK_STAGES
 from era_cli.signals import held
 
 if TYPE_CHECKING:
     from era_cli.results import Heatmaps
 
-_ADJECTIVES = {"misclassified": "misclassified", "correct": "correct", "all": "any", "uncertain": "uncertain"}
+_ADJECTIVES = {
+    Which.MISCLASSIFIED: "misclassified",
+    Which.CORRECT: "random correct",
+    Which.ALL: "random",
+    Which.UNCERTAIN: "uncertain",
+}
 _LONGEST_MARK = 40  # characters of a file's name
 _MOST_NAMED = 5  # empty maps
+_STAGES = NETWORK_STAGES["resnet"]
 
 
 def gradcam(
-    pictures: Annotated[
+    more_images: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="More pictures, as a shell makes them of --image *.jpg.", metavar="[FILE]...", show_default=False
+            help="More images, as expanded by the shell: --image *.jpg.", metavar="[FILE]...", show_default=False
         ),
     ] = None,
-    n: Annotated[
-        int, typer.Option("--n", help="How many images, where --index or --image do not name them.", min=1)
-    ] = 10,
+    n: Annotated[int, typer.Option("--n", help="Number of images, unless --index or --image name them.", min=1)] = 10,
     which: Annotated[
-        options.Which | None,
+        Which | None,
         typer.Option(
             "--which",
-            help="Which: the misclassified ones, the most confident first; correct ones, or any, drawn at random; or"
-            " those where the two likeliest classes are closest (uncertain)." + options.default_text("misclassified"),
+            help="Which images: misclassified ones, the most confident first; random correct ones; random ones (all);"
+            " or those where the two likeliest classes are closest (uncertain)." + default_text("misclassified"),
             show_default=False,
         ),
     ] = None,
@@ -44,7 +51,7 @@ def gradcam(
         str | None,
         typer.Option(
             "--index",
-            help="Just these images, by their numbers as misclassified.csv has them, e.g. 12,57.",
+            help="Only these images, by their index in misclassified.csv, e.g. 12,57.",
             metavar="N,N,...",
             show_default=False,
         ),
@@ -53,41 +60,48 @@ def gradcam(
         list[Path] | None,
         typer.Option(
             "--image",
-            help="Your own pictures, brought to the network as the images of a folder are.",
+            help="Your own images, preprocessed like folder images.",
             metavar="FILE...",
             show_default=False,
         ),
     ] = None,
     method: Annotated[
-        options.CamMethod,
+        CamMethod,
         typer.Option(
             "--method",
-            help="How the map is made. eigencam is the same for every class; scorecam and ablationcam need no gradients"
-            " but a forward pass per channel, seconds an image on a CPU.",
+            help="CAM method. eigencam is class-agnostic; scorecam and ablationcam need no gradients but a forward pass"
+            " per channel, seconds per image on a CPU.",
         ),
-    ] = "gradcam",
+    ] = CamMethod.GRADCAM,
     layer: Annotated[
-        options.Layer,
-        typer.Option("--layer", help="The layer whose features are weighed."),
-    ] = "layer3",
+        str | None,
+        typer.Option(
+            "--layer",
+            help=f"Stage of the network whose features are weighted: {', '.join(_STAGES)}." + default_text(_STAGES[-1]),
+            show_default=False,
+            metavar="STAGE",
+        ),
+    ] = None,
     smooth: Annotated[
-        options.Smoothing,
+        Smoothing,
         typer.Option(
             "--smooth",
-            help="aug: the mean over three contrasts of the image and, if the network was trained with mirrored images,"
-            " of its mirror image. eigen: the first principal component over the channels.",
+            help="aug: average over three contrasts of the image and, if the network was trained with flips, of its"
+            " mirror image. eigen: first principal component over the channels.",
         ),
-    ] = "none",
+    ] = Smoothing.NONE,
     target: Annotated[
-        options.Target | None,
+        Target | None,
         typer.Option(
             "--target",
-            help="The class whose map is drawn: the predicted one, the true one, or both where they differ."
-            + options.default_text("both; predicted with --image"),
+            help="Class whose map is drawn: the predicted one, the true one, or both where they differ."
+            + default_text("both; predicted with --image"),
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of what is drawn at random.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Random seed of the images drawn and of the faithfulness test.", min=0)
+    ] = 0,
     run: options.RunName = "latest",
     checkpoint: options.Checkpoint = None,
     split: options.SplitOption = None,
@@ -100,10 +114,10 @@ def gradcam(
         float,
         typer.Option(
             "--alpha",
-            help="Opacity of the map over the image. The course project's was 0.275.",
+            help="Opacity of the map over the image; the course project's was 0.275.",
             min=0,
             max=1,
-            rich_help_panel=options.OUTPUT_PANEL,
+            rich_help_panel=options.OUTPUT,
         ),
     ] = 0.45,
     save_maps: Annotated[
@@ -111,7 +125,7 @@ def gradcam(
         typer.Option(
             "--save-maps",
             help="Write the raw maps beside the figure, as NAME-maps.npz.",
-            rich_help_panel=options.OUTPUT_PANEL,
+            rich_help_panel=options.OUTPUT,
         ),
     ] = False,
     quiet: options.Quiet = False,
@@ -124,74 +138,88 @@ def gradcam(
     gradcam.png into the run folder; for other images, another class, method, layer or smoothing the name says which.
     """
     reading.check_one_source(split, data)
-    files = [file.expanduser() for file in (*(image or []), *(pictures or []))]
-    numbers = None if index is None else _numbers(index)
+    files = [file for file in map(options.expanded, (*(image or []), *(more_images or []))) if file is not None]
+    indices = None if index is None else _indices(index)
     _check_one_question(files, which, index, target, split, data)
     with held():
+        from era_cli.runs import artifacts, store
+    stage = _stage(layer, store.find(runs_dir, run).read().recipe.network)
+    with held():
         from era_cli import documents
-        from era_cli.console import terminal
         from era_cli.console.gradcam import print_heatmaps
-        from era_cli.console.progress import WorkProgress, print_files
+        from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import predictions, selection
         from era_cli.core.evaluation.classified_images import ClassifiedImages
         from era_cli.core.gradcam import explain
         from era_cli.core.gradcam.cam import CamOptions
-        from era_cli.files import make_folder
-        from era_cli.reports import gradcam as heatmaps
-        from era_cli.reports import style
+        from era_cli.reports import gradcam as report
 
     progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(runs_dir, run, checkpoint, gpus)
-    classifier, written = opened.classifier, []
+    cached: list[deliver.File] = []
     if files:
         images = ClassifiedImages.of_files(opened, files, progress)
         step = opened.weights.step
-        head, facts = reading.run_document(opened, step), reading.run_header(opened, step)
-        label, chosen, title = predictions.label(opened, None, "none"), f"pictures-{_digest(files)}", "own pictures"
+        head, facts = reading.run_document(opened, step), reading.run_facts(opened, step)
+        label, chosen, title = predictions.label(opened, None, Tta.NONE), f"images-{_digest(files)}", "your images"
     else:
         subset = reading.subset(opened, split, data, data_dir, progress)
-        made = predictions.load_or_compute(opened, subset, "none", progress)
-        if numbers is None:
-            chosen, title = which or "misclassified", f"{_ADJECTIVES[which or 'misclassified']} {subset.title}"
-            rows = selection.choose(made.evaluation, chosen, n, seed)
+        computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
+        if indices is None:
+            kind = which or Which.MISCLASSIFIED
+            chosen, title = kind.value, f"{_ADJECTIVES[kind]} {subset.title}"
+            rows = selection.choose(computed.evaluation, kind, n, seed)
             reading.check_enough(len(rows), n, progress)
         else:
-            chosen, title = f"index-{_few(numbers)}", f"chosen {subset.title}"
-            rows = selection.rows_of(made.evaluation, numbers)
-        images = ClassifiedImages.of_subset(subset, made.evaluation, rows)
-        head, facts = reading.document(opened, subset, made), reading.header(opened, subset, made)
-        label, written = predictions.label(opened, subset, "none"), reading.kept(made)
-    wanted = target or ("predicted" if files else "both")
-    cam_options = CamOptions(method=method, layer=layer, smooth=smooth, target=wanted, seed=seed)
-    found = explain.explain(classifier, images, cam_options, progress)
-    for note in _remarks(found, wanted):
+            chosen, title = f"index-{_few(indices)}", f"chosen {subset.title}"
+            rows = selection.rows_of(computed.evaluation, indices)
+        images = ClassifiedImages.of_subset(subset, computed.evaluation, rows)
+        head, facts = reading.document(opened, subset, computed), reading.facts(opened, subset, computed)
+        label, cached = predictions.label(opened, subset, Tta.NONE), reading.kept(computed)
+    default_target = Target.PREDICTED if files else Target.BOTH
+    asked = CamOptions(method=method, layer=stage, smooth=smooth, target=target or default_target, seed=seed)
+    heatmaps = explain.explain(opened.classifier, images, asked, progress)
+    for note in _remarks(heatmaps, asked.target):
         progress.note(note)
-    # A file's name says what differs from the question that is asked unasked.
-    asked = (label, chosen, method, layer, smooth, wanted)
-    usual = ("test", "misclassified", "gradcam", "layer3", "none", "predicted" if files else "both")
-    marks = [mark for mark, plain in zip(asked, usual, strict=True) if mark not in (plain, "")]
-    figure_file = out or opened.run.path / f"{'-'.join(['gradcam', *marks])}.png"
-    maps_file = figure_file.with_name(f"{figure_file.stem}-maps.npz")
-    written = [figure_file, *([maps_file] if save_maps else []), *written]
-    document = {**head, "which": chosen, "result": documents.heatmaps(found), "files": [str(file) for file in written]}
-    console = terminal.record_console()
-    if not as_json:  # before anything is written, which may fail
-        print_heatmaps(console, facts, found)
-    make_folder(figure_file.parent)
-    if save_maps:
-        explain.save(found, maps_file)
-    style.save(heatmaps.heatmaps(found, f"{opened.run.name}, {title}", alpha), figure_file)
-    if as_json:
-        terminal.print_json(document)
-    else:
-        print_files(console, written)
+    # A file's name says what differs from the usual question.
+    choices = (
+        (chosen, Which.MISCLASSIFIED),
+        (asked.method, CamMethod.GRADCAM),
+        (asked.layer, _stage(None, opened.recipe.network)),
+        (asked.smooth, Smoothing.NONE),
+        (asked.target, default_target),
+    )
+    name = artifacts.heatmaps(label, [choice for choice, usual in choices if choice != usual])
+    figure = out or opened.run.path / name
+    maps = artifacts.beside(figure, "maps.npz")
+    about = f"{opened.run.name}, {title}"
+    deliver.deliver(
+        {**head, "which": chosen, "result": documents.heatmaps(heatmaps)},
+        lambda console, facts: print_heatmaps(console, facts, heatmaps),
+        [
+            deliver.figure(figure, lambda: report.heatmaps(heatmaps, about, alpha)),
+            *([deliver.File(maps, lambda path, _: explain.save(heatmaps, path))] if save_maps else []),
+            *cached,
+        ],
+        facts=facts,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
-def _numbers(text: str) -> list[int]:
+def _stage(layer: str | None, network: str) -> str:
+    """The stage of the network whose features are looked at: by default the last."""
+    stages = NETWORK_STAGES[network]
+    if layer is not None and layer not in stages:
+        raise UsageError(f"--layer {layer!r} is not a stage of this network: use {', '.join(stages)}")
+    return layer or stages[-1]
+
+
+def _indices(text: str) -> list[int]:
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
-        raise UsageError(f"--index is {text!r}, but must be numbers with commas between them, e.g. 12,57") from None
+        raise UsageError(f"--index is {text!r}, but must be numbers separated by commas, e.g. 12,57") from None
 
 
 def _check_one_question(
@@ -199,14 +227,14 @@ def _check_one_question(
 ) -> None:
     """Refuses options that speak of different images."""
     if which is not None and index is not None:
-        raise UsageError("--which and --index both choose images: leave one out")
+        raise UsageError("--which and --index both select images: leave one out")
     if not files:
         return
     for option, value in (("--which", which), ("--index", index), ("--split", split), ("--data", data)):
         if value is not None:
-            raise UsageError(f"{option} chooses images of the data, and --image takes your own: leave one out")
+            raise UsageError(f"{option} selects images of the data, and --image takes your own: leave one out")
     if target in ("true", "both"):
-        raise UsageError(f"--target {target} needs to know the true class, which a picture of your own does not say")
+        raise UsageError(f"--target {target} needs the true class, which an image of your own does not have")
 
 
 def _few(numbers: list[int]) -> str:
@@ -215,23 +243,24 @@ def _few(numbers: list[int]) -> str:
 
 
 def _digest(things: Iterable[object]) -> str:
-    """Six letters that tell one choice of images from another, for a file's name."""
+    """Six hexadecimal digits that tell one choice of images from another, for a file's name."""
     return hashlib.sha256(repr([str(thing) for thing in things]).encode()).hexdigest()[:6]
 
 
-def _remarks(found: Heatmaps, target: str) -> Iterator[str]:
+def _remarks(heatmaps: Heatmaps, target: str) -> Iterator[str]:
     """What a person must know who looks at the maps."""
-    if not found.by_class and target != "predicted":
-        yield f"The map of {found.method} is the same for every class: one is drawn."
-    if len(found) and found.maps[0, 0].size == 1:
-        side = found.images.shape[1]
-        yield f"{found.layer} is one cell for images of {side} px, so its maps say nothing: take an earlier --layer."
+    if not heatmaps.by_class and target != "predicted":
+        yield f"{heatmaps.method} is class-agnostic: one map is drawn."
+    if len(heatmaps) and heatmaps.maps[0, 0].size == 1:
+        side = heatmaps.images.shape[1]
+        yield f"{heatmaps.layer} is a single cell for images of {side} px: use an earlier --layer."
         return
-    twice = found.targets == found.targets[:, :1]  # the map of the predicted class is that of the true one, too
+    twice = heatmaps.targets == heatmaps.targets[:, :1]  # the map of the predicted class is that of the true one, too
     twice[:, 0] = False
-    empty = list(zip(*(found.empty & ~twice).nonzero(), strict=True))
+    empty = list(zip(*(heatmaps.empty & ~twice).nonzero(), strict=True))
     for row, column in empty[:_MOST_NAMED]:
-        name = found.classes[found.targets[row, column]]
-        yield f"Image {found.name(row)} has no map for {name}: nothing at {found.layer} speaks for it ({found.method})."
+        name = heatmaps.classes[heatmaps.targets[row, column]]
+        where = f"at {heatmaps.layer} ({heatmaps.method})"
+        yield f"Image {heatmaps.image_name(row)} has no map for {name}: no evidence for it {where}."
     if len(empty) > _MOST_NAMED:
-        yield f"So it is with {len(empty) - _MOST_NAMED} more."
+        yield f"And {len(empty) - _MOST_NAMED} more."

@@ -3,60 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from era_cli import recipes
+from era_cli.choices import Split
+from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
+from era_cli.recipes.recipe import DATA, TRAINING
 
-TRAINING_PANEL = "Training"
-DATA_PANEL = "Data"
-OUTPUT_PANEL = "Output"
+OUTPUT = "Output"
 FORMATS = (".png", ".svg", ".pdf")
 
-# What the core calls these; it is not asked, since help must not wait for torch. A test compares them.
-Split = Literal["test", "val", "train"]
-Tta = Literal["none", "flip", "flip-shift"]
-Order = Literal["confidence", "loss", "margin", "index", "random"]
-Which = Literal["misclassified", "correct", "all", "uncertain"]
-CamMethod = Literal[
-    "gradcam",
-    "hirescam",
-    "gradcam++",
-    "xgradcam",
-    "layercam",
-    "eigencam",
-    "eigengradcam",
-    "scorecam",
-    "ablationcam",
-]
-Layer = Literal["prep", "layer1", "layer2", "layer3"]
-Smoothing = Literal["none", "aug", "eigen", "both"]
-Target = Literal["predicted", "true", "both"]
 
-_DEFAULT = recipes.default()
 _DEBUG_KEY = "era_cli.debug"
-
-
-def recipe_option(name: str, panel: str = TRAINING_PANEL) -> Any:
-    """The option of one recipe field: help and limits come from the field, the shown default from `default`."""
-    spec = recipes.Recipe.__dataclass_fields__[name]
-    value = getattr(_DEFAULT, name)
-    shown = f"{value:g}" if isinstance(value, float) else str(value)
-    choices = spec.metadata.get("choices")
-    return typer.Option(
-        recipes.flag(name),
-        help=spec.metadata["help"] + ("" if value is None or value is False else default_text(shown)),
-        show_default=False,
-        metavar="|".join(choices) if choices else None,
-        rich_help_panel=panel,
-    )
-
-
-def default_text(shown: str) -> str:
-    """How help names the default of an option whose own default is None, in Rich's markup."""
-    return f" [dim]\\[default: {shown}][/dim]"
 
 
 def _set_debug(context: typer.Context, value: bool) -> bool:
@@ -73,15 +34,27 @@ def _check_gpus(value: str) -> str:
     if value in ("auto", "0", "1"):
         return value
     if value.isdecimal():
-        raise UsageError(f"--gpus {value} asks for several GPUs, and era trains on one at most as yet: use --gpus 1")
+        raise UsageError(f"--gpus {value} asks for several GPUs, and era trains on at most one so far: use --gpus 1")
     raise UsageError(f"--gpus is {value!r}, but must be auto, 0 or 1")
+
+
+def expanded(path: Path | None) -> Path | None:
+    """The path with `~` replaced by the home folder.
+
+    Raises:
+        UsageError: there is no such home folder.
+    """
+    try:
+        return path and path.expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path} names a home folder that does not exist: write the path out") from None
 
 
 def check_format(path: Path | None) -> Path | None:
     """Refuses a figure file whose format is unknown before any work is done."""
+    path = expanded(path)
     if path is None:
         return None
-    path = path.expanduser()
     if path.suffix.lower() not in FORMATS:
         raise UsageError(
             f"--out {path} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: that chooses the format"
@@ -94,7 +67,7 @@ def check_format(path: Path | None) -> Path | None:
 def out_option(text: str) -> Any:
     """The option that says where a figure goes."""
     return typer.Option(
-        "--out", help=text, show_default=False, metavar="FILE", callback=check_format, rich_help_panel=OUTPUT_PANEL
+        "--out", help=text, show_default=False, metavar="FILE", callback=check_format, rich_help_panel=OUTPUT
     )
 
 
@@ -103,60 +76,63 @@ RecipeName = Annotated[
     typer.Option(
         "--recipe",
         help="Named settings to start from: default, or the course project's session12 (SGD) and session10 (Adam)."
-        " Options replace single ones; the defaults shown here are those of default." + default_text("default"),
+        " Other options override single settings; the defaults shown are those of default." + default_text("default"),
         show_default=False,
         metavar="|".join(recipes.RECIPES),
-        rich_help_panel=TRAINING_PANEL,
+        rich_help_panel=TRAINING,
     ),
 ]
 Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Refuse a folder with an unreadable image instead of leaving the image out.",
-        rich_help_panel=DATA_PANEL,
+        help="Fail on an unreadable image instead of leaving it out.",
+        rich_help_panel=DATA,
     ),
 ]
 DATA_OPTION = typer.Option(
     "--data",
-    help="cifar10, digits (embedded, needs no network), or a folder of class folders." + default_text("cifar10"),
+    help="cifar10, digits (bundled, no network needed), or a folder of class folders." + default_text("cifar10"),
     show_default=False,
     metavar="cifar10|digits|PATH",
-    rich_help_panel=DATA_PANEL,
+    rich_help_panel=DATA,
 )
 DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
         envvar="ERA_DATA_DIR",
-        help="Where CIFAR-10 lies or is downloaded to; by default the user's cache folder.",
+        help="CIFAR-10 directory, which it is also downloaded to; by default in the user's cache.",
         show_default=False,
-        rich_help_panel=DATA_PANEL,
+        callback=expanded,
+        rich_help_panel=DATA,
     ),
 ]
 RunsDir = Annotated[
     Path,
-    typer.Option("--runs-dir", help="The folder that holds the run folders.", rich_help_panel=OUTPUT_PANEL),
+    typer.Option(
+        "--runs-dir", help="The folder that holds the run folders.", callback=expanded, rich_help_panel=OUTPUT
+    ),
 ]
 Gpus = Annotated[
     str,
     typer.Option(
         "--gpus",
-        help="auto takes a GPU where there is one; 0 is the CPU.",
+        help="auto uses a GPU if there is one; 0 is the CPU.",
         metavar="auto|0|1",
         callback=_check_gpus,
-        rich_help_panel=TRAINING_PANEL,
+        rich_help_panel=TRAINING,
     ),
 ]
 RunName = Annotated[
     str,
-    typer.Option("--run", help="A run's name, its path, or latest, the one begun last.", metavar="RUN"),
+    typer.Option("--run", help="A run's name, its path, or latest (the most recent run).", metavar="RUN"),
 ]
 Checkpoint = Annotated[
     str | None,
     typer.Option(
         "--checkpoint",
-        help="best, last, or the path of a checkpoint; needed for a run that is not finished." + default_text("best"),
+        help="best, last, or the path of a checkpoint; required for an unfinished run." + default_text("best"),
         show_default=False,
         metavar="best|last|PATH",
     ),
@@ -165,7 +141,7 @@ SplitOption = Annotated[
     Split | None,
     typer.Option(
         "--split",
-        help="Which images of the run's data to take." + default_text("test"),
+        help="The split of the run's data to use." + default_text("test"),
         show_default=False,
     ),
 ]
@@ -173,19 +149,21 @@ OtherData = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Take other data with the same classes: the test images of cifar10 or digits, the folder test in a"
+        help="Use other data with the same classes: the test images of cifar10 or digits, the folder test in a"
         " folder of train and test, or all images of a folder of class folders.",
         metavar="cifar10|digits|PATH",
-        rich_help_panel=DATA_PANEL,
+        rich_help_panel=DATA,
     ),
 ]
-Out = Annotated[Path | None, out_option("Where the figure goes; its suffix chooses png, svg or pdf.")]
+Out = Annotated[Path | None, out_option("Path of the figure; its suffix selects png, svg or pdf.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print the result and its files alone.", rich_help_panel=OUTPUT_PANEL)
+    bool, typer.Option("--quiet", "-q", help="Print only the result and its files.", rich_help_panel=OUTPUT)
 ]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.", rich_help_panel=OUTPUT_PANEL),
+    typer.Option(
+        "--json", help="Print one JSON document on stdout, everything else on stderr.", rich_help_panel=OUTPUT
+    ),
 ]
 Debug = Annotated[
     bool,
@@ -194,6 +172,6 @@ Debug = Annotated[
         help="Show the traceback of an error.",
         callback=_set_debug,
         is_eager=True,
-        rich_help_panel=OUTPUT_PANEL,
+        rich_help_panel=OUTPUT,
     ),
 ]

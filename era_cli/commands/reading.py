@@ -1,16 +1,18 @@
-"""What every command that reads a trained run does first, and says of it."""
+"""What every command that reads a trained run does first, and says about it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from era_cli.choices import Split, Tta
+from era_cli.commands.deliver import Fact, File
 from era_cli.errors import UsageError
-from era_cli.listener import Listener
 
 if TYPE_CHECKING:
     from era_cli.core.evaluation.predictions import Predictions
     from era_cli.core.evaluation.trained_run import Subset, TrainedRun
+    from era_cli.listener import Listener
 
 
 def check_one_source(split: str | None, data: str | None) -> None:
@@ -20,11 +22,11 @@ def check_one_source(split: str | None, data: str | None) -> None:
         UsageError: both name images.
     """
     if data is not None and split is not None:
-        raise UsageError("--split names a part of the run's own data: leave it out with --data")
+        raise UsageError("--split names a split of the run's own data: leave it out with --data")
 
 
 def open_run(runs_dir: Path, run: str, checkpoint: str | None, gpus: str) -> TrainedRun:
-    """The run that was asked for, to be judged on the device that was asked for.
+    """The run that was asked for, to be evaluated on the device that was asked for.
 
     Raises:
         EraError: there is no such run, checkpoint or device.
@@ -34,30 +36,20 @@ def open_run(runs_dir: Path, run: str, checkpoint: str | None, gpus: str) -> Tra
     from era_cli.runs import store
 
     device = devices.choose(gpus, "32").torch_device
-    return TrainedRun.open(store.find(runs_dir.expanduser(), run), checkpoint, device)
+    return TrainedRun.open(store.find(runs_dir, run), checkpoint, device)
 
 
 def subset(
-    opened: TrainedRun, split: str | None, data: str | None, data_dir: Path | None, listener: Listener
+    opened: TrainedRun, split: Split | None, data: str | None, data_dir: Path | None, listener: Listener
 ) -> Subset:
     """The images that were asked for: those of `split`, of other data, or the test images.
 
     Raises:
         EraError: they are absent or of other classes.
     """
-    data_dir = data_dir and data_dir.expanduser()
     if data is not None:
         return opened.other_subset(data, data_dir, listener)
-    return opened.subset(split or "test", data_dir, listener)
-
-
-def document(opened: TrainedRun, subset: Subset, made: Predictions) -> dict[str, Any]:
-    """The head of a JSON document: what was judged, and what the answers were computed from."""
-    return {
-        **run_document(opened, made.step),
-        "data": {"source": subset.dataset.source, "part": subset.name, "skipped": list(subset.dataset.skipped)},
-        "computed_from": made.fingerprint,
-    }
+    return opened.subset(split or Split.TEST, data_dir, listener)
 
 
 def check_enough(count: int, asked: int, listener: Listener) -> None:
@@ -69,36 +61,41 @@ def check_enough(count: int, asked: int, listener: Listener) -> None:
         listener.note(f"There {there} to draw, fewer than --n {asked}.")
 
 
-def kept(made: Predictions) -> list[Path]:
+def kept(predictions: Predictions) -> list[File]:
     """The file of the predictions, if they could be kept."""
-    return [made.file] if made.file.exists() else []
+    return [File(predictions.file)] if predictions.file.exists() else []
+
+
+def document(opened: TrainedRun, subset: Subset, predictions: Predictions) -> dict[str, Any]:
+    """The head of a JSON document: what was evaluated, and what the predictions were computed from."""
+    return {
+        **run_document(opened, predictions.step),
+        "data": {"source": subset.dataset.source, "part": subset.name, "skipped": list(subset.dataset.skipped)},
+        "computed_from": predictions.fingerprint,
+    }
 
 
 def run_document(opened: TrainedRun, step: int | None) -> dict[str, Any]:
     """The head of a JSON document on a run alone, whose checkpoint was taken after `step` steps."""
-    from era_cli import documents
-
-    return {
-        "schema": documents.SCHEMA,
-        "run": str(opened.run.path),
-        "checkpoint": str(opened.checkpoint),
-        "epochs": _epochs(opened, step),
-    }
+    return {"run": str(opened.run.path), "checkpoint": str(opened.checkpoint), "epochs": _epochs(opened, step)}
 
 
-def header(opened: TrainedRun, subset: Subset, made: Predictions, tta: str = "none") -> list[tuple[str, str]]:
+def facts(opened: TrainedRun, subset: Subset, predictions: Predictions, tta: Tta = Tta.NONE) -> list[Fact]:
     """The same as `document` for people."""
     images = len(subset.indices)
-    augmented = "" if tta == "none" else f", --tta {tta}"
-    computed = f"before, in {made.file.name}" if made.seconds is None else f"now, {images / made.seconds:,.0f} images/s"
+    augmented = "" if tta is Tta.NONE else f", --tta {tta}"
+    if predictions.seconds is None:
+        computed = f"cached in {predictions.file.name}"
+    else:
+        computed = f"now, {images / predictions.seconds:,.0f} images/s"
     return [
-        *run_header(opened, made.step),
+        *run_facts(opened, predictions.step),
         ("data", f"{subset.dataset.source}: {images:,} {subset.title}{augmented}"),
         ("computed", computed),
     ]
 
 
-def run_header(opened: TrainedRun, step: int | None) -> list[tuple[str, str]]:
+def run_facts(opened: TrainedRun, step: int | None) -> list[Fact]:
     """The same as `run_document` for people."""
     epochs = _epochs(opened, step)
     after = "" if epochs is None else f", after {epochs:.4g} epoch{'s' * (epochs != 1)}"
@@ -106,4 +103,4 @@ def run_header(opened: TrainedRun, step: int | None) -> list[tuple[str, str]]:
 
 
 def _epochs(opened: TrainedRun, step: int | None) -> float | None:
-    return None if step is None else step / opened.steps_per_epoch
+    return None if step is None else step / opened.document.steps_per_epoch

@@ -1,4 +1,4 @@
-"""The curves of runs in figures: how far each came, and its best epoch."""
+"""Runs over time in numbers: how far each came, and its best epoch."""
 
 from __future__ import annotations
 

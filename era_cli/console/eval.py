@@ -1,4 +1,4 @@
-"""An evaluation on a terminal: headline figures, classes from the worst on, and what is taken for what."""
+"""An evaluation on a terminal: overall metrics, classes from the worst, and the most confused pairs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from era_cli.console import tables
 from era_cli.console.terminal import printable
 from era_cli.results import ClassScore, Metrics
 
-MOST_CLASSES = 20  # shown; beyond, the worst of them
+MOST_CLASSES = 20  # shown; of more, the worst
 MOST_PAIRS = 5
 
 
 def print_evaluation(console: Console, header: Sequence[tuple[str, str]], metrics: Metrics) -> None:
-    """Prints the facts of `header`, then every figure that a person wants first."""
+    """Prints the facts of `header`, the overall metrics, the worst classes and the most confused pairs."""
     console.print(_headline(header, metrics))
     longest = tables.longest_name(console)
     console.print(_classes(metrics, longest))
@@ -47,13 +47,13 @@ def _classes(metrics: Metrics, longest: int) -> Table:
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right", no_wrap=True)
     for score in ranked[:MOST_CLASSES]:
-        shares = (_percent(share) for share in (score.precision, score.recall, score.f1))
-        table.add_row(printable(score.name), *shares, f"{score.support:,}")
+        scores = (_percent(value) for value in (score.precision, score.recall, score.f1))
+        table.add_row(printable(score.name), *scores, f"{score.support:,}")
     return table
 
 
 def _badness(score: ClassScore) -> tuple[bool, float]:
-    """A class of which there is nothing to judge comes last."""
+    """A class without images or predictions comes last."""
     return score.f1 is None, score.f1 or 0.0
 
 
@@ -62,11 +62,11 @@ def _pairs(metrics: Metrics, longest: int) -> Table:
     for name in ("true", "predicted"):
         table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=longest)
     table.add_column("images", justify="right", no_wrap=True)
-    table.add_column("of the class", justify="right", no_wrap=True)
+    table.add_column("of true class", justify="right", no_wrap=True)
     for pair in metrics.pairs[:MOST_PAIRS]:
         table.add_row(printable(pair.true), printable(pair.predicted), f"{pair.count:,}", f"{pair.share:.2%}")
     return table
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.2%}"
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{fraction:.2%}"

@@ -1,9 +1,8 @@
-"""`era fit` on a terminal: header, epoch rows, live bar and result."""
+"""`era fit` on a terminal: header, epoch rows, live bar, result, and the table of several seeds."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,11 @@ from rich.text import Text
 from era_cli.console import tables
 from era_cli.console.progress import Rate, WorkProgress, bar, print_files
 from era_cli.console.terminal import SteadyConsole, duration, printable, record_console
-from era_cli.recipes import Recipe
-from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow
+from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow, SeedResults
 
-NARROW = 72  # columns below which the layer table leaves the kernels out
-WIDE = 84  # columns from which on an epoch's row shows everything
-MOST_CLASSES = 20  # shown one by one; beyond, their range is
+NARROW = 72  # columns below which the layer table omits the kernels
+WIDE = 84  # columns from which an epoch's row shows everything
+MOST_CLASSES = 20  # shown one by one; of more, the range
 
 
 class FitProgress(WorkProgress):
@@ -29,45 +27,32 @@ class FitProgress(WorkProgress):
 
     Args:
         record: where lasting lines go; None for nowhere (`--quiet`).
-        every_layer: list every layer of the network, not its blocks alone.
-        also: what else to do with the plan.
+        every_layer: list every layer of the network, not just blocks.
     """
 
-    def __init__(
-        self,
-        record: SteadyConsole | None,
-        *,
-        every_layer: bool = False,
-        also: Callable[[FitPlan], None] = lambda plan: None,
-    ) -> None:
+    def __init__(self, record: SteadyConsole | None, *, every_layer: bool = False) -> None:
         super().__init__(quiet=record is None)
         self._record = record
         self._every_layer = every_layer
-        self._also = also
         self._progress: Progress | None = None
         self._task: Any = None
         self._plan: FitPlan | None = None
         self._epochs = 0
-        self._batch_size = 0
         self._started = 0.0
         self._steps_before = 0
         self._steps_done = 0
 
-    def planned(self, plan: FitPlan, recipe: Recipe) -> None:
+    def planned(self, plan: FitPlan) -> None:
         """Prints the header, the class counts and the network."""
-        self._show_plan(plan, recipe)
-        self._also(plan)
-
-    def _show_plan(self, plan: FitPlan, recipe: Recipe) -> None:
-        self._plan, self._epochs, self._batch_size = plan, recipe.epochs, recipe.batch_size
+        self._plan, self._epochs = plan, plan.recipe.epochs
         self._steps_before = self._steps_done = plan.steps_done
         self._started = time.monotonic()
         for note in plan.notes:
             self.note(note)
         if self._record is None:
             return
-        self._record.print(_header(plan, recipe))
-        if not plan.steps_done:  # a resumed run has shown them before
+        self._record.print(_header(plan))
+        if not plan.steps_done:  # a resumed run showed them when it started
             self._record.print(_class_table(plan))
         if not plan.steps_done or self._every_layer:
             narrow = self._record.width < NARROW
@@ -77,10 +62,10 @@ class FitProgress(WorkProgress):
             self._print_row(row, best=False)
 
     def epoch_started(self, epoch: int, steps_done: int) -> None:
-        """Begins a bar on a terminal."""
+        """Starts a bar on a terminal."""
         if self._record is None or not self._live.is_terminal or self._plan is None:
             return
-        self._progress = bar(self._live, Rate("images", self._batch_size), _TimeLeft(self))
+        self._progress = bar(self._live, Rate("images", self._plan.recipe.batch_size), _TimeLeft(self))
         self._task = self._progress.add_task(
             f"epoch {epoch}/{self._epochs}", total=self._plan.steps_per_epoch, completed=steps_done
         )
@@ -107,7 +92,7 @@ class FitProgress(WorkProgress):
             self._record.print(_epoch_line(row, self._epochs, best, self._record.width), soft_wrap=True)
 
     def stop(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -128,8 +113,24 @@ class FitProgress(WorkProgress):
         print_files(console, files)
 
 
+def print_seeds(console: Console, seeds: SeedResults) -> None:
+    """Prints a row per run, then mean and sample standard deviation of the test accuracy."""
+    table = tables.titled(f"{len(seeds.seeds)} seeds")
+    table.add_column("run", overflow="fold")
+    for column in ("seed", "validation", "test accuracy", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for run, seed, result in zip(seeds.runs, seeds.seeds, seeds.results, strict=True):
+        validation = "-" if result.best_val_acc is None else f"{result.best_val_acc:.2%}"
+        table.add_row(printable(str(run)), str(seed), validation, f"{result.test_acc:.2%}", duration(result.seconds))
+    table.add_section()
+    table.add_row("mean", "", "", f"{seeds.mean:.2%}", "", style="bold")
+    if seeds.deviation is not None:
+        table.add_row("standard deviation", "", "", f"{100 * seeds.deviation:.2f} points", "", style="bold")
+    console.print(table)
+
+
 class _TimeLeft(ProgressColumn):
-    """Time to the end of the whole run."""
+    """Time to the end of training."""
 
     def __init__(self, fit: FitProgress) -> None:
         super().__init__()
@@ -140,7 +141,8 @@ class _TimeLeft(ProgressColumn):
         return Text("" if left is None else f"{duration(left)} left", style="cyan")
 
 
-def _header(plan: FitPlan, recipe: Recipe) -> Table:
+def _header(plan: FitPlan) -> Table:
+    recipe = plan.recipe
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -149,7 +151,7 @@ def _header(plan: FitPlan, recipe: Recipe) -> Table:
     side = plan.image_size
     table.add_row("data", printable(f"{plan.source}: {counts}, {len(plan.classes)} classes, {side}x{side} px"))
     table.add_row("network", f"CustomResNet, {plan.parameters:,} parameters")
-    table.add_row("device", printable(f"{plan.device}, {_arithmetic(plan.precision)}"))
+    table.add_row("device", printable(f"{plan.device}, {_precision(plan.precision)}"))
     table.add_row(
         "recipe",
         f"{recipe.name}: {recipe.optimizer}, one-cycle to {recipe.max_lr:g},"
@@ -166,7 +168,7 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _arithmetic(precision: str) -> str:
+def _precision(precision: str) -> str:
     return {"32": "fp32", "16": "fp16"}.get(precision, precision)
 
 
@@ -188,8 +190,8 @@ def _class_table(plan: FitPlan) -> Table:
 
 
 def _layer_table(plan: FitPlan, layers: tuple[LayerRow, ...], narrow: bool) -> Table:
-    table = tables.titled("Network, for one image")
-    # Where room is short a long name gives way, never a figure.
+    table = tables.titled("Network, per image")
+    # On a narrow terminal a long name is truncated, never a number.
     table.add_column("layer", overflow="ellipsis", no_wrap=True, max_width=15 if narrow else None)
     table.add_column("output", no_wrap=True)
     if not narrow:
@@ -226,7 +228,7 @@ def _result_panel(result: FitResult, console: Console) -> Any:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     if result.best_val_acc is None:
-        table.add_row("best epoch", f"{result.best_epoch}, the last: nothing was held out for validation")
+        table.add_row("best epoch", f"{result.best_epoch}, the last: no validation split")
     else:
         table.add_row("best epoch", f"{result.best_epoch}, validation {result.best_val_acc:.2%}")
     counted = f"{result.test_correct:,} of {result.test_count:,}"

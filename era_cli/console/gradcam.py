@@ -1,4 +1,4 @@
-"""Heat maps in words: what each image was taken for, and what the maps are worth."""
+"""Heat maps on a terminal: the predictions on each image, and how faithful the maps are."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from rich.text import Text
 
 from era_cli.console import tables
 from era_cli.console.terminal import printable
-from era_cli.results import Heatmaps
+from era_cli.results import Faithfulness, Heatmaps
+from era_cli.text import signed_points
 
 MOST_ROWS = 25
-LIKELIEST = 3  # classes of a person's own picture
+LIKELIEST = 3  # classes shown for an image without a label
 
 
-def print_heatmaps(console: Console, header: Sequence[tuple[str, str]], found: Heatmaps) -> None:
-    """Prints the facts of `header`, what the maps are worth, and a row for each of the first images."""
+def print_heatmaps(console: Console, header: Sequence[tuple[str, str]], heatmaps: Heatmaps) -> None:
+    """Prints the facts of `header`, the faithfulness of the maps, and a row for each of the first images."""
     facts = [*header]
-    if (worth := found.faithfulness) is not None:
-        hottest, random, moved = (
-            f"{round(-100 * loss, 1) + 0.0:+.1f}" for loss in (worth.hottest, worth.random, worth.moved)
-        )
-        said = (
-            f"replacing the hottest {worth.share:.0%} of pixels changes the {found.roles[0]} class's probability by"
-            f" {hottest} points; random pixels {random}, the same shape elsewhere {moved} (mean of {worth.count})"
-        )
-        facts.append(("faithfulness", said))
+    if heatmaps.faithfulness is not None:
+        facts.append(("faithfulness", _faithfulness(heatmaps.faithfulness, heatmaps.roles[0])))
     console.print(tables.facts(facts))
-    if len(found):
+    if len(heatmaps):
         longest = tables.longest_name(console, names=3)
-        console.print(_pictures(found, longest) if found.labels is None else _images(found, longest))
+        console.print((_unlabelled if heatmaps.labels is None else _labelled)(heatmaps, longest))
 
 
-def _images(found: Heatmaps, longest: int) -> Table:
-    table, names = _table(found, longest)
-    for name in ("true", "predicted"):
-        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=longest)
+def _faithfulness(faithfulness: Faithfulness, role: str) -> str:
+    losses = (faithfulness.hottest, faithfulness.random, faithfulness.moved)
+    hottest, random, shifted = (signed_points(-loss) for loss in losses)
+    return (
+        f"replacing the hottest {faithfulness.share:.0%} of pixels changes the probability of the {role} class by"
+        f" {hottest} points; random pixels {random}, shifted mask {shifted} (mean of {faithfulness.count})"
+    )
+
+
+def _labelled(heatmaps: Heatmaps, longest: int) -> Table:
+    table, names = _table(heatmaps, longest)
+    for column in ("true", "predicted"):
+        table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=longest)
         table.add_column("p", justify="right", no_wrap=True, min_width=len("100.0%"))
-    labels = found.labels if found.labels is not None else found.predicted
-    for row, image in enumerate(names):
-        true, predicted = labels[row], found.predicted[row]
-        table.add_row(
-            image,
-            printable(found.classes[true]),
-            f"{found.probabilities[row, true]:.1%}",
-            printable(found.classes[predicted]),
-            f"{found.probabilities[row, predicted]:.1%}",
-        )
-    return table
-
-
-def _pictures(found: Heatmaps, longest: int) -> Table:
-    table, names = _table(found, longest)
-    table.add_column("likeliest classes", overflow="fold")
+    predicted = heatmaps.predicted
+    labels = predicted if heatmaps.labels is None else heatmaps.labels
     for row, name in enumerate(names):
-        likeliest = np.argsort(-found.probabilities[row], kind="stable")[:LIKELIEST]
-        said = ", ".join(f"{found.classes[place]} {found.probabilities[row, place]:.1%}" for place in likeliest)
-        table.add_row(name, printable(said))
+        cells: list[Text | str] = []
+        for label in (labels[row], predicted[row]):
+            cells += [printable(heatmaps.classes[label]), f"{heatmaps.probabilities[row, label]:.1%}"]
+        table.add_row(name, *cells)
     return table
 
 
-def _table(found: Heatmaps, longest: int) -> tuple[Table, list[Text]]:
+def _unlabelled(heatmaps: Heatmaps, longest: int) -> Table:
+    table, names = _table(heatmaps, longest)
+    table.add_column("most likely classes", overflow="fold")
+    for name, probabilities in zip(names, heatmaps.probabilities, strict=False):
+        likeliest = np.argsort(-probabilities, kind="stable")[:LIKELIEST]
+        cell = ", ".join(f"{heatmaps.classes[label]} {probabilities[label]:.1%}" for label in likeliest)
+        table.add_row(name, printable(cell))
+    return table
+
+
+def _table(heatmaps: Heatmaps, longest: int) -> tuple[Table, list[Text]]:
     """A table of the first images, and their names in its first column."""
-    count = min(MOST_ROWS, len(found))
-    table = tables.titled("Images" if count == len(found) else f"The first {count} of {len(found):,} images")
-    return table, tables.add_images(table, [found.name(row) for row in range(count)], longest)
+    count = min(MOST_ROWS, len(heatmaps))
+    table = tables.titled("Images" if count == len(heatmaps) else f"The first {count} of {len(heatmaps):,} images")
+    return table, tables.add_images(table, [heatmaps.image_name(row) for row in range(count)], longest)

@@ -1,4 +1,4 @@
-"""A learning-rate sweep on a terminal: what was swept, how it ended, and the rates that it suggests."""
+"""A learning-rate sweep on a terminal: how it ended, and the learning rates that it suggests."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def print_sweep(console: Console, header: Sequence[tuple[str, str]], sweep: LrSw
     facts = tables.facts(header)
     for seed, stop in zip(sweep.seeds, sweep.stops, strict=True):
         name = "ended" if len(sweep.seeds) == 1 else f"seed {seed}"
-        facts.add_row(name, stop or f"went through to {sweep.rates[-1]:g} without diverging")
+        facts.add_row(name, stop or f"reached {sweep.rates[-1]:g} without diverging")
     console.print(facts)
     if not sweep.suggestions or sweep.recommended is None:
         return
     console.print(_suggestions(sweep))
-    console.print(Text(f"For one-cycle's peak take {sweep.recommended.lr:.3g}: {sweep.reason}."))
+    console.print(Text(f"Recommended one-cycle peak: --max-lr {sweep.recommended.lr:.3g} ({sweep.reason})."))
 
 
 def _suggestions(sweep: LrSweep) -> Table:
     many = len(sweep.seeds) > 1
     table = tables.titled("Suggested learning rates")
     table.add_column("rule", no_wrap=True)
-    table.add_column("rate", justify="right", no_wrap=True)
+    table.add_column("lr", justify="right", no_wrap=True)
     if many:
         table.add_column("over seeds", justify="right", no_wrap=True)
     table.add_column("")

@@ -1,4 +1,4 @@
-"""Notes and bars while any command works. Rendering never raises into the work."""
+"""Notes and progress bars. Rendering never raises into the work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WorkProgress(Listener):
     """Shows notes, and a live bar on a terminal.
 
     Args:
-        quiet: show notes alone.
+        quiet: show nothing but notes.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -47,23 +47,23 @@ class WorkProgress(Listener):
 
 
 class Rate(ProgressColumn):
-    """Units a second since the bar began, whatever a step of the bar is worth."""
+    """Units per second; a step of the bar counts as `units_per_step`."""
 
-    def __init__(self, unit: str, worth: int = 1) -> None:
+    def __init__(self, unit: str, units_per_step: int = 1) -> None:
         super().__init__()
         self._unit = unit
-        self._worth = worth
+        self._units_per_step = units_per_step
 
     def render(self, task: Task) -> Text:
         if not task.speed:
             return Text("")
-        rate = task.speed * self._worth
+        rate = task.speed * self._units_per_step
         return Text(f"{rate / 1e6:.1f} MB/s" if self._unit == "bytes" else f"{rate:,.0f} {self._unit}/s")
 
 
 def bar(console: Console, *columns: ProgressColumn) -> Progress:
-    """A bar that goes when it is done, with the given columns at its end."""
-    # stdout is the record's own: Rich must not catch it and send it to stderr.
+    """A bar that disappears when it is done, with the given columns at its end."""
+    # Rich must not redirect stdout, where results go, to stderr.
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -12,11 +12,11 @@ from rich.text import Text
 from era_cli.console.terminal import printable
 
 _LONGEST_NAME = 24  # columns
-_FIGURES = 32  # columns of the figures beside names, and of the space between
+_NUMBERS = 32  # columns of the numbers beside names, and of the space between
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:
-    """What a result is of, and its figures: a name and a fact a line."""
+    """One name and one fact per line."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -31,12 +31,12 @@ def titled(title: str) -> Table:
 
 
 def add_images(table: Table, names: Sequence[str], longest: int) -> list[Text]:
-    """Adds a column for what images are called, which keeps its width; returns the names for it, or their ends."""
+    """Adds a column for image names, which keeps its width; returns the names, long ones cut at their start."""
     shown = [printable(name if len(name) <= longest else "…" + name[1 - longest :]) for name in names]
     table.add_column("image", no_wrap=True, min_width=max((text.cell_len for text in shown), default=0))
     return shown
 
 
 def longest_name(console: Console, names: int = 2) -> int:
-    """The columns that a name may take in a table of so many of them beside a few figures."""
-    return min(_LONGEST_NAME, (console.width - _FIGURES) // names)
+    """The columns available for each of `names` names beside a few numbers."""
+    return min(_LONGEST_NAME, (console.width - _NUMBERS) // names)

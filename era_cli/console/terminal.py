@@ -1,4 +1,4 @@
-"""Text on a terminal, in a pipe or in a log file: writing never raises, and names from outside do no harm."""
+"""Output on a terminal, in a pipe or in a log file: writing never raises, and names from outside do no harm."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ from typing import Any, TextIO, cast
 from rich.console import Console
 from rich.text import Text
 
-JOINERS = "\u200c\u200d"  # between letters of Persian and Indic scripts, and in emoji: no harm in them
-SUBSTITUTE = "\N{REPLACEMENT CHARACTER}"
-
+from era_cli.text import without_controls
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SteadyStream:
-    """A text stream that falls silent when it goes bad: a reader left (`| head`), a terminal closed, a disk is full.
+    """A text stream that goes silent when it breaks: the reader left (`| head`), the terminal closed, the disk is full.
 
-    `lost` is set when a full disk swallowed some of stdout: the command goes on, but has not done all it was asked.
+    `lost` is set when a full disk swallowed part of stdout: the command continues, but its output is incomplete.
     """
 
     lost: OSError | None = None
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._sound = True
+        self._works = True
         if hasattr(stream, "reconfigure") and not stream.closed:
             stream.reconfigure(errors="replace")  # an ASCII locale must not stop a training run
 
@@ -39,27 +37,27 @@ class SteadyStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Writes, while the stream is sound; off a terminal without the blanks that Rich pads lines with."""
-        with self._falling_silent():
-            if self._sound:
+        """Writes unless the stream is broken; off a terminal without the spaces that Rich pads lines with."""
+        with self._silencing():
+            if self._works:
                 self._stream.write(text if self._stream.isatty() else re.sub(r" +(?=\n)", "", text))
         return len(text)
 
     def flush(self) -> None:
-        """Flushes, while the stream is sound."""
-        with self._falling_silent():
-            if self._sound:
+        """Flushes unless the stream is broken."""
+        with self._silencing():
+            if self._works:
                 self._stream.flush()
 
     @contextlib.contextmanager
-    def _falling_silent(self) -> Iterator[None]:
+    def _silencing(self) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError) as error:  # ValueError: the file was closed
-            self._sound = False
+            self._works = False
             if isinstance(error, OSError) and error.errno in _FULL and self._stream is sys.stdout:
                 SteadyStream.lost = error
-            with contextlib.suppress(OSError, ValueError):  # what is still buffered goes nowhere
+            with contextlib.suppress(OSError, ValueError):  # what is still buffered is dropped
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self._stream.fileno())
                 os.close(nowhere)
@@ -73,12 +71,12 @@ class SteadyConsole(Console):
 
 
 def record_console(*, to_stderr: bool = False) -> SteadyConsole:
-    """The console of what should last: stdout, or stderr where stdout belongs to a JSON document."""
+    """The console for results: stdout, or stderr where stdout belongs to a JSON document."""
     return SteadyConsole(sys.stderr if to_stderr else sys.stdout)
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Prints the document on stdout, in ASCII, so that no pipe's encoding refuses it; a reader may leave midway."""
+    """Prints the document on stdout, in ASCII, which every encoding takes; the reader may leave midway."""
     stream = SteadyStream(sys.stdout)
     stream.write(json.dumps(document, indent=2) + "\n")
     stream.flush()
@@ -92,5 +90,5 @@ def duration(seconds: float) -> str:
 
 
 def printable(name: str, style: str = "") -> Text:
-    """A name from outside, its control characters made harmless."""
-    return Text("".join(char if char.isprintable() or char in JOINERS else SUBSTITUTE for char in name), style=style)
+    """A name from outside, its control characters replaced."""
+    return Text(without_controls(name), style=style)

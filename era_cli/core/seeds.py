@@ -1,4 +1,4 @@
-"""Random streams that depend on (seed, stream, index) alone, so that a resumed run repeats none and skips none."""
+"""Random streams that depend on (seed, stream, index) only, so that a resumed run repeats and skips nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 class Stream(IntEnum):
-    """What a random stream decides. The numbers are part of every run's result: never change one."""
+    """What a random stream is for. The values determine every run's result: never change one."""
 
     START = 0
     SPLIT = 1
@@ -21,11 +21,11 @@ class Stream(IntEnum):
 
 
 def derived_seed(seed: int, stream: Stream, index: int = 0) -> int:
-    """A 64-bit seed, well mixed, for part `index` of `stream`."""
+    """A well-mixed 64-bit seed for draw `index` (an epoch or a step) of `stream`."""
     low, high = np.random.SeedSequence((seed, int(stream), index)).generate_state(2)
     return int(low) | int(high) << 32
 
 
 def generator(seed: int, stream: Stream, index: int = 0) -> torch.Generator:
-    """A CPU generator for part `index` of `stream`."""
+    """A CPU generator for draw `index` of `stream`."""
     return torch.Generator().manual_seed(derived_seed(seed, stream, index))

@@ -11,9 +11,10 @@ from era_cli.recipes.named import (
     session12,
     with_options,
 )
-from era_cli.recipes.recipe import REFERENCE_IMAGE_SIZE, Range, Recipe, flag
+from era_cli.recipes.recipe import NETWORK_STAGES, REFERENCE_IMAGE_SIZE, Range, Recipe, flag
 
 __all__ = [
+    "NETWORK_STAGES",
     "RECIPES",
     "REFERENCE_IMAGE_SIZE",
     "SWEEP_FROM",

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from era_cli.errors import UsageError
-from era_cli.recipes.recipe import Recipe
+from era_cli.recipes.recipe import OPTIMIZER_FIELDS, Recipe
 
 
 def default() -> Recipe:
-    """What `era fit` does unasked."""
+    """What `era fit` does by default."""
     return Recipe()
 
 
@@ -69,14 +69,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "session10": session10,
 }
 
-SWEEP_FROM, SWEEP_TO, SWEEP_STEPS = 1e-5, 10.0, 100  # rates and steps of a learning-rate range test
-
-# What an optimizer brings with it when it replaces the recipe's own: a rate for one is wrong for
-# the other by an order of magnitude.
-OPTIMIZER_FIELDS: dict[str, dict[str, Any]] = {
-    "sgd": {name: getattr(default(), name) for name in ("max_lr", "weight_decay", "nesterov")},
-    "adam": {"max_lr": 0.003, "weight_decay": 1e-4, "nesterov": False},
-}
+SWEEP_FROM, SWEEP_TO, SWEEP_STEPS = 1e-5, 10.0, 100  # learning rates and steps of a learning-rate range test
 
 
 def named(name: str) -> Recipe:
@@ -92,7 +85,7 @@ def named(name: str) -> Recipe:
 
 
 def with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
-    """`recipe` with only the given fields replaced; an optimizer brings its own peak and decay.
+    """`recipe` with only the given fields replaced; an optimizer brings its own peak learning rate and weight decay.
 
     Raises:
         UsageError: a value is not allowed.

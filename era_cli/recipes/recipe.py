@@ -1,4 +1,4 @@
-"""Recipe: every hyper-parameter of a run, checked, with the named recipes. Loads no torch."""
+"""Recipe: every hyper-parameter of a run, checked. Loads no torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from typing import Any
 from era_cli.errors import UsageError
 
 REFERENCE_IMAGE_SIZE = 32  # a recipe gives crop padding and cutout in pixels of an image of this side
+
+# The networks and their stages, from input to output. The core builds them; help and `--layer` only need the names.
+NETWORK_STAGES: dict[str, tuple[str, ...]] = {"resnet": ("prep", "layer1", "layer2", "layer3")}
+
+# What an optimizer brings with it when it replaces the recipe's own: a learning rate for one is wrong for the other by
+# an order of magnitude. "sgd" brings the defaults below.
+OPTIMIZER_FIELDS: dict[str, dict[str, Any]] = {
+    "sgd": {"max_lr": 0.2, "weight_decay": 5e-4, "nesterov": True},
+    "adam": {"max_lr": 0.003, "weight_decay": 1e-4, "nesterov": False},
+}
+
+# Headings of the fields' options in `--help`. A sweep of lr-find makes its own schedule.
+TRAINING, SCHEDULE, AUGMENTATION, DATA, ADVANCED = "Training", "Schedule", "Augmentation", "Data", "Advanced"
 
 
 @dataclass(frozen=True)
@@ -35,95 +48,134 @@ def _plain(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
-def _number(default: Any, allowed: Range, text: str) -> Any:
-    return field(default=default, metadata={"help": text, "range": allowed})
+def _number(default: Any, allowed: Range, text: str, panel: str = TRAINING) -> Any:
+    return field(default=default, metadata={"help": text, "range": allowed, "panel": panel})
 
 
-def _choice(default: str, allowed: tuple[str, ...], text: str) -> Any:
-    return field(default=default, metadata={"help": text, "choices": allowed})
+def _choice(default: str, allowed: tuple[str, ...], text: str, panel: str = TRAINING, **more: Any) -> Any:
+    return field(default=default, metadata={"help": text, "choices": allowed, "panel": panel, **more})
 
 
-def _switch(default: bool, text: str, **more: Any) -> Any:
-    return field(default=default, metadata={"help": text, **more})
+def _switch(default: bool, text: str, panel: str = TRAINING, **more: Any) -> Any:
+    return field(default=default, metadata={"help": text, "panel": panel, **more})
+
+
+_SGD = OPTIMIZER_FIELDS["sgd"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides how a network is trained, apart from the data and the machine.
+    """Everything that decides how a network is trained, apart from the data and the machine.
+
+    A field's metadata make its command-line option: help, allowed values, panel. A field that came after the first
+    runs were written says in `before` what those runs did.
 
     Raises:
-        UsageError: a value is of the wrong type or out of range; the sentence names the field,
-            the value and what is allowed.
+        UsageError: a value has the wrong type or is out of range; the sentence names the field, the value and what
+            is allowed.
     """
 
     name: str = "default"
 
-    epochs: int = _number(24, Range(1, 10_000), "Passes over the training images.")
-    batch_size: int = _number(128, Range(2, 65_536), "Images a step.")
-    optimizer: str = _choice("sgd", ("sgd", "adam"), "Optimizer; brings its own peak rate and weight decay.")
-    max_lr: float = _number(0.2, Range(0, 100, open_low=True), "Peak of the one-cycle learning rate.")
-    momentum: float = _number(0.9, Range(0, 1, open_high=True), "Momentum of SGD; the first beta of Adam.")
-    nesterov: bool = _switch(True, "Nesterov's form of momentum (SGD only).")
-    weight_decay: float = _number(5e-4, Range(0, 1), "L2 penalty, added to the gradient.")
-    decay_norm_and_bias: bool = _switch(False, "Decay batch-norm parameters and biases too.")
-    label_smoothing: float = _number(0.1, Range(0, 1, open_high=True), "Share of the target spread evenly.")
-    warmup: float = _number(0.25, Range(0, 1, open_low=True, open_high=True), "Share of all steps before the peak.")
-    anneal: str = _choice("linear", ("linear", "cos"), "Shape of both halves of the one-cycle rate.")
-    div_factor: float = _number(100.0, Range(1, 1e9), "Peak rate over the first rate.")
-    final_div_factor: float = _number(100.0, Range(1, 1e9), "First rate over the last rate.")
+    epochs: int = _number(24, Range(1, 10_000), "Passes over the training images.", SCHEDULE)
+    max_lr: float = _number(
+        _SGD["max_lr"], Range(0, 100, open_low=True), "Peak learning rate of the one-cycle schedule.", SCHEDULE
+    )
+    warmup: float = _number(
+        0.25, Range(0, 1, open_low=True, open_high=True), "Fraction of all steps before the peak.", SCHEDULE
+    )
+    anneal: str = _choice("linear", ("linear", "cos"), "Shape of the warm-up and of the decay.", SCHEDULE)
+    div_factor: float = _number(100.0, Range(1, 1e9), "Peak learning rate over the initial one.", SCHEDULE)
+    final_div_factor: float = _number(100.0, Range(1, 1e9), "Initial learning rate over the final one.", SCHEDULE)
+
+    batch_size: int = _number(128, Range(2, 65_536), "Batch size.")
+    optimizer: str = _choice(
+        "sgd", tuple(OPTIMIZER_FIELDS), "Optimizer; brings its own peak learning rate and weight decay."
+    )
+    momentum: float = _number(0.9, Range(0, 1, open_high=True), "Momentum of SGD; beta 1 of Adam.")
+    weight_decay: float = _number(_SGD["weight_decay"], Range(0, 1), "L2 penalty, added to the gradient.")
+    label_smoothing: float = _number(0.1, Range(0, 1, open_high=True), "Label-smoothing factor.")
     dropout: float = _number(0.0, Range(0, 1, open_high=True), "Dropout after each activation.")
-    logit_scale: float = _number(
-        0.125, Range(0, 100, open_low=True), "Factor on the logits; below 1 it tames high learning rates."
-    )
-    whiten: bool = _switch(True, "First filters that whiten image patches, not random ones.", before=False)
-    dirac: bool = _switch(True, "Convolutions that pass their input on at first, not random ones.", before=False)
-    crop_padding: int = _number(4, Range(0, 16), "Random crop: padding, in pixels of a 32 px image.")
-    crop_mode: str = _choice("reflect", ("reflect", "zero"), "What the padding is filled with.")
-    flip: float = _number(0.5, Range(0, 1), "Chance of a horizontal flip; 0 where mirrored means another class.")
-    cutout: int = _number(8, Range(0, 32), "Side of the square cut out, in pixels of a 32 px image.")
-    val_size: int | None = _number(
-        None,
-        Range(0, 10**9),
-        "Images held out for validation; by default 5,000, or 10 % of fewer than 50,000.",
-    )
-    limit_train: int | None = _number(None, Range(2, 10**9), "Train on a stratified sample of this many images.")
-    image_size: int | None = _number(None, Range(8, 1024), "Side of the square images, in pixels; by default 32.")
-    seed: int = _number(0, Range(0, 2**32 - 1), "Decides the start, the order, the augmentation and the split.")
+    seed: int = _number(0, Range(0, 2**32 - 1), "Random seed (weights, shuffling, augmentation, split).")
     precision: str = _choice(
-        "auto",
-        ("auto", "32", "bf16", "16"),
-        "Arithmetic; auto is bf16 where the processor has it, else 32.",
+        "auto", ("auto", "32", "bf16", "16"), "Numeric precision; auto is bf16 where the hardware has it, else 32."
     )
 
-    compile: bool = _switch(False, "Compile the network (torch.compile), or go on without where that fails.")
+    flip: float = _number(
+        0.5, Range(0, 1), "Probability of a horizontal flip; 0 where mirror images are another class.", AUGMENTATION
+    )
+    crop_padding: int = _number(
+        4, Range(0, 16), "Padding of the random crop, in pixels of a 32 px image.", AUGMENTATION
+    )
+    crop_mode: str = _choice("reflect", ("reflect", "zero"), "What the padding is filled with.", AUGMENTATION)
+    cutout: int = _number(8, Range(0, 32), "Cutout size, in pixels of a 32 px image.", AUGMENTATION)
+
+    val_size: int | None = _number(
+        None, Range(0, 10**9), "Validation images; by default 5,000, or 10 % of fewer than 50,000.", DATA
+    )
+    limit_train: int | None = _number(None, Range(2, 10**9), "Train on a stratified sample of this many images.", DATA)
+    image_size: int | None = _number(
+        None, Range(8, 1024), "Width and height of the images in pixels; by default 32.", DATA
+    )
+
+    network: str = _choice("resnet", tuple(NETWORK_STAGES), "Network architecture.", ADVANCED, before="resnet")
+    nesterov: bool = _switch(_SGD["nesterov"], "Nesterov momentum (SGD only).", ADVANCED)
+    decay_norm_and_bias: bool = _switch(False, "Apply weight decay to batch-norm parameters and biases, too.", ADVANCED)
+    logit_scale: float = _number(
+        0.125,
+        Range(0, 100, open_low=True),
+        "Factor on the logits; below 1 it makes high learning rates stable.",
+        ADVANCED,
+    )
+    whiten: bool = _switch(True, "Initialize the first filters to whiten image patches.", ADVANCED, before=False)
+    dirac: bool = _switch(
+        True, "Initialize the other convolutions to pass their input through.", ADVANCED, before=False
+    )
+    compile: bool = _switch(
+        False, "Compile the network (torch.compile); train uncompiled where that fails.", ADVANCED, before=False
+    )
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
-            _check(spec, getattr(self, spec.name))
+            if (problem := _problem(spec, getattr(self, spec.name))) is not None:
+                raise UsageError(f"{problem} ({flag(spec.name)})")
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as JSON values, for run.json."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """The recipe that `as_dict` wrote; a field that came later is as it was `before` there was one.
+    def from_dict(cls, values: Mapping[str, Any], *, older: bool = False) -> Recipe:
+        """The recipe that `as_dict` wrote.
+
+        Args:
+            older: it may lack the fields that came later; those have the value `before` there was a choice.
 
         Raises:
-            UsageError: a field is unknown, or its value is not allowed.
+            ValueError: a field is missing, unknown, or has a value that is not allowed.
         """
         specs = {spec.name: spec for spec in dataclasses.fields(cls)}
+        before = {name: spec.metadata["before"] for name, spec in specs.items() if older and "before" in spec.metadata}
+        values = {**before, **values}
         for name in values:
             if name not in specs:
-                raise UsageError(f"{name!r} is no field of a recipe: the run was written by another version of era")
-        before = {name: spec.metadata["before"] for name, spec in specs.items() if "before" in spec.metadata}
-        return cls(**{**before, **values})
+                raise ValueError(f"{name} is unknown to this version of era")
+        for name, spec in specs.items():
+            if name not in values:
+                raise ValueError(f"{name} is missing")
+            if (problem := _problem(spec, values[name])) is not None:
+                raise ValueError(problem)
+        return cls(**values)
+
+    def steps_per_epoch(self, train_count: int) -> int:
+        """Full batches in an epoch of `train_count` images; a smaller last one is dropped."""
+        return train_count // self.batch_size
 
 
-def _check(spec: dataclasses.Field[Any], value: Any) -> None:
-    optional = str(spec.type).endswith("| None")
-    if value is None and optional:
-        return
+def _problem(spec: dataclasses.Field[Any], value: Any) -> str | None:
+    """What is wrong with a field's value, or None."""
+    if value is None and str(spec.type).endswith("| None"):
+        return None
     wanted = str(spec.type).removesuffix(" | None")
     fits = {
         "int": isinstance(value, int) and not isinstance(value, bool),
@@ -133,18 +185,15 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> None:
     }[wanted]
     allowed = spec.metadata.get("range") or spec.metadata.get("choices")
     if fits and (allowed is None or value in allowed):
-        return
-    what = _KINDS[wanted]
+        return None
+    what = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[wanted]
     if isinstance(allowed, tuple):
         what = f"one of {', '.join(allowed)}"
     elif allowed is not None:
         what += f" in {allowed}"
-    raise UsageError(f"{spec.name} is {value!r}, but must be {what} ({flag(spec.name)})")
-
-
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+    return f"{spec.name} is {value!r}, but must be {what}"
 
 
 def flag(field_name: str) -> str:
     """The command-line option of a field: `max_lr` -> `--max-lr`."""
-    return "--" + field_name.replace("_", "-")
+    return "--recipe" if field_name == "name" else "--" + field_name.replace("_", "-")

@@ -1,4 +1,4 @@
-"""A confusion matrix: counts in the cells, the share of the true class as their colour."""
+"""A confusion matrix: counts in the cells, the fraction of the true class as their colour."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from era_cli.reports import style
 
 CELL = 0.52  # inches a side, with few classes
 SMALL_CELL = 0.2  # with many: a count of three digits still fits at 5 points
-FEW, MANY = 12, 40  # classes; in between the cells shrink
-MOST = 150  # classes up to which each has its name and each cell its count; the figure grows no further
-LONGEST_NAME, SHORT_NAME = 24, 3  # characters of a name; short ones need not be turned
-DARK = 0.6  # of the colour scale, from which on white is the legible ink
-BRIGHTNESS = 0.5  # exponent of the colour scale: a confusion of 2 % must be seen beside a hit of 95 %
+FEW, MANY = 12, 40  # classes; the cells shrink in between
+MOST = 150  # classes up to which every name and count is shown; the figure grows no further
+LONGEST_NAME, SHORT_NAME = 24, 3  # characters of a name; short ones need not be rotated
+DARK = 0.6  # of the colour scale, from which on white text is legible
+BRIGHTNESS = 0.5  # exponent of the colour scale: a 2 % confusion must be visible beside a 95 % diagonal
 
 
 def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], header: str) -> Figure:
@@ -27,14 +27,14 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
     cell = float(np.interp(count, (FEW, MANY), (CELL, SMALL_CELL))) * min(1.0, MOST / count)
     points = float(np.interp(count, (FEW, MANY), (9.5, 5.0)))
     support = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
+    fractions = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
     every = math.ceil(count / MOST)
     named = range(0, count, every)
     names = [style.label(classes[place], LONGEST_NAME) for place in named]
     upright = count > MANY
     with style.look():
         side = count * cell
-        large = max(1.0, min(2.2, side / 8))  # a large figure is looked at from further away
+        large = max(1.0, min(2.2, side / 8))  # a large figure is viewed from further away
         name_size = max(points, 6.0)
         room = _widest(names, name_size)
         figure = Figure(figsize=(max(5.5, side + room + 2.2), side + room * (1.0 if upright else 0.75) + 1.4))
@@ -43,7 +43,7 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
         axes.set_xlabel("predicted", fontsize=10 * large)
         axes.set_ylabel("true", fontsize=10 * large)
         norm = PowerNorm(BRIGHTNESS, 0, 1)
-        image = axes.imshow(shares, cmap="Blues", norm=norm, aspect="equal")
+        image = axes.imshow(fractions, cmap="Blues", norm=norm, aspect="equal")
         if upright:
             axes.set_xticks(named, names, rotation=90)
         elif max(map(len, names)) <= SHORT_NAME:
@@ -66,10 +66,10 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
                 ha="center",
                 va="center",
                 fontsize=points,
-                color="white" if norm(shares[true, predicted]) > DARK else style.INK,
+                color="white" if norm(fractions[true, predicted]) > DARK else style.INK,
             )
         bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
-        bar.set_label("share of the true class", fontsize=10 * large)
+        bar.set_label("fraction of true class", fontsize=10 * large)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
         bar.ax.tick_params(labelsize=10 * large)
         style.header(figure, header, style.HEADER_SIZE * large)
@@ -77,7 +77,7 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
 
 
 def _widest(names: list[str], points: float) -> float:
-    """Inches that the longest of the names takes."""
+    """The width of the longest name in inches."""
     figure = Figure()
     texts = (figure.text(0, 0, name, fontsize=points) for name in names)
     return max(text.get_window_extent().width for text in texts) / figure.dpi

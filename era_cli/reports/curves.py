@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from era_cli.reports import style
 from era_cli.results import Curves, EpochRow
+from era_cli.text import without_controls
 
 MOST_MARKED = 40  # epochs up to which each one gets a dot
 LONGEST_NAME = 60  # characters of a run's name in a legend
@@ -26,10 +27,10 @@ Value = Callable[[EpochRow], float | None]
 
 
 def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
-    """Draws each run: training dashed, validation solid, the best epoch marked, the rate below.
+    """Draws each run: training dashed, validation solid, the best epoch marked, the learning rate below.
 
     Args:
-        baseline: an accuracy, 0..1, for a line of reference.
+        baseline: an accuracy, 0..1, for a reference line.
     """
     with style.look():
         names = 0 if len(runs) == 1 else len(runs)
@@ -56,7 +57,7 @@ def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
 
 
 def _colours(count: int) -> list[tuple[str, str]]:
-    """The colours of training and validation for each run; one run alone tells them apart by colour, too."""
+    """The colours of training and validation for each run; a single run distinguishes them by colour, too."""
     if count == 1:
         return [(style.ORANGE, style.BLUE)]
     if count <= len(style.PALETTE):
@@ -92,7 +93,7 @@ def _header(runs: Sequence[Curves]) -> str:
     if run.best is not None and run.best.val_acc is not None:
         facts.append(f"best epoch {run.best.epoch}, validation {run.best.val_acc:.2%}")
     elif run.best is not None:
-        facts.append("nothing held out for validation")
+        facts.append("no validation split")
     if run.test_acc is not None:
         facts.append(f"test {run.test_acc:.2%}")
     return f"{style.label(run.name, LONGEST_NAME)}: {', '.join(facts) or 'finished'}"
@@ -103,7 +104,7 @@ def _explain(figure: Figure, runs: Sequence[Curves], baseline: float | None) -> 
     colours = _colours(len(runs))
     training, validation = colours[0] if len(runs) == 1 else (style.INK, style.INK)
     lines = [
-        Line2D([], [], color=training, linestyle=TRAINING, label="training (augmented images, loss as minimised)"),
+        Line2D([], [], color=training, linestyle=TRAINING, label="training (augmented images, incl. label smoothing)"),
         Line2D([], [], color=validation, linestyle=VALIDATION, label="validation"),
         Line2D([], [], color=validation, linestyle="", label="best epoch", **RING),
     ]
@@ -112,7 +113,7 @@ def _explain(figure: Figure, runs: Sequence[Curves], baseline: float | None) -> 
     figure.legend(handles=lines, loc="outside lower center" if len(runs) == 1 else "outside upper right", ncols=4)
     if len(runs) > 1:
         names = [
-            Line2D([], [], color=colour, label=style.plain(_header([run])))
+            Line2D([], [], color=colour, label=without_controls(_header([run])))
             for run, (_, colour) in zip(runs, colours, strict=True)
         ]
         figure.legend(handles=names, loc="outside lower left")

@@ -1,4 +1,4 @@
-"""A learning-rate range test: loss against rate, and the rates that it suggests."""
+"""A learning-rate range test: loss against learning rate, and the suggested learning rates."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from matplotlib.ticker import FuncFormatter
 
 from era_cli.reports import style
 from era_cli.results import TENTH, LrSweep
+from era_cli.text import without_controls
 
-FIRST = 10  # steps, whose rate is too low to change the loss
-HEADROOM = 1.0  # the loss axis goes so far above these, in units of the fall below them: beyond is divergence
+FIRST = 10  # steps, whose learning rate is too low to change the loss
+HEADROOM = 1.0  # how far the loss axis extends above these, in units of the fall below them; beyond is divergence
 
 
 def lr_curve(sweep: LrSweep, header: str) -> Figure:
-    """Draws every seed's loss, the smoothed mean, and a line at each suggestion; `header` says what was swept."""
+    """Draws every seed's loss, the smoothed mean, and a line at each suggestion; `header` names data and optimizer."""
     with style.look():
         figure = Figure(figsize=(9, 5), layout="constrained")
         axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="training loss")
         many = len(sweep.seeds) > 1
         for place, losses in enumerate(sweep.losses):
-            name = ("each seed" if many else "each step") if place == 0 else None
+            name = ("raw, each seed" if many else "raw") if place == 0 else None
             axes.plot(sweep.rates, losses, color=style.SKY, linewidth=1, alpha=0.8, label=name)
         name = f"mean of {len(sweep.seeds)} seeds, smoothed" if many else "smoothed"
         axes.plot(sweep.rates, sweep.smoothed, color=style.INK, linewidth=2.2, label=name)
@@ -51,9 +52,9 @@ def lr_curve(sweep: LrSweep, header: str) -> Figure:
                     linestyle="",
                 )
         _frame_losses(axes, sweep)
-        axes.set_title(style.plain(header))
+        axes.set_title(without_controls(header))
         axes.legend(loc="lower left", frameon=True, framealpha=0.85, edgecolor="none")
-        # Matplotlib's own labels are formulas, which the look turns off.
+        # Matplotlib's own labels are math text, which the look turns off.
         axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
     return figure
 
@@ -63,10 +64,10 @@ def _smoothed_at(sweep: LrSweep, rate: float) -> float:
 
 
 def _frame_losses(axes: Axes, sweep: LrSweep) -> None:
-    """Ends the loss axis where divergence begins: its height says nothing, and would flatten all the rest."""
-    sound = sweep.losses[np.isfinite(sweep.losses)]
-    if not len(sound):
+    """Ends the loss axis where divergence begins: how far it went is meaningless and would flatten the rest."""
+    finite = sweep.losses[np.isfinite(sweep.losses)]
+    if not len(finite):
         return
-    low, first = float(sound.min()), float(np.nanmean(sweep.losses[:, :FIRST]))
+    low, first = float(finite.min()), float(np.nanmean(sweep.losses[:, :FIRST]))
     room = 0.08 * max(first - low, 0.1)
-    axes.set_ylim(low - room, min(float(sound.max()), first + HEADROOM * max(first - low, 0.1)) + room)
+    axes.set_ylim(low - room, min(float(finite.max()), first + HEADROOM * max(first - low, 0.1)) + room)

@@ -1,4 +1,4 @@
-"""How far confidence can be trusted: a reliability diagram over a histogram of confidence."""
+"""A reliability diagram above a histogram of confidence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from era_cli.results import Calibration
 
 
 def reliability_diagram(calibration: Calibration, header: str) -> Figure:
-    """Draws the accuracy of each bin of confidence against the diagonal, and how many images lie in each bin."""
+    """Draws the accuracy of each confidence bin against the diagonal, and the fraction of images in each bin."""
     bins = len(calibration.counts)
     edges = np.linspace(0, 1, bins + 1)
     middles, width = (edges[:-1] + edges[1:]) / 2, 1 / bins
@@ -28,14 +28,14 @@ def reliability_diagram(calibration: Calibration, header: str) -> Figure:
             np.maximum(accuracy, confidence),
             color=style.ORANGE,
             linewidth=2.5,
-            label="gap to the mean confidence",
+            label="calibration gap",
         )
         above.plot(confidence, confidence, "_", color=style.ORANGE, markersize=12, markeredgewidth=2.5)
         above.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
         above.set_title(f"Expected calibration error {calibration.error:.2%}")
         figure.legend(handles=above.get_legend_handles_labels()[0], loc="outside lower center", ncols=3)
         below.bar(middles, calibration.counts / calibration.counts.sum(), width, color=style.SKY, edgecolor="white")
-        below.set(xlabel="confidence", ylabel="share of images")
+        below.set(xlabel="confidence", ylabel="fraction of images")
         for axis in (above.xaxis, above.yaxis, below.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
         style.header(figure, header)

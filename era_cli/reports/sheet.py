@@ -1,4 +1,4 @@
-"""A figure of images under titles, laid out in whole pixels: each pixel of an image is as large as any other."""
+"""A figure of images under titles, laid out in whole pixels: every image pixel is drawn at the same size."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from matplotlib.text import Text
 
 from era_cli.reports import style
 from era_cli.results import Images
+from era_cli.text import without_controls
 
 Heat = npt.NDArray[np.floating]
 
 GAP = 14  # pixels between images, and around everything
-TITLE = 34  # above an image, of its title
-NOTE = 26  # and of a second line, if it has one
+TITLE = 34  # above an image, for its title
+NOTE = 26  # and for a second line, if it has one
 CELL = 224  # about what an image is enlarged to
-MOST = 400  # images on a sheet: more are neither looked at nor quickly drawn
+MOST = 400  # images on a sheet: nobody looks at more, and drawing them is slow
 NAME_SIZE, SMALLEST_NAME, NOTE_SIZE = 9.5, 7.0, 8.5  # points
-NARROWEST = 640  # pixels that a header may take without a break
+NARROWEST = 640  # pixels that a header may take without wrapping
 HEADER_SIZE, HEADER_NOTE_SIZE = 12.0, 9.5
 
 
 def enlarged(side: int) -> int:
-    """The pixels that an image of `side` pixels is drawn with: a whole multiple, as near as may be to CELL."""
+    """The pixels that an image of `side` pixels is drawn with: the whole multiple closest to CELL."""
     return side * max(1, round(CELL / side))
 
 
 def full_columns(count: int, cell: float, shape: float) -> int:
-    """How many columns make `count` cells, `cell` times as wide as high, a full grid, or nearly, of about `shape`."""
+    """The columns for a nearly full grid of about `shape` (width/height) from `count` cells, each of shape `cell`."""
 
     def awkwardness(columns: int) -> float:
         rows = math.ceil(count / columns)
@@ -44,21 +45,21 @@ def full_columns(count: int, cell: float, shape: float) -> int:
 
 
 class Sheet:
-    """A figure `width` by `height` pixels below its header, which breaks into lines; wider where a word of it is.
+    """A figure of `width` by `height` pixels below its header, which wraps; wider if a word of the header is.
 
-    `axes` spans the whole of it and counts in pixels: x from its left edge, y from below the header downwards.
+    `axes` spans the whole figure in pixels: x from its left edge, y downwards from below the header.
 
     Args:
-        notes: lines below the header, less loud.
+        notes: fainter lines below the header.
     """
 
     def __init__(self, width: int, height: int, header: str, notes: Sequence[str] = ()) -> None:
-        # A text's size does not depend on its figure's, but a renderer as large as this figure takes long to make.
+        # A text's size does not depend on its figure's, but a renderer as large as this figure is slow to create.
         self._renderer = FigureCanvasAgg(Figure(figsize=(1, 1))).get_renderer()
         self.figure = Figure()
-        lines = [self.figure.suptitle(style.plain(header), fontsize=HEADER_SIZE, fontweight="bold")]
+        lines = [self.figure.suptitle(without_controls(header), fontsize=HEADER_SIZE, fontweight="bold")]
         for note in notes:
-            lines.append(self.figure.text(0, 0, style.plain(note), fontsize=HEADER_NOTE_SIZE, color=style.FAINT))
+            lines.append(self.figure.text(0, 0, without_controls(note), fontsize=HEADER_NOTE_SIZE, color=style.FAINT))
         for line in lines:
             self._wrap(line, max(width, NARROWEST) - 2 * GAP)
         heights = [round(line.get_window_extent(self._renderer).height) + GAP // 2 for line in lines]
@@ -74,7 +75,7 @@ class Sheet:
         self._names: list[tuple[Text, list[str], float]] = []
 
     def _wrap(self, line: Text, room: float) -> None:
-        """Breaks a line wider than `room` pixels at its blanks; a word that is wider stays whole."""
+        """Wraps a line wider than `room` pixels at its spaces; a wider word stays whole."""
         text, measured = line.get_text(), self._width(line)
         characters = len(text)
         while measured > room and characters > max(map(len, text.split())):
@@ -83,19 +84,25 @@ class Sheet:
             measured = self._width(line)
 
     def image(self, left: int, top: int, side: int, image: Images, title: Sequence[str], note: str = "") -> None:
-        """Draws an image (H, W, 3), its pixels not smeared, below its title: names that are parted by a slash."""
+        """Draws an image (H, W, 3), its pixels not interpolated, below its title: names separated by a slash."""
         self.axes.imshow(image, interpolation="nearest", extent=(left, left + side, top + side, top), aspect="auto")
         middle, bottom = left + side / 2, top - 9
         if note:
             self.axes.text(
-                middle, bottom, style.plain(note), ha="center", va="baseline", fontsize=NOTE_SIZE, color=style.FAINT
+                middle,
+                bottom,
+                without_controls(note),
+                ha="center",
+                va="baseline",
+                fontsize=NOTE_SIZE,
+                color=style.FAINT,
             )
             bottom -= NOTE
         name = self.axes.text(middle, bottom, "", ha="center", va="baseline", fontsize=NAME_SIZE)
-        self._names.append((name, [style.plain(name) for name in title], side + GAP / 2))
+        self._names.append((name, [without_controls(name) for name in title], side + GAP / 2))
 
     def overlay(self, left: int, top: int, side: int, heat: Heat, colors: str, opacity: float) -> None:
-        """Lays a map (h, w) of 0..1 over the image there, enlarged smoothly."""
+        """Overlays a map (h, w) in 0..1 on the image there, enlarged smoothly."""
         self.axes.imshow(
             heat,
             cmap=colors,
@@ -114,13 +121,13 @@ class Sheet:
         )
 
     def small_axes(self, left: int, top: int, width: int, height: int) -> Axes:
-        """Axes of their own on a part of the sheet."""
+        """Additional axes on a part of the sheet."""
         box = self.axes.transData.transform([(left, top + height), (left + width, top)])
         (x0, y0), (x1, y1) = self.figure.transFigure.inverted().transform(box)
         return self.figure.add_axes((x0, y0, x1 - x0, y1 - y0))
 
     def finished(self) -> Figure:
-        """The figure, its titles fitted over their images: all of one size, and the longest names cut short."""
+        """The figure, its titles fitted above their images: all of one size, and the longest names truncated."""
         size = NAME_SIZE
         for text, names, room in self._names:
             text.set_text(" / ".join(names))
@@ -132,7 +139,7 @@ class Sheet:
         return self.figure
 
     def _shorten(self, text: Text, names: list[str], room: float) -> None:
-        """Cuts each of the names to as many characters, found by halving, as let the text fit."""
+        """Truncates each name to the most characters that fit, found by bisection."""
         fits, too_many = 1, max(map(len, names))
         while too_many - fits > 1:
             middle = (fits + too_many) // 2

@@ -1,10 +1,9 @@
-"""One look over all figures: how a figure is made and how it is written."""
+"""The look that all figures share, and how they are written."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from era_cli.files import atomic_write, make_folder
+from era_cli.text import without_controls
 
 DPI = 150
 PIXEL = 1 / DPI  # inches
@@ -27,7 +27,6 @@ PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
 HEADER_SIZE, SMALLEST_HEADER = 12.0, 8.0  # points
 LONGEST_TITLE = 18  # characters that fit over one image of a grid
 
-_JOINERS = "\u200c\u200d"  # between letters of Persian and Indic scripts, and in emoji
 # Scripts that matplotlib's own font lacks are drawn by the first of these that the system has.
 _OTHER_SCRIPTS = (
     "Noto Sans CJK JP",
@@ -78,7 +77,7 @@ _LOOK: Any = {  # matplotlib's stubs want literal keys
 
 @contextlib.contextmanager
 def look() -> Iterator[None]:
-    """The look, for drawing and for writing alike; the rest of the process keeps its own."""
+    """The look, for drawing and for writing; the rest of the process keeps its own settings."""
     installed = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(name for name in _OTHER_SCRIPTS if name in installed)]
     with mpl.rc_context({**_LOOK, "font.family": families}), warnings.catch_warnings():
@@ -87,9 +86,9 @@ def look() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Lays the figure out for good and writes it to `path` in the format of its suffix, whole or not at all.
+    """Fixes the layout of the figure and writes it to `path` in the format of its suffix, whole or not at all.
 
-    Makes the folder of `path`.
+    Creates the folder of `path`.
 
     Raises:
         EraError: it cannot be written.
@@ -97,7 +96,7 @@ def save(figure: Figure, path: Path) -> None:
     make_folder(path.parent)
     drawn = io.BytesIO()
     with look():
-        # Laid out here: savefig would draw everything once more for it.
+        # Laid out here: savefig would draw everything a second time for it.
         if figure.axes and (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
             figure.set_layout_engine(None)
@@ -110,8 +109,8 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def header(figure: Figure, text: str, size: float = HEADER_SIZE) -> None:
-    """Writes `text` above everything, smaller or cut off at its end where the figure is too narrow for it."""
-    shown = figure.suptitle(plain(text), x=0.01, ha="left", fontsize=size, fontweight="bold")
+    """Writes `text` at the top, smaller or truncated where the figure is too narrow for it."""
+    shown = figure.suptitle(without_controls(text), x=0.01, ha="left", fontsize=size, fontweight="bold")
     room = 0.97 * figure.bbox.width
     while shown.get_window_extent().width > room and size > SMALLEST_HEADER:
         size -= 0.5
@@ -120,15 +119,7 @@ def header(figure: Figure, text: str, size: float = HEADER_SIZE) -> None:
         shown.set_text(shown.get_text().removesuffix("…")[:-1] + "…")
 
 
-def plain(text: str) -> str:
-    """Text fit for a figure: what is no character to be drawn (controls, half of a pair) is replaced."""
-    return "".join(
-        char if unicodedata.category(char)[0] != "C" or char in _JOINERS else "\N{REPLACEMENT CHARACTER}"
-        for char in text
-    )
-
-
 def label(name: str, longest: int = LONGEST_TITLE) -> str:
-    """A class name fit for its place in a figure: plain, and short enough."""
-    shown = plain(name)
+    """A name for its place in a figure: without controls and short enough."""
+    shown = without_controls(name)
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"

@@ -5,7 +5,7 @@ from era_cli.results.curves import Curves, EpochRow, StepRow
 from era_cli.results.eval import Calibration, ClassScore, ConfusedPair, Evaluation, Metrics, softmax
 from era_cli.results.fit import FitPlan, FitResult, LayerRow, Samples, SeedResults
 from era_cli.results.gradcam import Faithfulness, Heatmaps
-from era_cli.results.lr_find import STEEPEST, TENTH, VALLEY, LrSuggestion, LrSweep
+from era_cli.results.lr_find import STEEPEST, TENTH, VALLEY, LrSuggestion, LrSweep, Recommendation, SweepSummary
 from era_cli.results.misclassified import Mistakes
 
 __all__ = [
@@ -29,8 +29,10 @@ __all__ = [
     "LrSweep",
     "Metrics",
     "Mistakes",
+    "Recommendation",
     "Samples",
     "SeedResults",
     "StepRow",
+    "SweepSummary",
     "softmax",
 ]

@@ -12,9 +12,9 @@ import numpy.typing as npt
 class EpochRow:
     """One row of metrics.csv.
 
-    Losses are nats per image: the training loss is what was minimised (smoothed labels, augmented
-    images), the validation loss plain cross-entropy. Accuracies lie in 0..1. `lr` is the rate of the
-    epoch's last step. `seconds` is the epoch's wall time with its validation;
+    Losses are nats per image: the training loss includes label smoothing and is taken on augmented
+    images, the validation loss is plain cross-entropy. Accuracies lie in 0..1. `lr` is the learning rate of
+    the epoch's last step. `seconds` is the epoch's wall time including validation;
     `images_per_second` counts training alone. The validation cells are None without validation.
     """
 
@@ -30,7 +30,7 @@ class EpochRow:
 
 @dataclass(frozen=True, kw_only=True)
 class StepRow:
-    """One row of steps.csv: the rate and the loss of optimizer step `step`, counted from 1."""
+    """One row of steps.csv: learning rate and loss of optimizer step `step`, counted from 1."""
 
     step: int
     lr: float
@@ -39,9 +39,9 @@ class StepRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """A run over time: its epochs and the best of them, its rate by step, and the lines that had to be left out.
+    """A run over time: its epochs and the best of them, its learning rate by step, and the lines that were left out.
 
-    `rates` (S,) are the learning rates of the steps numbered `steps` (S,), from 1; `steps_per_epoch` make an epoch.
+    `rates` (S,) are the learning rates of the steps numbered `steps` (S,), from 1; an epoch has `steps_per_epoch`.
     """
 
     name: str

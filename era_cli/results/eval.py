@@ -1,4 +1,4 @@
-"""How well a network answers."""
+"""How well a network predicts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from era_cli.results.arrays import Labels
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A network's answers on some images.
+    """A network's predictions on N images.
 
-    `index` (N,): what their source calls them; `labels` (N,), `logits` (N, K) float32, `classes` the K names.
+    `index` (N,): their numbers in the source; `labels` (N,), `logits` (N, K) float32, `classes` the K names.
     """
 
     index: Labels
@@ -34,12 +34,12 @@ class Evaluation:
 
     @property
     def correct(self) -> int:
-        """How many images were classified rightly."""
+        """How many images were classified correctly."""
         return int((self.predicted == self.labels).sum())
 
     @property
     def accuracy(self) -> float:
-        """The share classified rightly, 0..1."""
+        """The fraction classified correctly, 0..1."""
         return self.correct / len(self.labels)
 
     @property
@@ -65,7 +65,7 @@ def _log_softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScore:
-    """How one class fares: shares in 0..1, None where nothing is there to divide by; `support` images are of it."""
+    """Scores of one class in 0..1, None where the denominator is 0; `support` images are of this class."""
 
     name: str
     precision: float | None
@@ -76,9 +76,9 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusedPair:
-    """`count` images of class `true` were taken for `predicted`.
+    """`count` images of class `true` were predicted as `predicted`.
 
-    They are the share `share` of that class in Metrics, and of all the mistakes in Mistakes.
+    `share` is their fraction of that class in Metrics, and of all the mistakes in Mistakes.
     """
 
     true: str
@@ -103,11 +103,11 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """What an Evaluation amounts to.
+    """The metrics of an Evaluation.
 
     `interval` is the 95 % interval of the accuracy, `loss` plain cross-entropy in nats, `top5` None with five
     classes or fewer. `confusion` (K, K) counts images by true class (row) and predicted class (column); `pairs`
-    are its cells off the diagonal that are not zero, the largest first.
+    are its nonzero off-diagonal cells, the largest first.
     """
 
     count: int

@@ -1,4 +1,4 @@
-"""What a training is about to do, and how it ended."""
+"""What `era fit` is about to do, and how it ended."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from era_cli.recipes import Recipe
 from era_cli.results.arrays import Images, Labels
 from era_cli.results.curves import EpochRow
 from era_cli.results.lr_find import LrSweep
+from era_cli.results.units import Count, Fraction, Loss, Positive, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
-    """One layer of a network: its name, what it puts out for one image, and what that costs."""
+    """One layer of a network: its name, its output for one image, and what that costs."""
 
     name: str
     kind: str
@@ -28,7 +30,7 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Some images as the network sees them: (N, H, W, 3) uint8, their labels (N,), and what was done to them."""
+    """Training images as the network sees them, (N, H, W, 3) uint8, their labels (N,) and how they were augmented."""
 
     images: Images
     labels: Labels
@@ -38,12 +40,13 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
-    """What `era fit` is about to do, for the header.
+    """What `era fit` is about to do.
 
-    `rows_done` are the epochs that a resumed run has behind it, `sweep` is what its peak rate was found by, if it was.
+    `rows_done` are the epochs of a resumed run that are done, `sweep` found the peak rate, if one was made.
     """
 
     run: Path
+    recipe: Recipe
     source: str
     classes: tuple[str, ...]
     class_counts: Mapping[str, npt.NDArray[np.int64]]
@@ -72,24 +75,24 @@ class FitPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """How a run ended: the best epoch by validation, and the test split judged once with it.
+    """How a run ended: the best epoch by validation, and the test split evaluated once with it.
 
-    Without validation (`--val-size 0`) the best epoch is the last and its validation figures are None.
+    Without validation (`--val-size 0`) the best epoch is the last and its validation metrics are None.
     """
 
-    best_epoch: int
-    best_val_acc: float | None
-    best_val_loss: float | None
-    test_acc: float
-    test_loss: float
-    test_correct: int
-    test_count: int
-    seconds: float
+    best_epoch: Positive
+    best_val_acc: Fraction | None
+    best_val_loss: Loss | None
+    test_acc: Fraction
+    test_loss: Loss
+    test_correct: Count
+    test_count: Positive
+    seconds: Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedResults:
-    """The same training with several seeds: each run's folder, its seed, and how it ended."""
+    """The same recipe trained with K seeds: each run's folder, its seed, and how it ended."""
 
     runs: tuple[Path, ...]
     seeds: tuple[int, ...]
@@ -107,5 +110,5 @@ class SeedResults:
 
     @property
     def deviation(self) -> float | None:
-        """The sample standard deviation of the test accuracy (over K - 1), None of fewer than two runs."""
+        """The sample standard deviation of the test accuracy (over K - 1), None for fewer than two runs."""
         return float(self.test_accs.std(ddof=1)) if len(self.results) > 1 else None

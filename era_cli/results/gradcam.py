@@ -1,4 +1,4 @@
-"""What a network looked at."""
+"""Class activation maps: what a network looked at."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from era_cli.choices import CamMethod, Smoothing
 from era_cli.results.arrays import Images, Labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Faithfulness:
-    """How much of a class's probability is lost when part of an image is replaced, means over `count` images.
+    """How much of a class's probability is lost when a fraction `share` of an image's pixels is replaced.
 
-    The `share` of the pixels that goes is the hottest of the map, as many `random` ones, or those of the map `moved`
-    elsewhere in the image: the same shape in another place.
+    Means over `count` images, of replacing the `hottest` pixels of the map, as many `random` ones, or those of the
+    `moved` map: the same mask, shifted.
     """
 
     count: int
@@ -29,16 +30,16 @@ class Faithfulness:
 class Heatmaps:
     """Class activation maps over N images, each for T classes.
 
-    `images` (N, H, W, 3) uint8; `index` (N,) and `files` (N,): what their source calls them, one of them or both;
-    `labels` (N,), None for a person's own pictures; `probabilities` (N, K). `targets` (N, T) are the classes that the
-    maps are for, and `roles` (T,) what those are of the image: "predicted" or "true". `maps` (N, T, h, w) float32 are
-    raw: positive where the features of `layer` speak for the class, or without `by_class` for any.
+    `images` (N, H, W, 3) uint8; `index` (N,) and `files` (N,): their numbers and names in the source, one of them or
+    both; `labels` (N,), None for a person's own images; `probabilities` (N, K). `targets` (N, T) are the classes that
+    the maps are for, and `roles` (T,) what those are of the image: "predicted" or "true". `maps` (N, T, h, w) float32
+    are raw: positive where the features of `layer` are evidence for the class, or without `by_class` for any.
     """
 
-    method: str
+    method: CamMethod
     by_class: bool
     layer: str
-    smooth: str
+    smooth: Smoothing
     classes: tuple[str, ...]
     images: Images
     index: Labels | None
@@ -60,16 +61,16 @@ class Heatmaps:
 
     @property
     def empty(self) -> npt.NDArray[np.bool_]:
-        """Which maps (N, T) show nothing: nowhere positive, or not finite."""
+        """Which maps (N, T) show nothing: they have no positive values, or are not finite."""
         return np.logical_not(np.isfinite(self.maps).all(axis=(2, 3)) & (self.maps > 0).any(axis=(2, 3)))
 
     @property
     def scaled(self) -> npt.NDArray[np.float32]:
-        """The maps (N, T, h, w) without what is negative, each divided by its own maximum; 0 where one is empty."""
+        """The positive part of the maps (N, T, h, w), each divided by its own maximum; 0 where one is empty."""
         positive = np.where(self.empty[:, :, None, None], 0, np.maximum(self.maps, 0))
         highest = positive.max(axis=(2, 3), keepdims=True)
         return np.divide(positive, highest, out=np.zeros_like(positive), where=highest > 0)
 
-    def name(self, row: int) -> str:
-        """What the image is called."""
+    def image_name(self, row: int) -> str:
+        """The image's file, or its number."""
         return self.files[row] if self.files is not None else str(self.index[row] if self.index is not None else row)

@@ -1,4 +1,4 @@
-"""Where network and label differ."""
+"""Misclassified images, and labels that are probably wrong."""
 
 from __future__ import annotations
 
@@ -7,37 +7,31 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from era_cli.choices import Order
 from era_cli.results.arrays import Labels
 from era_cli.results.eval import ConfusedPair
-
-_ORDERS = {
-    "confidence": "the most confident first",
-    "loss": "the largest loss first",
-    "margin": "the widest lead over the label first",
-    "index": "by index",
-    "random": "in random order",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mistakes:
-    """Images on whose class the network and the label differ, M of the `judged`, in `order`.
+    """M images on whose class the network and the label differ, of the `evaluated` ones.
 
-    With `suspects` the label is probably wrong, else the network. `total` of them there are in all, and these are
-    those of the class `true` that are taken for `predicted`, None for any.
+    With `suspects` the label is probably wrong, else the network. There are `total` of them, and these are
+    those of the class `true` that were predicted as `predicted`, None for any; in `order`, None before sorting.
 
-    `places` (M,) are rows in the evaluation; `index` (M,) and `files` (M, or None but for folders) what their source
-    calls them. `labels` (M,) say one class and `answers` (M,) another. `confidence` (M,) is the probability of the
-    answer, `true_probability` (M,) that of the label, `loss` (M,) its cross-entropy in nats, `margin` (M,) how far
-    the likeliest other class leads over the label, -1..1. `pairs`: of which classes they are, the most frequent first.
+    `places` (M,) are rows in the evaluation; `index` (M,) and `files` (M, None without file names) their numbers and
+    names in the source. `labels` (M,) are the labels and `answers` (M,) the predicted or suggested classes.
+    `confidence` (M,) is the probability of the answer, `true_probability` (M,) that of the label, `loss` (M,) the
+    cross-entropy in nats, `margin` (M,) the probability of the likeliest other class less that of the label, -1..1.
+    `pairs` counts their pairs of classes, the most frequent first.
     """
 
     suspects: bool
-    judged: int
+    evaluated: int
     total: int
     true: str | None
     predicted: str | None
-    order: str
+    order: Order | None
     classes: tuple[str, ...]
     places: Labels
     index: Labels
@@ -54,14 +48,8 @@ class Mistakes:
         return len(self.places)
 
     @property
-    def how(self) -> str:
-        """Their order, in words."""
-        return _ORDERS.get(self.order, self.order)
-
-    @property
-    def which(self) -> str:
-        """Which of them these are, in words; empty for all."""
-        parts = [] if self.true is None else [f"labelled {self.true}" if self.suspects else f"of {self.true}"]
-        if self.predicted is not None:
-            parts.append(f"{'rather' if self.suspects else 'taken for'} {self.predicted}")
-        return ", ".join(parts) if self.suspects else " ".join(parts)
+    def filter_text(self) -> str:
+        """Which classes they were filtered by; empty for all."""
+        label, answer, comma = ("labelled", "suggested", ",") if self.suspects else ("of class", "predicted as", "")
+        named = ((label, self.true), (answer, self.predicted))
+        return f"{comma} ".join(f"{words} {name}" for words, name in named if name is not None)

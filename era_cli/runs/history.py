@@ -14,21 +14,20 @@ import numpy.typing as npt
 
 from era_cli.errors import EraError
 from era_cli.files import append_text, atomic_write_text
-from era_cli.intervals import wilson_interval
 from era_cli.results import EpochRow, StepRow
 
 Row = TypeVar("Row", EpochRow, StepRow)
 
 
 class LeftOut(NamedTuple):
-    """A line of a file that is no row: its number from 1, and whether its newline is there (else it is torn)."""
+    """A line of a file that is no row: its number from 1, and whether its newline is there (else it is incomplete)."""
 
     path: Path
     number: int
     whole: bool
 
     def __str__(self) -> str:
-        return f"line {self.number} of {self.path}, which is {'damaged' if self.whole else 'not whole'}"
+        return f"line {self.number} of {self.path}, which is {'damaged' if self.whole else 'incomplete'}"
 
 
 def append(path: Path, rows: Sequence[EpochRow] | Sequence[StepRow]) -> None:
@@ -45,7 +44,7 @@ def append(path: Path, rows: Sequence[EpochRow] | Sequence[StepRow]) -> None:
 def read(path: Path, row_type: type[Row]) -> list[Row]:
     """The sound rows of the file, in order; none where it is absent.
 
-    A last line without its newline was torn by a crash, and is left out.
+    A last line without its newline was cut off by a crash, and is left out.
 
     Raises:
         EraError: a line in the middle is not a row.
@@ -72,7 +71,7 @@ def salvage(path: Path, row_type: type[Row]) -> tuple[list[Row], list[LeftOut]]:
             continue
         try:
             if not whole or number == 1:
-                raise ValueError("torn, or no header")
+                raise ValueError("incomplete, or no header")
             values: list[Any] = [reader(cell) for reader, cell in zip(readers, cells, strict=True)]
             rows.append(row_type(**dict(zip(names, values, strict=True))))
         except ValueError:
@@ -103,26 +102,6 @@ def rewrite(path: Path, rows: list[EpochRow] | list[StepRow]) -> None:
         path.unlink(missing_ok=True)
         return
     atomic_write_text(path, _header(type(rows[0])) + _lines(rows))
-
-
-def best(rows: Iterable[EpochRow], val_count: int) -> EpochRow:
-    """The latest row whose accuracy on `val_count` validation images is as good as the highest; without them the last.
-
-    As good is what lies within one standard error, after the rule of Breiman et al. 1984 (Classification and Regression
-    Trees, section 3.4.3): so small a lead says little, and while the rate falls a later epoch is the better guess.
-
-    Raises:
-        ValueError: there is no row.
-    """
-    rows = list(rows)
-    if not rows:
-        raise ValueError("no epoch")
-    validated = [(row.val_acc, row) for row in rows if row.val_acc is not None and 0 <= row.val_acc <= 1]
-    if not validated:
-        return rows[-1]
-    highest = max(accuracy for accuracy, _ in validated)
-    low, _ = wilson_interval(round(highest * val_count), val_count, z=1.0)
-    return [row for accuracy, row in validated if accuracy >= min(low, highest)][-1]
 
 
 def _header(row_type: type[Any]) -> str:

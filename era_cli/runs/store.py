@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from era_cli.errors import EraError, UsageError
-from era_cli.files import atomic_write_json
-from era_cli.runs.run import SCHEMA, Run
+from era_cli.runs import artifacts, document
+from era_cli.runs.artifacts import SWEEPS
+from era_cli.runs.document import RunDocument
+from era_cli.runs.run import Run
 
 LATEST = "latest"
-SWEEPS = "lr-find"  # the folder beside the runs that holds what lr-find writes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -36,11 +36,11 @@ def check_name(runs_dir: Path, name: str | None) -> None:
         raise UsageError(f"{runs_dir / name} exists already: choose another --name, or continue it with --resume")
 
 
-def create(runs_dir: Path, name: str | None, source: str, document: Mapping[str, Any]) -> Run:
+def create(runs_dir: Path, name: str | None, source: str, describe: Callable[[str], RunDocument]) -> Run:
     """Makes a new run folder with its run.json: `name`, or `source` and the next number.
 
     Args:
-        document: run.json without `schema` and `name`.
+        describe: gives run.json for the name that the run got.
 
     Raises:
         UsageError: the name is taken or is no plain file name.
@@ -51,7 +51,7 @@ def create(runs_dir: Path, name: str | None, source: str, document: Mapping[str,
         path = _make_named(runs_dir, name) if name is not None else _make_numbered(runs_dir, source)
         run = Run(path)
         run.checkpoints.mkdir()
-        atomic_write_json(run.json_file, {"schema": SCHEMA, "name": run.name, **document})
+        document.write(run.document_file, describe(run.name))
     except OSError as error:
         raise EraError(
             f"no run can be written under {runs_dir} ({error.strerror or error}): choose another --runs-dir"
@@ -69,7 +69,7 @@ def _make_named(runs_dir: Path, name: str) -> Path:
     check_name(runs_dir, name)
     try:
         (runs_dir / name).mkdir()
-    except FileExistsError:  # another era was faster
+    except FileExistsError:  # another era process was faster
         check_name(runs_dir, name)
         raise
     return runs_dir / name
@@ -82,7 +82,7 @@ def _make_numbered(runs_dir: Path, source: str) -> Path:
         path = runs_dir / f"{stem}-{number}"
         try:
             path.mkdir()
-        except FileExistsError:  # another era was faster
+        except FileExistsError:  # another era process was faster
             number += 1
         else:
             return path
@@ -99,7 +99,7 @@ def _next_number(folder: Path, stem: str) -> int:
 
 
 def find(runs_dir: Path, which: str) -> Run:
-    """The run called `which`: a name under `runs_dir`, a path, or `latest`, the one started last.
+    """The run called `which`: a name under `runs_dir`, a path, or `latest`, the most recently started one.
 
     Raises:
         EraError: there is no such run.
@@ -107,21 +107,26 @@ def find(runs_dir: Path, which: str) -> Run:
     if which == LATEST:
         return _latest(runs_dir)
     for path in (runs_dir / which, Path(which)):
-        if (path / "run.json").is_file():
+        if (path / artifacts.DOCUMENT).is_file():
             return Run(path if path.name not in ("", "..") else path.resolve())
-    known = ", ".join(sorted(path.parent.name for path in runs_dir.glob("*/run.json"))) or "none"
+    known = ", ".join(sorted(path.parent.name for path in runs_dir.glob(f"*/{artifacts.DOCUMENT}"))) or "none"
     raise EraError(f"there is no run {which!r} under {runs_dir} (runs there: {known}): check the name or --runs-dir")
 
 
 def _latest(runs_dir: Path) -> Run:
-    started: list[tuple[str, Run]] = []
-    for file in runs_dir.glob("*/run.json"):
-        run = Run(file.parent)
-        with contextlib.suppress(EraError):
-            started.append((str(run.read().get("started", "")), run))
-    if not started:
+    files = list(runs_dir.glob(f"*/{artifacts.DOCUMENT}"))
+    if not files:
         raise EraError(f"there is no run under {runs_dir} yet: train one with era fit, or name another --runs-dir")
-    return max(started, key=lambda pair: (pair[0], pair[1].name))[1]
+    return Run(max(files, key=lambda file: (_started(file), file.parent.name)).parent)
+
+
+def _started(file: Path) -> str:
+    """When a run was started; of a damaged run.json when it was last written, so that no older run stands in for it."""
+    try:
+        started = json.loads(file.read_text(encoding="utf-8"))["started"]
+        return datetime.fromisoformat(started).astimezone(UTC).isoformat()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat()
 
 
 def now() -> str:

@@ -20,11 +20,11 @@ from typing import Any
 from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.trained_run import TrainedRun
 from era_cli.core.fit import start
-from era_cli.core.networks import checkpoint
 from era_cli.core.training import devices
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipes import RECIPES, Recipe, named, with_options
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -51,10 +51,10 @@ def trained(name: str, recipe: Recipe, options: argparse.Namespace) -> Run:
         shutil.rmtree(run.path)
     begun = run.path.exists()
     if begun:
-        stored = Recipe.from_dict(run.read()["recipe"])
+        stored = Recipe.from_dict(run.read().as_dict()["recipe"])
         if stored != dataclasses.replace(recipe, val_size=stored.val_size, image_size=stored.image_size):
             raise EraError(f"{run.path} was trained by another recipe: move it away, or name another --runs-dir")
-        if run.read()["status"] == "finished":
+        if run.read().as_dict()["status"] == "finished":
             return run
     request = start.FitRequest(
         recipe=recipe,
@@ -75,7 +75,7 @@ def trained(name: str, recipe: Recipe, options: argparse.Namespace) -> Run:
 def judged(run: Run, tta: str, options: argparse.Namespace) -> float:
     """Its test accuracy in per cent."""
     where = devices.choose("auto", "auto").torch_device
-    one = TrainedRun(run, run.checkpoints / checkpoint.BEST, where)
+    one = TrainedRun(run, run.checkpoints / artifacts.BEST, where)
     subset = one.subset("test", options.data_dir, Listener())
     return 100 * predictions.load_or_compute(one, subset, tta, Listener()).evaluation.accuracy
 
@@ -94,7 +94,7 @@ def row(variant: str, options: argparse.Namespace) -> str:
         runs.append(trained(name, recipe, options))
     plain, flip = ([judged(run, tta, options) for run in runs] for tta in ("none", "flip"))
     first = runs[0].read()
-    seconds = mean(run.read()["seconds"] for run in runs)
+    seconds = mean(run.read().as_dict()["seconds"] for run in runs)
     seeds = (
         f"{options.first_seed} to {options.first_seed + options.seeds - 1}"
         if options.seeds > 1

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from era_cli.core.networks import checkpoint
 from era_cli.reports import style
 from era_cli.runs.run import Run
 from era_cli.signals import STOPPING
+from tests.support import copied
 
 
 @pytest.fixture
@@ -26,13 +25,6 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     yield
     for signum, handler in handlers.items():
         signal.signal(signum, handler)
-
-
-def copied(run: Path, to: Path) -> Run:
-    """A copy to be written to; its best checkpoint is a second name of the original and must be replaced whole."""
-    shutil.copytree(run, to, ignore=shutil.ignore_patterns("*.ckpt"))
-    (to / "checkpoints" / checkpoint.BEST).hardlink_to(run / "checkpoints" / checkpoint.BEST)
-    return Run(to)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,15 +15,12 @@ from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from era_cli.cli import app
-from era_cli.commands import options
 from era_cli.core.data import digits
 from era_cli.core.evaluation import inference, trained_run
 from era_cli.core.fit import start
 from era_cli.listener import Listener
 from era_cli.runs.run import Run
-from tests.commands.conftest import copied
-from tests.commands.test_fit import ESCAPE, era
-from tests.conftest import request
+from tests.support import ESCAPE, copied, era, request, the_error
 
 ODD = (r"$\frac{$", "[bold]dog[", "\"quoted' `name`", "x" * 60, "猫と犬", f"{ESCAPE}[31mred", "%s {0} \\n", "école")
 
@@ -42,26 +39,19 @@ def document(*arguments: str) -> Any:
     return json.loads(evaluate(*arguments, "--json").stdout)
 
 
-def the_error(result: Result) -> str:
-    """The one sentence on stderr."""
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    return line.removeprefix("Error: ")
-
-
 # A digits run
 
 
 def test_the_table_is_on_stdout_and_every_file_is_written_and_named(run: Run) -> None:
     for name in ("predictions-test.npz", "confusion.png", "reliability.png", "eval-test.json"):
         (run.path / name).unlink(missing_ok=True)
-    before = set(run.files())
+    before = {artifact.path for artifact in run.contents()}
     done = evaluate()
-    result = run.read()["result"]
+    result = run.read().as_dict()["result"]
     assert f"{result['test_acc']:.2%} ({result['test_correct']} of 359)" in done.stdout
     for digit in range(10):
         assert re.search(rf"^\s*{digit}\s+(\d|-)", done.stdout, re.MULTILINE)
-    made = {path.name for path in set(run.files()) - before}
+    made = {path.name for path in {artifact.path for artifact in run.contents()} - before}
     assert made == {"predictions-test.npz", "confusion.png", "reliability.png", "eval-test.json"}
     assert {f"runs/mine/{name}" for name in made} == {
         line for line in done.stdout.splitlines() if line.startswith("runs/")
@@ -74,7 +64,7 @@ def test_the_table_is_on_stdout_and_every_file_is_written_and_named(run: Run) ->
 
 
 def test_fit_and_eval_agree_to_the_last_digit_with_and_without_the_stored_predictions(run: Run) -> None:
-    result = run.read()["result"]
+    result = run.read().as_dict()["result"]
     for kept, computed in ((True, "before, in predictions-test.npz"), (False, r"now, [\d,]+ images/s")):
         if not kept:
             (run.path / "predictions-test.npz").unlink()
@@ -89,7 +79,7 @@ def test_json_is_one_document_on_stdout_and_the_same_in_its_file(run: Run) -> No
     told = json.loads(done.stdout)
     assert told == json.loads((run.path / "eval-test.json").read_text(encoding="utf-8"))
     assert (told["schema"], told["run"], told["tta"]) == (1, "runs/mine", "none")
-    assert told["epochs"] == run.read()["result"]["best_epoch"]
+    assert told["epochs"] == run.read().as_dict()["result"]["best_epoch"]
     assert all(Path(file).is_file() for file in told["files"])
     confusion = np.array(told["result"]["confusion"])
     dataset = digits.load(8)
@@ -100,7 +90,7 @@ def test_json_is_one_document_on_stdout_and_the_same_in_its_file(run: Run) -> No
 @pytest.mark.parametrize("split", ["val", "train"])
 def test_the_other_splits_can_be_judged_under_their_own_names(run: Run, split: str) -> None:
     told = document("--split", split)
-    data = run.read()["data"]
+    data = run.read().as_dict()["data"]
     assert told["result"]["count"] == data["counts"][split]
     assert [score["support"] for score in told["result"]["per_class"]] == data["class_counts"][split]
     names = {Path(file).name for file in told["files"]}
@@ -172,7 +162,7 @@ def test_in_a_pipe_the_document_is_whole_and_another_process_finds_the_same(run:
     threads = str(torch.get_num_threads())
     done = era("eval", "--gpus=0", "--json", cwd=tmp_path, PYTHONIOENCODING="ascii", OMP_NUM_THREADS=threads)
     assert done.returncode == 0, done.stderr
-    told, result = json.loads(done.stdout)["result"], run.read()["result"]
+    told, result = json.loads(done.stdout)["result"], run.read().as_dict()["result"]
     assert (told["accuracy"], told["loss"]) == (result["test_acc"], result["test_loss"])
     assert done.stderr.splitlines() == ["evaluating: 359 images"]
 
@@ -206,12 +196,7 @@ def test_an_unfinished_run_is_refused_until_a_checkpoint_is_named(run: Run) -> N
     run.update(status="interrupted")
     assert "--checkpoint best or last" in the_error(evaluate(code=1))
     told = evaluate("--checkpoint", "best", "--split", "val").stdout
-    assert f"best, after {run.read()['result']['best_epoch']} epochs" in told
-
-
-def test_the_options_offer_just_what_the_core_knows() -> None:
-    assert set(get_args(options.Split)) == set(trained_run.SPLITS)
-    assert set(get_args(options.Tta)) == set(inference.TTA)
+    assert f"best, after {run.read().as_dict()['result']['best_epoch']} epochs" in told
 
 
 # Odd class names
@@ -244,5 +229,5 @@ def test_odd_class_names_go_through_the_whole_command(odd_run: Path, tmp_path: P
     assert max(cell_len(line) for line in done.stdout.splitlines() if not line.startswith(("runs/", "x"))) <= 100
     told = json.loads((run.path / "eval-test.json").read_text(encoding="utf-8"))
     assert set(told["result"]["classes"]) == set(ODD)
-    assert told["result"]["count"] == run.read()["data"]["counts"]["test"]
+    assert told["result"]["count"] == run.read().as_dict()["data"]["counts"]["test"]
     assert (tmp_path / f"x-reliability.{suffix}").stat().st_size > 0

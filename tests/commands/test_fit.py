@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import pty
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from era_cli.cli import app
-from era_cli.commands.fit import FIELDS
 from era_cli.core.networks import checkpoint
+from era_cli.recipes import Recipe, flag
+from era_cli.runs import artifacts
+from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
+from tests.support import ERA, ESCAPE, environment, era, the_error
 
-ERA = [sys.executable, "-m", "era_cli"]
+COMMANDS: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 DIGITS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=32")
 TINY = (*DIGITS, "--limit-train=160", "--epochs=2")
 ENDLESS = (*DIGITS, "--epochs=500")
-ESCAPE = "\x1b"
-
-
-def environment(**changes: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **changes}
-
-
-def era(*arguments: str, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*ERA, *arguments], cwd=cwd, capture_output=True, text=True, env=environment(**changes), timeout=120
-    )
 
 
 def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -95,7 +87,7 @@ def test_every_file_of_the_run_is_named(tour: Any) -> None:
 def test_json_is_one_document_on_stdout_and_the_rest_on_stderr(tmp_path: Path) -> None:
     done = era("fit", *TINY, "--json", "--name", "mine", cwd=tmp_path)
     document = json.loads(done.stdout)
-    assert document["schema"] == 1
+    assert document["schema"] == SCHEMA
     assert document["status"] == "finished"
     assert document["run"] == "runs/mine"
     assert document["result"]["test_count"] == 359
@@ -118,7 +110,7 @@ def test_a_reader_that_goes_away_does_not_stop_the_training(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
     assert "Traceback" not in done.stderr
-    assert Run(tmp_path / "runs" / "digits-1").read()["status"] == "finished"
+    assert Run(tmp_path / "runs" / "digits-1").read().as_dict()["status"] == "finished"
 
 
 def test_an_ascii_terminal_is_no_error(tmp_path: Path) -> None:
@@ -138,8 +130,8 @@ def test_a_signal_within_an_epoch_saves_and_tells_by_the_exit_code(signum: int, 
     assert child.returncode == code
     assert "--resume digits-1" in errors
     assert "Traceback" not in errors
-    assert run.read()["status"] == "interrupted"
-    step = checkpoint.read(run.checkpoints / checkpoint.LAST)["global_step"]
+    assert run.read().as_dict()["status"] == "interrupted"
+    step = checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"]
     assert step == run.steps()[-1].step > 40
     refused = era("fit", "--resume", "latest", "--epochs", "3", cwd=tmp_path)
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -152,7 +144,7 @@ def test_kill_9_loses_at_most_the_epoch_and_the_run_can_be_resumed(tmp_path: Pat
         child.kill()
         child.communicate()
     run = Run(tmp_path / "runs" / "digits-1")
-    assert run.read()["status"] == "running"
+    assert run.read().as_dict()["status"] == "running"
     with subprocess.Popen(
         [*ERA, "fit", "--resume", "digits-1"],
         cwd=tmp_path,
@@ -211,15 +203,46 @@ def test_no_color_is_honoured(tmp_path: Path) -> None:
 def test_a_named_recipe_with_one_option_replaced(tmp_path: Path) -> None:
     done = era("fit", *TINY, "--recipe", "session12", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    recipe = Run(tmp_path / "runs" / "digits-1").read()["recipe"]
+    recipe = Run(tmp_path / "runs" / "digits-1").read().as_dict()["recipe"]
     assert recipe["name"] == "session12"
     assert (recipe["epochs"], recipe["max_lr"], recipe["nesterov"]) == (2, 0.261, False)
 
 
-def test_every_recipe_option_of_the_command_is_a_field() -> None:
-    from era_cli.recipes import Recipe
+@pytest.mark.usefixtures("own_place")
+@pytest.mark.parametrize("command", ["fit", "lr-find"])
+def test_every_recipe_field_that_matters_is_an_option(command: str) -> None:
+    options = {option for parameter in COMMANDS[command].params for option in parameter.opts}
+    unused = {"epochs", "max_lr", "warmup", "anneal", "div_factor", "final_div_factor", "compile"}
+    for spec in dataclasses.fields(Recipe):
+        if command == "fit" or spec.name not in unused:
+            assert flag(spec.name) in options
+        elif spec.name != "max_lr":  # lr-find has an option of that name for its own last rate
+            assert flag(spec.name) not in options
 
-    assert set(FIELDS) <= set(Recipe.__dataclass_fields__)
+
+@pytest.mark.usefixtures("own_place")
+def test_an_option_of_every_type_reaches_the_recipe(tmp_path: Path) -> None:
+    given = ("--no-nesterov", "--decay-norm-and-bias", "--warmup=0.5", "--crop-mode=zero", "--crop-padding=2")
+    done = CliRunner().invoke(app, ["fit", *TINY, "--epochs=1", "--quiet", "--name=mine", *given])
+    assert done.exit_code == 0, done.stderr
+    recipe = Run(tmp_path / "runs" / "mine").read().recipe
+    assert (recipe.nesterov, recipe.decay_norm_and_bias, recipe.warmup) == (False, True, 0.5)
+    assert (recipe.crop_mode, recipe.crop_padding) == ("zero", 2)
+
+
+@pytest.mark.usefixtures("own_place")
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--warmup=1", "warmup is 1.0, but must be a number in (0, 1) (--warmup)"),
+        ("--anneal=step", "anneal is 'step', but must be one of linear, cos (--anneal)"),
+        ("--network=vit", "network is 'vit', but must be one of resnet (--network)"),
+        ("--max-lr=fast", "--max-lr is 'fast', but must be a number or auto"),
+    ],
+)
+def test_a_wrong_value_names_its_option(option: str, sentence: str) -> None:
+    done = CliRunner().invoke(app, ["fit", option])
+    assert (done.exit_code, the_error(done)) == (2, sentence)
 
 
 @pytest.mark.usefixtures("own_place")
@@ -229,9 +252,9 @@ def test_seeds_are_ordinary_runs_side_by_side_and_their_mean_comes_last(tmp_path
     runs = [Run(tmp_path / "runs" / name) for name in ("digits-1", "digits-2")]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits-1", "digits-2"]
     documents = [run.read() for run in runs]
-    assert [document["seed"] for document in documents] == [4, 5]
-    assert {document["status"] for document in documents} == {"finished"}
-    accuracies = [document["result"]["test_acc"] for document in documents]
+    assert [document.seed for document in documents] == [4, 5]
+    assert {document.status for document in documents} == {"finished"}
+    accuracies = [document.result["test_acc"] for document in documents]
     assert len(set(accuracies)) == 2
     assert re.search(r"mean\s+" + re.escape(f"{sum(accuracies) / 2:.2%}"), done.stdout)
     alone = CliRunner().invoke(app, ["fit", *TINY, "--seed=5", "--quiet", "--json"])
@@ -242,32 +265,32 @@ def test_seeds_are_ordinary_runs_side_by_side_and_their_mean_comes_last(tmp_path
 def test_seeds_as_json_and_with_a_name(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["fit", *TINY, "--epochs=1", "--seeds=2", "--name=two", "--json"])
     document = json.loads(done.stdout)
-    assert document["schema"] == 1
+    assert document["schema"] == SCHEMA
     assert [run["run"] for run in document["runs"]] == ["runs/two-0", "runs/two-1"]
     accuracies = [run["result"]["test_acc"] for run in document["runs"]]
     assert document["result"]["test_acc"] == pytest.approx(sum(accuracies) / 2)
-    assert accuracies == [Run(tmp_path / run["run"]).read()["result"]["test_acc"] for run in document["runs"]]
+    assert accuracies == [Run(tmp_path / run["run"]).read().as_dict()["result"]["test_acc"] for run in document["runs"]]
     assert (tmp_path / "runs" / "two-1" / "curves.png").is_file()
     again = CliRunner().invoke(app, ["fit", *TINY, "--seed=1", "--seeds=3", "--name=two"])
     assert (again.exit_code, again.stdout) == (2, "")
     assert "two-1 exists already" in again.stderr
 
 
-def test_stopped_among_seeds_it_says_which_were_not_begun(tmp_path: Path) -> None:
+def test_stopped_among_seeds_it_says_which_are_left(tmp_path: Path) -> None:
     with start(tmp_path, "--seeds=4", "--seed=7") as child:
         wait_for_epoch(child, 1)
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate(timeout=60)
     assert child.returncode == 130
     assert "--resume digits-1" in errors
-    assert "Seeds 8 to 10 were not begun: the same command with --seed 8 --seeds 3 does." in errors
+    assert "Seeds 8 to 10 were not started: run the same command with --seed 8 --seeds 3." in errors
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["digits-1"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--seeds=2", "--resume=latest"), "--seeds begins new runs and --resume goes on with one"),
+        (("--seeds=2", "--resume=latest"), "--seeds starts new runs and --resume continues one"),
         (("--seeds=0",), "--seeds"),
         (("--seeds=2", f"--seed={2**32 - 1}"), f"seed is {2**32}, but must be"),
     ],
@@ -286,3 +309,18 @@ def test_a_resumed_run_may_be_called_by_its_name_again(tmp_path: Path) -> None:
     Run(tmp_path / "runs" / "mine").path.mkdir(parents=True)
     done = CliRunner().invoke(app, ["fit", *TINY, "--resume=mine", "--name=mine"])
     assert "there is no run 'mine'" in done.stderr  # and not that its name is taken
+
+
+@pytest.mark.usefixtures("own_place")
+@pytest.mark.parametrize(("module", "drawing"), [("fit", "training_samples"), ("lr_find", "lr_curve")])
+def test_a_figure_that_fails_stops_no_training(module: str, drawing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(f"era_cli.reports.{module}.{drawing}", broken)
+    done = CliRunner().invoke(app, ["fit", *TINY, "--epochs=1", "--max-lr=auto", "--json", "--quiet"])
+    document = json.loads(done.stdout)
+    assert (done.exit_code, document["status"]) == (0, "finished")
+    missing = {"fit": "samples.png", "lr_find": "lr-find.png"}[module]
+    assert f"Note: {missing} was not drawn (no font)" in done.stderr
+    assert not any(missing in file for file in document["files"])

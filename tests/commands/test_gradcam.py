@@ -22,12 +22,11 @@ from era_cli.cli import app
 from era_cli.core.data import digits
 from era_cli.core.evaluation import trained_run
 from era_cli.core.gradcam import cam
-from era_cli.core.networks import checkpoint
 from era_cli.listener import Listener
 from era_cli.results import Labels
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
-from tests.commands.test_eval import the_error
-from tests.commands.test_fit import ERA, ESCAPE, environment
+from tests.support import ERA, ESCAPE, environment, the_error
 
 pytestmark = pytest.mark.usefixtures("own_place")
 
@@ -45,9 +44,9 @@ def document(*arguments: str) -> Any:
 
 def new_files(run: Run, *arguments: str) -> set[str]:
     """What the command writes into the run folder."""
-    before = set(run.files())
+    before = {artifact.path for artifact in run.contents()}
     draw(*arguments, "--n=1")
-    return {path.name for path in set(run.files()) - before}
+    return {path.name for path in {artifact.path for artifact in run.contents()} - before}
 
 
 class Answers:
@@ -83,9 +82,9 @@ def digit_file(path: Path, number: int) -> Path:
 
 
 def test_the_figure_is_written_and_named_and_the_table_is_on_stdout(run: Run) -> None:
-    before = set(run.files())
+    before = {artifact.path for artifact in run.contents()}
     done = draw("--n=4", "--layer=layer2")
-    assert {path.name for path in set(run.files()) - before} == {"gradcam-layer2.png"}
+    assert {path.name for path in {artifact.path for artifact in run.contents()} - before} == {"gradcam-layer2.png"}
     assert done.stdout.splitlines()[-2:] == ["runs/mine/gradcam-layer2.png", "runs/mine/predictions-test.npz"]
     with Image.open(run.path / "gradcam-layer2.png") as picture:
         picture.load()
@@ -233,7 +232,7 @@ def test_eigencam_draws_one_map_and_says_why(run: Run) -> None:
 
 def changed_checkpoint(run: Run, name: str, change: Any) -> Path:
     """The run's best checkpoint with its linear layer's (weight, bias) changed in place."""
-    state = torch.load(run.checkpoints / checkpoint.BEST, weights_only=True)
+    state = torch.load(run.checkpoints / artifacts.BEST, weights_only=True)
     change(state["state_dict"]["network.linear.weight"], state["state_dict"]["network.linear.bias"])
     path = run.path.parent.parent / name
     torch.save(state, path)
@@ -264,7 +263,7 @@ def test_empty_maps_are_named_unless_there_are_many(run: Run, count: int) -> Non
     named = [line for line in done.stderr.splitlines() if line.startswith("Note: Image")]
     assert len(named) == min(count, 5)
     for number, line in zip(threes, named, strict=False):
-        assert line.startswith(f"Note: Image {number} has no map for 3: nothing at layer2 speaks for it")
+        assert line.startswith(f"Note: Image {number} has no map for 3: there is no evidence for it at layer2")
     assert ("Note: So it is with 2 more." in done.stderr) == (count == 7)
 
 

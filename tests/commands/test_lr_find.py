@@ -18,9 +18,11 @@ from PIL import Image
 from era_cli.cli import app
 from era_cli.core.lr_find import sweep
 from era_cli.core.training import trainer
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 from era_cli.signals import STOPPING
-from tests.commands.test_fit import DIGITS, ERA, ESCAPE, environment, era
+from tests.commands.test_fit import DIGITS
+from tests.support import ERA, ESCAPE, environment, era
 
 SWEEP = (*DIGITS, "--batch-size=16", "--limit-train=80", "--min-lr=1e-3", "--max-lr=0.2", "--steps=24")
 SHORT = (*DIGITS, "--batch-size=4", "--limit-train=40", "--steps=3")
@@ -185,8 +187,8 @@ def test_fit_with_auto_records_what_it_chose_and_draws_the_sweep(
     run = Run(tmp_path / document["run"])
     assert document["recipe"]["max_lr"] == document["lr_find"]["recommended"]["lr"] == max(s.lr for s in run.steps())
     assert f"--max-lr auto takes {document['recipe']['max_lr']:.3g}" in err
-    assert str(run.lr_find_file.relative_to(tmp_path)) in document["files"]
-    with Image.open(run.lr_find_file) as picture:
+    assert str(run.path / artifacts.SWEEP.relative_to(tmp_path)) in document["files"]
+    with Image.open(run.path / artifacts.SWEEP) as picture:
         assert picture.format == "PNG"
     assert {Path(name).parts[1] for name in files(tmp_path)} == {run.name}
 

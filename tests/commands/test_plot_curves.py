@@ -13,8 +13,9 @@ from rich.cells import cell_len
 
 from era_cli.commands.fit import _draw_curves
 from era_cli.console.fit import FitProgress
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
-from tests.commands.test_fit import ERA, ESCAPE, environment, era
+from tests.support import ERA, ESCAPE, environment, era
 from tests.test_imports import _ASK, HEAVY
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -148,14 +149,14 @@ def test_fit_draws_the_curves_and_that_they_cannot_be_written_does_not_fail_it(
 ) -> None:
     run = Run(write_run(tmp_path, "a", 2))
     _draw_curves(run, FitProgress(None))
-    assert run.curves_file.read_bytes().startswith(PNG)
+    assert run.path / artifacts.CURVES.read_bytes().startswith(PNG)
     assert capsys.readouterr().err == ""
-    run.curves_file.unlink()
-    run.curves_file.mkdir()
+    run.path / artifacts.CURVES.unlink()
+    run.path / artifacts.CURVES.mkdir()
     _draw_curves(run, FitProgress(None))
     note = capsys.readouterr().err
     assert note.startswith("Note: The curves were not drawn (")
-    assert str(run.curves_file) in note
+    assert str(run.path / artifacts.CURVES) in note
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from era_cli.console.seeds import print_seeds
+from era_cli.console.fit import print_seeds
 from era_cli.console.terminal import SteadyConsole
 from era_cli.results import FitResult, SeedResults
 

@@ -13,21 +13,9 @@ from hypothesis import strategies as st
 from era_cli.errors import EraError
 from era_cli.results import EpochRow, StepRow
 from era_cli.runs import history
+from tests.support import epoch_row as row
 
 HEADER = "epoch,train_loss,train_acc,val_loss,val_acc,lr,seconds,images_per_second\n"
-
-
-def row(epoch: int, val_acc: float | None = 0.5, val_loss: float | None = 1.0) -> EpochRow:
-    return EpochRow(
-        epoch=epoch,
-        train_loss=2.5,
-        train_acc=0.25,
-        val_loss=val_loss,
-        val_acc=val_acc,
-        lr=0.1,
-        seconds=12.5,
-        images_per_second=4000.0,
-    )
 
 
 FLOATS = st.floats(allow_nan=False)
@@ -119,7 +107,7 @@ def test_appended_rows_are_on_the_disk_on_return(path: Path, monkeypatch: pytest
     assert synced == [path.stat().st_size]
 
 
-def test_a_folder_that_is_gone_is_an_os_error(tmp_path: Path) -> None:
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(EraError, match="No such file"):
         history.append(tmp_path / "gone" / "metrics.csv", [row(1)])
 
@@ -131,7 +119,7 @@ def test_an_absent_file_has_no_rows(path: Path) -> None:
     assert history.read(path, EpochRow) == []
 
 
-def test_wherever_the_last_line_is_torn_the_rows_before_it_are_read(path: Path) -> None:
+def test_rows_before_an_incomplete_last_line_are_read(path: Path) -> None:
     history.append(path, [row(1), row(2)])
     whole = path.read_bytes()
     ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
@@ -141,7 +129,7 @@ def test_wherever_the_last_line_is_torn_the_rows_before_it_are_read(path: Path) 
         assert history.read(path, EpochRow) == [row(1), row(2)][: max(0, complete - 1)], length
 
 
-def test_a_torn_last_line_is_gone_after_rewriting(path: Path) -> None:
+def test_rewriting_drops_an_incomplete_last_line(path: Path) -> None:
     history.append(path, [row(1), row(2)])
     path.write_bytes(path.read_bytes()[:-5])
     history.rewrite(path, history.read(path, EpochRow))
@@ -212,50 +200,6 @@ def test_a_rewrite_that_fails_keeps_the_old_rows(path: Path, monkeypatch: pytest
     assert os.listdir(path.parent) == [path.name]  # noqa: PTH208
 
 
-# The best epoch
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        pytest.param([row(1, 0.5), row(2, 0.7), row(3, 0.6)], 2, id="highest-accuracy"),
-        pytest.param([row(1, 0.5, 0.1), row(2, 0.7, 9.0)], 2, id="accuracy-not-loss"),
-        pytest.param([row(1, 0.5), row(2, 0.5), row(3, 0.2)], 2, id="the-later-of-equals"),
-        pytest.param([row(1, 0.9), row(2, 0.88), row(3, 0.86)], 2, id="the-later-within-a-standard-error"),  # 0.03
-        pytest.param([row(1, 0.9), row(2, 0.871), row(3, 0.842)], 2, id="within-it-of-the-highest"),
-        pytest.param([row(1, 1.0), row(2, 0.99)], 1, id="a-single-mistake-of-100-more"),
-        pytest.param([row(1, 0.0), row(2, 0.0)], 2, id="zeros-are-numbers"),
-        pytest.param([row(1, None, None), row(2, None, None)], 2, id="without-validation-the-last"),
-        pytest.param([row(1, None, None), row(2, 0.1), row(3, None, None)], 2, id="validated-before-not"),
-        pytest.param([row(1, 0.5), row(2, 0.6), row(3, 2.0), row(4, math.nan)], 2, id="what-is-no-share-is-none"),
-    ],
-)
-def test_the_best_epoch(rows: list[EpochRow], expected: int) -> None:
-    assert history.best(rows, 100).epoch == expected
-    assert history.best(iter(rows), 100).epoch == expected
-
-
-def test_a_lead_counts_for_more_among_more_images() -> None:
-    rows = [row(1, 0.9488), row(2, 0.946), row(3, 0.94)]  # a standard error is 0.0032 of 5,000, 0.0010 of 50,000
-    assert [history.best(rows, count).epoch for count in (500, 5_000, 50_000)] == [3, 2, 1]
-
-
-@given(
-    correct=st.lists(st.integers(0, 40), min_size=1, max_size=12),
-    val_count=st.integers(40, 60),
-)
-def test_the_best_epoch_led_when_it_came_and_was_never_overtaken(correct: list[int], val_count: int) -> None:
-    """Its checkpoint can be kept only then, and must be the newest that was kept."""
-    rows = [row(epoch, right / val_count) for epoch, right in enumerate(correct, 1)]
-    led = [each for number, each in enumerate(rows, 1) if history.best(rows[:number], val_count) == each]
-    assert history.best(rows, val_count) == led[-1]
-
-
-def test_no_rows_have_no_best() -> None:
-    with pytest.raises(ValueError, match="no epoch"):
-        history.best([], 0)
-
-
 # Salvaging
 
 
@@ -271,7 +215,7 @@ def test_a_sound_file_is_salvaged_whole(path: Path) -> None:
     assert history.salvage(path, EpochRow) == (rows, [])
 
 
-def test_rows_around_damaged_lines_and_before_a_torn_one_are_salvaged(path: Path) -> None:
+def test_rows_around_damaged_lines_are_salvaged(path: Path) -> None:
     history.append(path, [row(epoch) for epoch in range(1, 6)])
     lines = path.read_bytes().splitlines(keepends=True)
     lines[2] = b"2,\xff\xfe\n"  # line 3 holds epoch 2
@@ -283,11 +227,11 @@ def test_rows_around_damaged_lines_and_before_a_torn_one_are_salvaged(path: Path
     assert list(map(str, left_out)) == [
         f"line 3 of {path}, which is damaged",
         f"line 5 of {path}, which is damaged",
-        f"line 6 of {path}, which is not whole",
+        f"line 6 of {path}, which is incomplete",
     ]
 
 
-def test_a_torn_last_line_is_left_out_though_it_could_be_read(path: Path) -> None:
+def test_an_incomplete_last_line_is_left_out_though_readable(path: Path) -> None:
     history.append(path, [row(1), row(2)])
     path.write_bytes(path.read_bytes()[:-3])  # 4000.0 became 4000
     assert history.salvage(path, EpochRow) == ([row(1)], [(path, 3, False)])
@@ -300,7 +244,7 @@ def test_a_damaged_header_costs_no_row(path: Path, header: bytes) -> None:
     assert history.salvage(path, EpochRow) == ([row(1), row(2)], [(path, 1, True)])
 
 
-def test_a_header_that_was_torn_is_not_whole(path: Path) -> None:
+def test_an_incomplete_header(path: Path) -> None:
     path.write_text(HEADER[:-1])
     assert history.salvage(path, EpochRow) == ([], [(path, 1, False)])
 

@@ -1,1 +1,1 @@
-"""Sources of images, all decoded once into arrays of uint8: in memory, or mapped from the user's cache."""
+"""Image sources, each decoded once into uint8 arrays: in memory, or memory-mapped from the user's cache."""

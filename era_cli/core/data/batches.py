@@ -1,4 +1,4 @@
-"""Batches cut from arrays in memory, in an order that depends on (seed, epoch) alone. Loads no lightning."""
+"""Batches indexed from arrays, in an order that depends on (seed, epoch) only. Loads no lightning."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 from era_cli.core.seeds import Stream, generator
 from era_cli.recipes import REFERENCE_IMAGE_SIZE
 
-EVALUATION_BATCH = 256  # images of 32 px; larger ones come in smaller batches, so that memory stays the same
+EVALUATION_BATCH = 256  # for images of 32 px; larger images get smaller batches, so that memory use stays the same
 
 Batch = tuple[Tensor, Tensor]
 
 
 class Batches:
-    """Batches of (images (B, 3, H, W) uint8, labels (B,)) at `order`, from batch `skip` on.
+    """Batches of images (B, 3, H, W) uint8 and labels (B,) in the order of the indices `order`, from batch `skip` on.
 
-    Its length is that of the whole epoch: Lightning counts skipped batches as done.
+    The length is that of the whole epoch: Lightning counts skipped batches as done.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         for number in range(self._skip, len(self)):
-            part = self._order[number * self._batch_size : (number + 1) * self._batch_size]
-            yield self._images[part], self._labels[part]
+            indices = self._order[number * self._batch_size : (number + 1) * self._batch_size]
+            yield self._images[indices], self._labels[indices]
 
 
 def epoch_order(train: Tensor, seed: int, epoch: int) -> Tensor:
-    """The training indices (T,) in the order of epoch `epoch`, counted from 0."""
+    """The training indices (T,), shuffled for epoch `epoch` (from 0)."""
     return train[torch.randperm(len(train), generator=generator(seed, Stream.ORDER, epoch))]
 
 
 def evaluation_batch_size(image_size: int) -> int:
-    """Images to evaluate at once, of that side in pixels."""
+    """How many images of `image_size` pixels a side are evaluated at once."""
     return max(1, min(EVALUATION_BATCH, EVALUATION_BATCH * REFERENCE_IMAGE_SIZE**2 // image_size**2))

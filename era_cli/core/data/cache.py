@@ -1,4 +1,4 @@
-"""Decoded images in the user's cache: written once and then mapped, so that they need not fit into memory."""
+"""Decoded images in the user's cache: written once, then memory-mapped, so that they need not fit into memory."""
 
 from __future__ import annotations
 
@@ -10,72 +10,109 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import platformdirs
 
+from era_cli.errors import EraError
+from era_cli.files import atomic_write_text
 from era_cli.results import Images, Labels
 
-FORMAT = 2  # to be raised when entries are laid out otherwise, or the same files would decode otherwise
-_IMAGES, _NUMBERS, _META = "images.bin", "numbers.bin", "meta.json"
+FORMAT = 3  # raise it when the layout of an entry changes, or when the same files would decode differently
+_IMAGES, _INTEGERS, _META, _HASH = "images.bin", "integers.bin", "meta.json", "hash-"
 _BUILDING = ".building-"
-_ORPHANED_AFTER = 86_400.0  # seconds; a day is longer than any decoding
-_FORGOTTEN_AFTER = 60 * 86_400.0  # since it was last read: its files may long be gone
+_ORPHAN_AGE = 86_400.0  # seconds; no decoding takes a day
+_UNUSED_AGE = 60 * 86_400.0  # seconds since it was last read: its source may be long gone
+
+
+@dataclass(frozen=True)
+class ContentHashes:
+    """The content hashes stored in `entry`, one small file each: one entry can serve several splits.
+
+    A hash counts only for the pixels that it was computed from, those of an entry with this `crc32`.
+    """
+
+    entry: Path
+    crc32: int
+
+    def get(self, key: str) -> str | None:
+        """The hash stored under `key`; None if there is none, or it is damaged or unreadable."""
+        try:
+            content_hash, checksum = (self.entry / f"{_HASH}{key}").read_text(encoding="ascii").split()
+        except (OSError, ValueError):
+            return None
+        return content_hash if checksum == self._checksum(key, content_hash) else None
+
+    def put(self, key: str, content_hash: str) -> None:
+        """Stores the hash under `key`, if the entry is writable."""
+        with contextlib.suppress(EraError):
+            text = f"{content_hash} {self._checksum(key, content_hash)}\n"
+            atomic_write_text(self.entry / f"{_HASH}{key}", text)
+
+    def _checksum(self, key: str, content_hash: str) -> str:
+        return str(zlib.crc32(f"{key} {content_hash}".encode(), self.crc32))
 
 
 class Decoded(NamedTuple):
-    """Images (N, 3, side, side) uint8, a number for each of them (N,) int64, and words that go with them all."""
+    """A source's images (N, 3, side, side) uint8, with what it wants back beside them.
+
+    `integers` (N,) int64 holds one value per image; each source names what its integers and texts mean.
+    `hashes` is None for images that are not cached.
+    """
 
     images: Images
-    numbers: Labels
-    words: tuple[str, ...]
+    integers: Labels
+    texts: tuple[str, ...]
+    hashes: ContentHashes | None
 
 
-# Hands the images to what it is given, some (K, 3, side, side) at a time, and returns their numbers and words.
+# Passes images (K, 3, side, side) to its argument, a few at a time, and returns their integers and texts.
 Decode = Callable[[Callable[[Images], object]], tuple[Labels, tuple[str, ...]]]
 
 
 def default_dir() -> Path:
-    """Where decoded images are kept."""
+    """Where decoded images are cached."""
     return Path(platformdirs.user_cache_dir("era")) / "decoded"
 
 
-def facts(path: Path) -> tuple[int, ...]:
-    """What tells a file from its former self without reading it.
+def file_state(path: Path) -> tuple[int, ...]:
+    """Changes whenever the file is written to or replaced, without reading it.
 
-    The change time is in it because it, unlike the modification time, cannot be set back.
+    Includes the change time because, unlike the modification time, it cannot be set back.
     """
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def read(entry: Path, side: int) -> Decoded | None:
-    """What `write` left in `entry`; None if there is nothing, or it is damaged, and then it is removed."""
+    """What `write` left in `entry`; None if it is absent or unreadable, or damaged, in which case it is removed."""
     if not entry.is_dir():
         return None
     try:
         meta = json.loads((entry / _META).read_text(encoding="utf-8"))
-        numbers = np.fromfile(entry / _NUMBERS, np.int64)
-        found = Decoded(_map(entry, len(numbers), side), numbers, tuple(meta["words"]))
-        if _checksum(found.words, numbers, zlib.crc32(found.images.data)) != meta["crc32"]:
+        integers, texts = np.fromfile(entry / _INTEGERS, np.int64), tuple(meta["texts"])
+        images = _map(entry, len(integers), side)
+        crc32 = _crc32(images, integers, texts)
+        if crc32 != meta["crc32"]:
             raise ValueError("damaged")
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         shutil.rmtree(entry, ignore_errors=True)
         return None
-    except OSError:  # it cannot be read now, or not by this person
+    except OSError:  # not readable now, or not by this user
         return None
     with contextlib.suppress(OSError):
         os.utime(entry)
-    return found
+    return Decoded(images, integers, texts, ContentHashes(entry, crc32))
 
 
 def begin(cache_dir: Path) -> Path:
-    """An empty folder for `write` in `cache_dir`, which is era's alone: what is stale in it is removed.
+    """An empty folder for `write` in `cache_dir`; stale entries are removed on the way.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     cache_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(OSError):
@@ -84,16 +121,16 @@ def begin(cache_dir: Path) -> Path:
 
 
 def _sweep(cache_dir: Path) -> None:
-    """Removes what a killed era left half built, and what nobody has read for long."""
+    """Removes what a killed process left unfinished, and what has long been unused."""
     for path in cache_dir.iterdir():
-        limit = _ORPHANED_AFTER if path.name.startswith(_BUILDING) else _FORGOTTEN_AFTER
+        limit = _ORPHAN_AGE if path.name.startswith(_BUILDING) else _UNUSED_AGE
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > limit:
                 shutil.rmtree(path)
 
 
 def write(building: Path, entry: Path, side: int, decode: Decode) -> Decoded:
-    """Decodes into `building`, which becomes `entry`; an exception leaves nothing half built.
+    """Decodes into `building` and renames it to `entry`; an exception leaves nothing behind.
 
     Raises:
         OSError: the images cannot be written.
@@ -101,31 +138,31 @@ def write(building: Path, entry: Path, side: int, decode: Decode) -> Decoded:
     try:
         # Written as a stream, not through a memory map: a full disk under a map kills the process.
         with (building / _IMAGES).open("wb") as file:
-            numbers, words = decode(lambda images: file.write(images.tobytes()))
-        numbers.tofile(building / _NUMBERS)
-        checksum = _checksum(words, numbers, zlib.crc32(_map(building, len(numbers), side).data))
-        (building / _META).write_text(json.dumps({"words": words, "crc32": checksum}), encoding="utf-8")
-        home = entry
+            integers, texts = decode(lambda images: file.write(images.tobytes()))
+        integers.tofile(building / _INTEGERS)
+        crc32 = _crc32(_map(building, len(integers), side), integers, texts)
+        (building / _META).write_text(json.dumps({"texts": texts, "crc32": crc32}), encoding="utf-8")
+        folder = entry
         try:
             building.rename(entry)
-        except OSError:  # another era was faster; what is mapped stays readable when its name is gone
-            home = building
-        return Decoded(_map(home, len(numbers), side), numbers, words)
+        except OSError:  # another process was faster; what is mapped stays readable after it is removed
+            folder = building
+        return Decoded(_map(folder, len(integers), side), integers, texts, ContentHashes(entry, crc32))
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
 def in_memory(decode: Decode) -> Decoded:
-    """Decodes without keeping anything."""
-    pieces: list[Images] = []
-    numbers, words = decode(pieces.append)
-    return Decoded(np.concatenate(pieces), numbers, words)
+    """Decodes without caching."""
+    chunks: list[Images] = []
+    integers, texts = decode(chunks.append)
+    return Decoded(np.concatenate(chunks), integers, texts, None)
 
 
-def _checksum(words: tuple[str, ...], numbers: Labels, of_images: int) -> int:
-    return zlib.crc32(json.dumps(words).encode(), zlib.crc32(numbers.tobytes(), of_images))
+def _crc32(images: Images, integers: Labels, texts: tuple[str, ...]) -> int:
+    return zlib.crc32(json.dumps(texts).encode(), zlib.crc32(integers.tobytes(), zlib.crc32(images.data)))
 
 
 def _map(entry: Path, count: int, side: int) -> Images:
-    # Copy on write: torch wants writable memory, and the pages stay the system's to drop.
+    # Copy on write: torch wants writable memory, and the system can still drop the pages.
     return np.memmap(entry / _IMAGES, np.uint8, "c", shape=(count, 3, side, side))

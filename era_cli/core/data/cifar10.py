@@ -1,4 +1,4 @@
-"""CIFAR-10: found, else downloaded; verified before it is read, and read without trusting it."""
+"""CIFAR-10: downloaded where it is absent, verified before it is read, and unpickled without trusting it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _BLOCK = 1 << 18
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """Where the published archive is, its size in bytes, and the MD5 of it and of each file in it."""
+    """URL of the archive, its size in bytes, and the MD5 of the archive and of each file in it."""
 
     url: str
     size: int
@@ -46,7 +46,7 @@ class Archive:
     files: Mapping[str, str]
 
 
-# URL and sums as in torchvision 0.29, torchvision/datasets/cifar.py; a test compares them.
+# URL and MD5s as in torchvision 0.29, torchvision/datasets/cifar.py; a test compares them.
 PUBLISHED = Archive(
     url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     size=170_498_071,
@@ -64,7 +64,7 @@ PUBLISHED = Archive(
 
 
 def default_data_dir() -> Path:
-    """Where CIFAR-10 is kept unless --data-dir says otherwise."""
+    """The CIFAR-10 directory without --data-dir."""
     return Path(platformdirs.user_cache_dir("era")) / "data"
 
 
@@ -80,9 +80,9 @@ def load(
     """50,000 training and 10,000 test images of 10 classes, resized if `image_size` is not 32.
 
     Args:
-        data_dir: holds `cifar-10-batches-py`, or is that folder itself.
-        timeout: seconds to wait for the server's next answer.
-        cache_dir: where the decoded images are kept; by default in the user's cache.
+        data_dir: the folder that holds `cifar-10-batches-py`, or that folder itself.
+        timeout: seconds to wait for each response of the server.
+        cache_dir: where the decoded images are cached; by default in the user's cache.
 
     Raises:
         EraError: the files are damaged, or absent and cannot be downloaded.
@@ -92,10 +92,11 @@ def load(
     if missing := _missing(folder, archive):
         _download(folder, missing, archive, timeout, listener)
 
-    images, labels, classes = _decoded(folder, archive, cache_dir)
-    images = resize(images, image_size)
-    border = len(labels) * len(TRAIN_FILES) // (len(TRAIN_FILES) + 1)  # each file holds as many as any other
-    train, test = np.arange(border), np.arange(border, len(labels))
+    images, labels, classes, hashes = _decoded(folder, archive, cache_dir)
+    if image_size != SIDE:
+        images, hashes = resize(images, image_size), None
+    train_count = len(labels) * len(TRAIN_FILES) // (len(TRAIN_FILES) + 1)  # all files hold equally many images
+    train, test = np.arange(train_count), np.arange(train_count, len(labels))
     return Dataset(
         name="cifar10",
         source="cifar10",
@@ -104,31 +105,32 @@ def load(
         labels=labels,
         train=train,
         test=test,
-        content_hash=content_hash(classes, images, labels, test),
+        content_hash=content_hash(classes, images, labels, test, hashes),
+        hashes=hashes,
     )
 
 
 def _decoded(folder: Path, archive: Archive, cache_dir: Path | None) -> cache.Decoded:
-    """Images, labels and class names: those kept since the files were verified, unless a file was written to since."""
+    """Images, labels (as integers) and class names (as texts); cached until a file is written to."""
     cache_dir = cache_dir or cache.default_dir()
-    files = [(name, md5, cache.facts(folder / name)) for name, md5 in sorted(archive.files.items())]
+    files = [(name, md5, cache.file_state(folder / name)) for name, md5 in sorted(archive.files.items())]
     entry = cache_dir / hashlib.sha256(repr((cache.FORMAT, files)).encode()).hexdigest()[:32]
-    if (kept := cache.read(entry, SIDE)) is not None:
-        return kept
+    if (cached := cache.read(entry, SIDE)) is not None:
+        return cached
     decode = functools.partial(_decode, folder, archive)
-    with contextlib.suppress(OSError):  # no room, or no right to write: they fit into memory, and are soon decoded
+    with contextlib.suppress(OSError):  # the cache is full or not writable: decoding is quick, and memory suffices
         return cache.write(cache.begin(cache_dir), entry, SIDE, decode)
     return cache.in_memory(decode)
 
 
 def _decode(folder: Path, archive: Archive, take: Callable[[Images], object]) -> tuple[Labels, tuple[str, ...]]:
-    """Hands the verified images of each file to `take`; returns their labels and the class names."""
+    """Passes the verified images of each file to `take`; returns their labels and the class names."""
 
     def read(name: str) -> Any:
         return _unpickle(_verified(folder / name, archive.files[name]))
 
     labels = []
-    with ThreadPoolExecutor() as pool:  # a checksum leaves the other cores to Python
+    with ThreadPoolExecutor() as pool:  # hashing releases the GIL
         *batches, meta = pool.map(read, (*TRAIN_FILES, TEST_FILE, META_FILE))
     for batch in batches:
         take(np.asarray(batch[b"data"]).reshape(-1, 3, SIDE, SIDE))
@@ -143,7 +145,7 @@ def _missing(folder: Path, archive: Archive) -> list[str]:
 def _verified(path: Path, md5: str) -> bytes:
     content = path.read_bytes()
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise EraError(f"{path} is damaged (its MD5 is not the published one): delete it, and era fetches it anew")
+        raise EraError(f"{path} is damaged (its MD5 is not the published one): delete it, and era downloads it again")
     return content
 
 
@@ -155,31 +157,33 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Makes NumPy arrays and plain values, nothing else: MD5 alone keeps no attacker out."""
+    """Unpickles NumPy arrays and plain values only: a matching MD5 does not rule out an attack."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of images") from None
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}") from None
 
 
 def _unpickle(content: bytes) -> Any:
     try:
         return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     except (pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise EraError(f"a CIFAR-10 file is no file of images ({error}): delete it, and era fetches it anew") from error
+        raise EraError(
+            f"a CIFAR-10 file does not hold images ({error}): delete it, and era downloads it again"
+        ) from error
 
 
 def _download(folder: Path, missing: list[str], archive: Archive, timeout: float, listener: Listener) -> None:
-    """Fetches the archive and takes the missing files out of it; a second era waits for the first."""
+    """Downloads the archive and extracts the missing files; a second era process waits for the first."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(folder, listener):
             if not (missing := _missing(folder, archive)):
                 return
-            packed = _fetch(archive, timeout, listener)
-            with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+            archive_bytes = _fetch(archive, timeout, listener)
+            with tarfile.open(fileobj=io.BytesIO(archive_bytes)) as tar:
                 for name in missing:
                     member = tar.extractfile(f"{FOLDER}/{name}")
                     assert member is not None
@@ -191,7 +195,7 @@ def _download(folder: Path, missing: list[str], archive: Archive, timeout: float
             error.close()
         raise EraError(
             f"CIFAR-10 is not in {folder} and could not be downloaded ({reason}): unpack {archive.url} there"
-            " so that it holds data_batch_1, name another --data-dir, or try --data digits, which needs no network"
+            " so that it holds data_batch_1, name another --data-dir, or try --data digits, which needs no download"
         ) from error
 
 
@@ -201,7 +205,7 @@ def _one_at_a_time(folder: Path, listener: Listener) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        listener.note("Another era is downloading CIFAR-10; waiting for it.")
+        listener.note("Another era process is downloading CIFAR-10; waiting for it.")
         lock.acquire()
     try:
         yield
@@ -211,18 +215,18 @@ def _one_at_a_time(folder: Path, listener: Listener) -> Iterator[None]:
 
 def _fetch(archive: Archive, timeout: float, listener: Listener) -> bytes:
     if not archive.url.startswith(("https://", "http://127.0.0.1:")):
-        raise OSError("its address is not https")
+        raise OSError("its URL is not https")
     blocks = []
     with (
         urllib.request.urlopen(archive.url, timeout=timeout) as response,
         listener.work("downloading CIFAR-10", archive.size, "bytes") as advance,
     ):
         if response.geturl().split(":")[0] != archive.url.split(":")[0]:
-            raise OSError(f"the server sent us on to {response.geturl()}")
+            raise OSError(f"the server redirected to {response.geturl()}")
         while block := response.read(_BLOCK):
             blocks.append(block)
             advance(len(block))
-    packed = b"".join(blocks)
-    if hashlib.md5(packed, usedforsecurity=False).hexdigest() != archive.md5:
-        raise OSError("what arrived is damaged")
-    return packed
+    content = b"".join(blocks)
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != archive.md5:
+        raise OSError("the download is damaged")
+    return content

@@ -1,4 +1,4 @@
-"""A source of images, decoded once: arrays of uint8 with labels and class names."""
+"""A decoded image source: uint8 images with labels, class names and splits."""
 
 from __future__ import annotations
 
@@ -10,23 +10,33 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from era_cli.core.data.cache import ContentHashes
 from era_cli.errors import UsageError
 from era_cli.results import Images, Labels
 
-_RESIZED_AT_ONCE = 256  # images, which are floats four times as large while they are resized
-_CHUNK = 1 << 22  # bytes of images handled at a time, so that a memory-mapped array is never held whole
+_RESIZED_AT_ONCE = 256  # images; as float32 they take four times the memory
+_CHUNK = 1 << 22  # bytes of images read at a time, so that a memory-mapped array is never held in memory whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A source's images, and which of them train and which test.
+    """A source's images and their split into training and test images.
 
-    images (N, 3, H, W) uint8, labels (N,) int64, `train` and `test` sorted indices into both, and
-    for a folder the file of each image. Splits are indices, never copies, so that images which are
-    memory-mapped stay so. `name` is what a run is called after, `source` what --data said (an
-    absolute path for a folder), `own_test` whether it came with its test split (else era held one out),
-    `mirrors` whether a mirrored image is still of its class, `skipped`
-    the unreadable files with the reason of each.
+    Splits are indices, never copies, so that memory-mapped images stay mapped.
+
+    Attributes:
+        name: what runs are named after.
+        source: what --data said; for a folder its absolute path.
+        images: (N, 3, H, W) uint8.
+        labels: (N,) int64.
+        train: sorted indices of the training images (before a validation split).
+        test: sorted indices of the test images.
+        content_hash: identifies classes, labels, test split and pixels; see `content_hash`.
+        own_test: whether the source came with a test split; otherwise it was held out here.
+        files: for a folder, the path of each image as shown to people.
+        mirrors: whether a mirrored image still belongs to its class.
+        skipped: unreadable files, each with the reason.
+        hashes: the content hashes cached with these pixels, if they are cached.
     """
 
     name: str
@@ -41,48 +51,72 @@ class Dataset:
     files: tuple[str, ...] | None = None
     mirrors: bool = True
     skipped: tuple[str, ...] = ()
+    hashes: ContentHashes | None = None
 
     @property
     def image_size(self) -> int:
         """Side of the square images, in pixels."""
         return int(self.images.shape[-1])
 
-    def numbers(self, indices: Labels) -> Labels:
-        """What the source calls these images (N,): their places, from 0, within its training or its test split.
+    def class_counts(self, indices: Labels) -> Labels:
+        """How many of the images at `indices` are of each class, (C,) int64."""
+        return np.bincount(self.labels[indices], minlength=len(self.classes))
 
-        Where the source came in one piece, it is their places within all of it.
+    def source_index(self, indices: Labels) -> Labels:
+        """The index (N,), from 0, of each image within the training or test split that the source came with.
+
+        For a source that came without a test split, it is the index within the full source.
         """
         if not self.own_test:
             return indices
-        places = np.empty(len(self.images), np.int64)
-        places[self.train], places[self.test] = np.arange(len(self.train)), np.arange(len(self.test))
-        return places[indices]
+        index = np.empty(len(self.images), np.int64)
+        index[self.train], index[self.test] = np.arange(len(self.train)), np.arange(len(self.test))
+        return index[indices]
+
+    def content_hash_with(self, test: Labels) -> str:
+        """What the content hash would be with `test` as the test split."""
+        return content_hash(self.classes, self.images, self.labels, test, self.hashes)
+
+
+def absent_class(classes: tuple[str, ...], labels: Labels) -> str | None:
+    """The first class without an image among `labels`, if there is one."""
+    return next((name for label, name in enumerate(classes) if label not in labels), None)
 
 
 def skipped_note(dataset: Dataset) -> str:
-    """A sentence on the images that could not be read, of which there is at least one."""
+    """One sentence about the unreadable images, of which there must be at least one."""
     count = len(dataset.skipped)
     shown = ", ".join(dataset.skipped[:3]) + (f" and {count - 3} more" if count > 3 else "")
     return f"{count} image{'s' * (count > 1)} cannot be read and {'are' if count > 1 else 'is'} left out: {shown}"
 
 
-def content_hash(classes: tuple[str, ...], images: Images, labels: Labels, test: Labels) -> str:
-    """SHA-256 over class names, labels, test indices and pixels: what a run was trained and judged on."""
+def content_hash(
+    classes: tuple[str, ...], images: Images, labels: Labels, test: Labels, hashes: ContentHashes | None = None
+) -> str:
+    """SHA-256 over class names, shape, labels, test indices and pixels: what a run was trained and evaluated on.
+
+    Runs store it, so its value must never change. Pixels that come from the cache as they are bring their `hashes`.
+    """
     digest = hashlib.sha256(repr((classes, images.shape)).encode())
     digest.update(labels.astype(np.int64).tobytes())
     digest.update(test.astype(np.int64).tobytes())
-    step = _at_once(images)
+    key = digest.hexdigest()
+    if hashes and (cached := hashes.get(key)):
+        return cached
+    step = _images_per_chunk(images)
     for start in range(0, len(images), step):
         digest.update(np.ascontiguousarray(images[start : start + step]).data)
+    if hashes:
+        hashes.put(key, digest.hexdigest())
     return digest.hexdigest()
 
 
-def _at_once(images: Images) -> int:
+def _images_per_chunk(images: Images) -> int:
     return max(1, _CHUNK // images[0].nbytes) if len(images) else 1
 
 
 def resize(images: Images, size: int) -> Images:
-    """images (N, 3, H, W) -> (N, 3, size, size), bilinear with anti-aliasing; unchanged if it fits.
+    """(N, 3, H, W) -> (N, 3, size, size), bilinear with anti-aliasing; the same array if it already has that size.
 
     Raises:
         UsageError: the result would take more than half of the machine's memory.
@@ -112,11 +146,11 @@ def _refuse_too_large(count: int, size: int) -> None:
 def mean_and_std(images: Images, indices: Labels) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of each channel over the images at `indices`, in 0..1.
 
-    Exact: pixels are counted by value. A channel of one value gets the deviation 1/255, so that
-    dividing by it stays finite.
+    Exact, since pixels are counted by value. The standard deviation is at least 1/255, so that a
+    constant channel can still be divided by it.
     """
     counts = np.zeros((3, 256), np.int64)
-    step = _at_once(images)
+    step = _images_per_chunk(images)
     for start in range(0, len(indices), step):
         chunk = images[indices[start : start + step]]
         for channel in range(3):

@@ -1,4 +1,4 @@
-"""The embedded source: scikit-learn's 1,797 scanned digits, which need no network."""
+"""The bundled source: scikit-learn's 1,797 scanned digits, which need no download."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from era_cli.core.data.dataset import Dataset, content_hash, resize
 from era_cli.core.data.splits import held_out_test
 
-BRIGHTEST = 16  # pixels count the dark spots of a 4x4 cell (UCI, Alpaydin and Kaynak 1998)
+BRIGHTEST = 16  # a pixel counts the ink dots in a 4x4 cell (UCI, Alpaydin and Kaynak 1998)
 
 
 def load(image_size: int) -> Dataset:
-    """8x8 grey digits as (N, 3, image_size, image_size), a fifth of each class held out for testing."""
+    """The 8x8 grey digits as (N, 3, image_size, image_size), with a fifth of each class held out as test split."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -1,4 +1,4 @@
-"""From uint8 pixels to what the network reads; every command goes through here."""
+"""From uint8 pixels to network input, the same for every command."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and standard deviation of each channel over the training images, in 0..1."""
+    """Per-channel mean and standard deviation of the training images, in 0..1."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 (N, 3, H, W) -> float32 (N, 3, H, W), channels_last, zero mean, unit deviation."""
+        """uint8 (N, 3, H, W) -> float32 (N, 3, H, W), channels_last, zero mean, unit variance."""
         scale = 1 / (255 * torch.tensor(self.std))
         shift = -torch.tensor(self.mean) / torch.tensor(self.std)
         scale, shift = (value.view(1, 3, 1, 1).to(images.device, non_blocking=True) for value in (scale, shift))

@@ -1,11 +1,9 @@
-"""The data of a run, found again by what run.json says of them. Loads no lightning."""
+"""Reloads the data of a run as its run.json describes them. Loads no lightning."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from era_cli.core.data import sources
 from era_cli.core.data.dataset import Dataset
@@ -15,12 +13,13 @@ from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Labels
+from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """A run's dataset, and which of its images trained and which validated: sorted indices (T,) and (V,)."""
+    """A run's dataset, with sorted indices of its training (T,) and validation images (V,)."""
 
     dataset: Dataset
     train: Labels
@@ -29,28 +28,28 @@ class RunData:
 
 def load(
     run: Run,
-    document: Mapping[str, Any],
+    document: RunDocument,
     *,
     source: str | None = None,
     data_dir: Path | None,
     strict: bool = False,
     listener: Listener,
 ) -> RunData:
-    """Loads and splits the data as they were when the run described by `document` (run.json) was trained.
+    """Loads and splits the data exactly as the run described by `document` (run.json) was trained on them.
 
     Args:
-        source: where they are now, if not where they were.
+        source: where the data are now, if they have moved.
 
     Raises:
-        EraError: they are absent, damaged, or no longer the same.
+        EraError: the data are absent, damaged, or have changed.
     """
-    recipe = Recipe.from_dict(document["recipe"])
+    recipe = document.recipe
     if source is None:
-        source = str(document["data"]["source"])
+        source = document.data.source
         if source not in sources.NAMED and not Path(source).is_dir():
             raise EraError(
-                f"the images of {run.path} were in {source}, which is no longer there: put them back, or name their"
-                " new place with --data"
+                f"the images of {run.path} were in {source}, which no longer exists: put them back, or name their"
+                " new location with --data"
             )
     dataset = sources.load(
         source,
@@ -59,25 +58,25 @@ def load(
         strict=strict,
         listener=listener,
     )
-    if dataset.content_hash != document["data"]["content_hash"]:
+    if dataset.content_hash != document.data.content_hash:
         raise EraError(
-            f"the images of {source} are not those that {run.path} was trained on: put them back, or start a new run"
+            f"the images of {source} are not those that {run.path} was trained on: restore them, or start a new run"
         )
     return split(dataset, recipe)
 
 
-def remembered_dir(document: Mapping[str, Any]) -> Path | None:
+def remembered_dir(document: RunDocument) -> Path | None:
     """Where the run found its data, if a person said so and it is still there."""
-    told = document["data"].get("data_dir")
+    told = document.data.data_dir
     return Path(told) if told and Path(told).is_dir() else None
 
 
 def split(dataset: Dataset, recipe: Recipe) -> RunData:
-    """Which images of `dataset` train by `recipe`, and which validate."""
+    """Splits the training images of `dataset` into training and validation images by `recipe`."""
     train, val = train_and_val(dataset.labels[dataset.train], recipe)
     return RunData(dataset=dataset, train=dataset.train[train], val=dataset.train[val])
 
 
-def normalization(document: Mapping[str, Any]) -> Normalization:
+def normalization(document: RunDocument) -> Normalization:
     """The mean and deviation that the run described by `document` was trained with."""
-    return Normalization(tuple(document["data"]["mean"]), tuple(document["data"]["std"]))
+    return Normalization(document.data.mean, document.data.std)

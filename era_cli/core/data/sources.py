@@ -1,4 +1,4 @@
-"""From what --data says to a Dataset."""
+"""Loads the dataset that --data names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load(
     """Loads `cifar10`, `digits` or the folder at the path `source`.
 
     Args:
-        strict: refuse a folder with an unreadable image instead of leaving the image out.
+        strict: refuse a folder with an unreadable image instead of skipping the image.
 
     Raises:
         UsageError: there is no such source.
@@ -47,8 +47,8 @@ def _existing(source: str) -> Path:
     if not path.is_dir():
         if path.is_file():
             raise UsageError(f"--data {source} is a file: name the folder that holds the class folders")
-        meant = get_close_matches(source, NAMED, n=1)
-        hint = f" (did you mean {meant[0]}?)" if meant else ""
+        guess = get_close_matches(source, NAMED, n=1)
+        hint = f" (did you mean {guess[0]}?)" if guess else ""
         raise UsageError(
             f"there is no folder {source!r}{hint}: --data takes cifar10, digits, or a folder of class folders"
         )
@@ -58,24 +58,22 @@ def _existing(source: str) -> Path:
 def load_all(
     source: str, classes: tuple[str, ...], *, image_size: int, data_dir: Path | None, listener: Listener
 ) -> Dataset:
-    """The test images of another source with the same classes, all of them if it is a folder in one piece.
-
-    Labels are places in `classes`.
+    """The test images of a source, or all images of a folder without splits, labelled by index in `classes`.
 
     Raises:
         UsageError: there is no such source.
-        EraError: the data are absent or damaged, or of other classes.
+        EraError: the data are absent or damaged, or have other classes.
     """
     if source not in NAMED:
         return folder.load_all(_existing(source), classes, image_size, listener)
     dataset = load(source, image_size=image_size, data_dir=data_dir, strict=False, listener=listener)
     if foreign := sorted(set(dataset.classes) - set(classes)):
-        raise EraError(f"{source} has a class {foreign[0]!r} that the run has not: judge it on data of its own classes")
-    places = np.array([classes.index(name) for name in dataset.classes], np.int64)
-    return dataclasses.replace(dataset, classes=classes, labels=places[dataset.labels])
+        raise EraError(f"{source} has a class {foreign[0]!r} that the run does not: name data with the run's classes")
+    label = np.array([classes.index(name) for name in dataset.classes], np.int64)
+    return dataclasses.replace(dataset, classes=classes, labels=label[dataset.labels])
 
 
 def resolved(source: str) -> str:
-    """The source as a Dataset names it: a folder by its absolute path."""
+    """The source as `Dataset.source` has it: a folder by its absolute path."""
     path = Path(source).expanduser()
     return source if source in NAMED or not path.is_dir() else str(path.resolve())

@@ -1,4 +1,4 @@
-"""Which images train and which validate: stratified, and fixed by the seed."""
+"""Test and validation splits: stratified, and fixed by the seed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from era_cli.recipes import Recipe
 from era_cli.results import Labels
 
 LARGEST_DEFAULT_VAL = 5_000
-DEFAULT_VAL_SHARE = 0.1
-TEST_SHARE = 0.2  # of a source that comes without a test split
+DEFAULT_VAL_FRACTION = 0.1
+TEST_FRACTION = 0.2  # of a source that comes without a test split
 
 
 def stratified_sample(labels: Labels, size: int, seed: int, stream: Stream) -> Labels:
-    """The sorted indices of `size` images with each class in its share, (size,) int64.
+    """Sorted indices (size,) int64 of a random sample that keeps the class proportions.
 
-    Each class gets its exact share rounded down; what is left goes to the largest remainders. It is
-    written here, and on NumPy's frozen RandomState, because a run must find the same images again
-    under every later version of the libraries (NEP 19 freezes RandomState, and nothing else).
+    Each class gets its exact share rounded down; the rest goes to the largest remainders. Written
+    here, on NumPy's frozen RandomState, because a run must get the same split under every later
+    version of the libraries (NEP 19 freezes RandomState only).
     """
     classes, counts = np.unique(labels, return_counts=True)
     shares = counts * (size / len(labels))
@@ -27,20 +27,20 @@ def stratified_sample(labels: Labels, size: int, seed: int, stream: Stream) -> L
     remainders = np.argsort(-(shares - takes), kind="stable")
     takes[remainders[: size - takes.sum()]] += 1
     random = np.random.RandomState(derived_seed(seed, stream) % 2**32)
-    picked = [
+    per_class = [
         random.permutation(np.flatnonzero(labels == label))[:take] for label, take in zip(classes, takes, strict=True)
     ]
-    return np.sort(np.concatenate(picked)).astype(np.int64)
+    return np.sort(np.concatenate(per_class)).astype(np.int64)
 
 
 def held_out_test(labels: Labels) -> tuple[Labels, Labels]:
-    """Indices (train, test) of a source without a test split of its own; the same for every seed."""
-    test = stratified_sample(labels, max(1, round(TEST_SHARE * len(labels))), 0, Stream.TEST_SPLIT)
+    """Indices (train, test) for a source without a test split; the same for every seed."""
+    test = stratified_sample(labels, max(1, round(TEST_FRACTION * len(labels))), 0, Stream.TEST_SPLIT)
     return _rest(len(labels), test), test
 
 
 def train_and_val(labels: Labels, recipe: Recipe) -> tuple[Labels, Labels]:
-    """Indices (train, val) into a source's training split.
+    """Indices (train, val) into the labels (N,) of a source's training split.
 
     Raises:
         UsageError: no image is left to train on.
@@ -48,7 +48,7 @@ def train_and_val(labels: Labels, recipe: Recipe) -> tuple[Labels, Labels]:
     count = len(labels)
     val_size = recipe.val_size
     if val_size is None:
-        val_size = min(LARGEST_DEFAULT_VAL, round(DEFAULT_VAL_SHARE * count))
+        val_size = min(LARGEST_DEFAULT_VAL, round(DEFAULT_VAL_FRACTION * count))
     if val_size >= count:
         raise UsageError(f"--val-size {val_size} leaves nothing of the {count} training images: make it smaller")
     val = stratified_sample(labels, val_size, recipe.seed, Stream.SPLIT) if val_size else np.empty(0, np.int64)
@@ -59,17 +59,17 @@ def train_and_val(labels: Labels, recipe: Recipe) -> tuple[Labels, Labels]:
 
 
 def steps_per_epoch(train: Labels, recipe: Recipe) -> int:
-    """Full batches in an epoch; a smaller last one is dropped, since batch-norm cannot judge it.
+    """`recipe.steps_per_epoch` for the training indices (T,).
 
     Raises:
-        UsageError: there is none.
+        UsageError: the images do not fill one batch.
     """
-    if len(train) < recipe.batch_size:
+    if not (steps := recipe.steps_per_epoch(len(train))):
         raise UsageError(
             f"{len(train)} training images do not fill a batch of {recipe.batch_size}:"
             f" use --batch-size {max(2, len(train) // 4)}, or add images"
         )
-    return len(train) // recipe.batch_size
+    return steps
 
 
 def _rest(count: int, taken: Labels) -> Labels:

@@ -45,7 +45,7 @@ class ClassifiedImages:
             UsageError: one is absent.
             EraError: one cannot be read, or a logit is NaN or infinite.
         """
-        images = own_images.load(files, int(trained.document["data"]["image_size"]))
+        images = own_images.load(files, trained.document.data.image_size)
         everything = np.arange(len(images))
         logits = inference.logits(trained.classifier, images, everything, listener, what="classifying")
         trained.check_finite(logits)

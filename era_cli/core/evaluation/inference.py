@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from era_cli.choices import Tta
 from era_cli.core.data.batches import evaluation_batch_size
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.evaluation.classifier import TrainedClassifier
@@ -28,16 +29,16 @@ def evaluate(
     listener: Listener,
     *,
     what: str,
-    tta: str = "none",
+    tta: str = Tta.NONE,
 ) -> Evaluation:
     """The logits of the images at `indices` (N,), in fp32, without augmentation, on the network's device.
 
     Args:
         what: what to call this work to the listener.
-        tta: test-time augmentation, a key of TTA: the logits are then the mean over views of the image.
+        tta: test-time augmentation: the logits are then the mean over views of the image.
     """
     return Evaluation(
-        index=dataset.numbers(indices),
+        index=dataset.source_index(indices),
         labels=dataset.labels[indices],
         logits=logits(classifier, dataset.images, indices, listener, what=what, tta=tta),
         classes=dataset.classes,
@@ -51,7 +52,7 @@ def logits(
     listener: Listener,
     *,
     what: str,
-    tta: str = "none",
+    tta: str = Tta.NONE,
 ) -> npt.NDArray[np.float32]:
     """The logits (N, K) of the images (M, 3, H, W) uint8 at `indices` (N,); else as `evaluate`."""
     side = images.shape[-1]
@@ -104,7 +105,7 @@ def _flip_shift(distance: int) -> list[tuple[float, View]]:
 # are those of airbench (Jordan 2024, arXiv:2404.00498): half for the image and its mirror image,
 # half for both moved by one pixel of 32, up left and down right.
 TTA: dict[str, Callable[[int], list[tuple[float, View]]]] = {
-    "none": lambda distance: [(1.0, _identity)],
-    "flip": lambda distance: [(0.5, _identity), (0.5, _mirrored)],
-    "flip-shift": _flip_shift,
+    Tta.NONE: lambda distance: [(1.0, _identity)],
+    Tta.FLIP: lambda distance: [(0.5, _identity), (0.5, _mirrored)],
+    Tta.FLIP_SHIFT: _flip_shift,
 }

@@ -8,17 +8,17 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from era_cli.choices import Order
 from era_cli.results import ConfusedPair, Evaluation, Labels, Mistakes
 
 # What comes first in each order is what the key has least of.
 _KEYS: dict[str, Callable[[Mistakes, np.random.Generator], npt.NDArray[np.float64] | Labels]] = {
-    "confidence": lambda found, draw: -found.confidence,
-    "loss": lambda found, draw: -found.loss,
-    "margin": lambda found, draw: -found.margin,
-    "index": lambda found, draw: found.index,
-    "random": lambda found, draw: draw.permutation(len(found)),
+    Order.CONFIDENCE: lambda found, draw: -found.confidence,
+    Order.LOSS: lambda found, draw: -found.loss,
+    Order.MARGIN: lambda found, draw: -found.margin,
+    Order.INDEX: lambda found, draw: found.index,
+    Order.RANDOM: lambda found, draw: draw.permutation(len(found)),
 }
-ORDERS = tuple(_KEYS)
 
 _ROUNDING = 1e-9  # of a probability
 
@@ -63,12 +63,12 @@ def of_classes(found: Mistakes, true: str | None, predicted: str | None) -> Mist
 
 
 def ordered(found: Mistakes, order: str, seed: int = 0) -> Mistakes:
-    """Them in one of ORDERS: the most confident, the largest loss, the widest margin or the lowest index first.
+    """Sorts them: the most confident, the largest loss, the largest margin or the lowest index first.
 
     `seed` is that of the random order; ties stay as they were.
     """
     rows = np.argsort(_KEYS[order](found, np.random.default_rng(seed)), kind="stable")
-    return dataclasses.replace(_rows(found, rows), order=order)
+    return dataclasses.replace(_rows(found, rows), order=Order(order))
 
 
 def _differing(evaluation: Evaluation, other: Labels, files: tuple[str, ...] | None, *, suspects: bool) -> Mistakes:
@@ -81,11 +81,11 @@ def _differing(evaluation: Evaluation, other: Labels, files: tuple[str, ...] | N
     rest[rows, labels] = 0.0
     return Mistakes(
         suspects=suspects,
-        judged=len(evaluation.labels),
+        evaluated=len(evaluation.labels),
         total=len(places),
         true=None,
         predicted=None,
-        order="place",
+        order=None,
         classes=evaluation.classes,
         places=places,
         index=evaluation.index[places],

@@ -146,7 +146,7 @@ def _read(file: Path, subset: Subset, fingerprint: dict[str, Any]) -> Prediction
 def _fits(evaluation: Evaluation, subset: Subset) -> bool:
     dataset = subset.dataset
     return (
-        np.array_equal(evaluation.index, dataset.numbers(subset.indices))
+        np.array_equal(evaluation.index, dataset.source_index(subset.indices))
         and np.array_equal(evaluation.labels, dataset.labels[subset.indices])
         and evaluation.classes == dataset.classes
         and evaluation.logits.dtype == np.float32

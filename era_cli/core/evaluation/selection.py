@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from era_cli.choices import Order, Which
 from era_cli.core.evaluation import mistakes
 from era_cli.errors import UsageError
 from era_cli.results import Evaluation, Labels
 
 
 def _misclassified(evaluation: Evaluation, draw: np.random.Generator) -> Labels:
-    return mistakes.ordered(mistakes.wrong(evaluation), "confidence").places
+    return mistakes.ordered(mistakes.wrong(evaluation), Order.CONFIDENCE).places
 
 
 def _correct(evaluation: Evaluation, draw: np.random.Generator) -> Labels:
@@ -30,15 +31,15 @@ def _uncertain(evaluation: Evaluation, draw: np.random.Generator) -> Labels:
 
 # The most confident of the wrong ones first, any of the right ones, any, or the closest between two classes first.
 KINDS: dict[str, Callable[[Evaluation, np.random.Generator], Labels]] = {
-    "misclassified": _misclassified,
-    "correct": _correct,
-    "all": _all,
-    "uncertain": _uncertain,
+    Which.MISCLASSIFIED: _misclassified,
+    Which.CORRECT: _correct,
+    Which.ALL: _all,
+    Which.UNCERTAIN: _uncertain,
 }
 
 
 def choose(evaluation: Evaluation, which: str, count: int, seed: int) -> Labels:
-    """Rows of the evaluation, (M,) with M at most `count`: images of the kind `which`, a key of KINDS."""
+    """Rows of the evaluation, (M,) with M at most `count`: images of the kind `which`."""
     return KINDS[which](evaluation, np.random.default_rng(seed))[:count]
 
 

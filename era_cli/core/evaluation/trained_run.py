@@ -7,34 +7,36 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from era_cli.choices import Split
 from era_cli.core.data import run_data, sources
-from era_cli.core.data.dataset import Dataset, content_hash, skipped_note
+from era_cli.core.data.dataset import Dataset, skipped_note
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.data.splits import held_out_test
 from era_cli.core.evaluation.classifier import TrainedClassifier
-from era_cli.core.networks import checkpoint, weights
+from era_cli.core.networks import weights
 from era_cli.core.networks.weights import Weights
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Images, Labels
+from era_cli.runs import artifacts
+from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
 
 SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
-    "test": lambda data: data.dataset.test,
-    "val": lambda data: data.val,
-    "train": lambda data: data.train,
+    Split.TEST: lambda data: data.dataset.test,
+    Split.VAL: lambda data: data.val,
+    Split.TRAIN: lambda data: data.train,
 }
-CHECKPOINTS = {"best": checkpoint.BEST, "last": checkpoint.LAST}
+CHECKPOINTS = {"best": artifacts.BEST, "last": artifacts.LAST}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +68,9 @@ class TrainedRun:
     device: torch.device
 
     @functools.cached_property
-    def document(self) -> Mapping[str, Any]:
+    def document(self) -> RunDocument:
         """run.json."""
-        return self.run.read_whole()
+        return self.run.read()
 
     @classmethod
     def open(cls, run: Run, which: str | None, device: torch.device) -> TrainedRun:
@@ -78,11 +80,11 @@ class TrainedRun:
             EraError: the run has not finished and no checkpoint was named; there is no such checkpoint; it belongs to
                 another run.
         """
-        document = run.read_whole()
-        if which is None and document["status"] != "finished":
-            done, epochs = len(run.epochs()), document["recipe"]["epochs"]
+        document = run.read()
+        if which is None and document.status != "finished":
+            done, epochs = len(run.epochs()), document.recipe.epochs
             raise EraError(
-                f"{run.path} is not finished (status {document['status']}, {done} of {epochs} epochs):"
+                f"{run.path} is not finished (status {document.status}, {done} of {epochs} epochs):"
                 f" resume it (era fit --resume {run.name}), or evaluate it as it is with --checkpoint best or last"
             )
         name = "best" if which is None else which
@@ -97,7 +99,7 @@ class TrainedRun:
     @property
     def recipe(self) -> Recipe:
         """The recipe that it was trained by."""
-        return Recipe.from_dict(self.document["recipe"])
+        return self.document.recipe
 
     @property
     def normalization(self) -> Normalization:
@@ -107,7 +109,7 @@ class TrainedRun:
     @property
     def steps_per_epoch(self) -> int:
         """Training steps in an epoch."""
-        return self.document["data"]["counts"]["train"] // self.recipe.batch_size
+        return self.document.steps_per_epoch
 
     @property
     def checkpoint_name(self) -> str:
@@ -139,7 +141,7 @@ class TrainedRun:
         return TrainedClassifier(
             network=self.weights.network,
             normalization=self.normalization,
-            classes=tuple(self.document["data"]["classes"]),
+            classes=self.document.data.classes,
             mirrored=self.recipe.flip > 0,
         )
 
@@ -175,12 +177,12 @@ class TrainedRun:
         Raises:
             EraError: the data are absent, or of other classes.
         """
-        if sources.resolved(source) == self.document["data"]["source"]:
+        if sources.resolved(source) == self.document.data.source:
             return self.subset("test", data_dir, listener)
         dataset = sources.load_all(
             source,
-            tuple(self.document["data"]["classes"]),
-            image_size=int(self.document["data"]["image_size"]),
+            self.document.data.classes,
+            image_size=self.document.data.image_size,
             data_dir=data_dir,
             listener=listener,
         )
@@ -195,8 +197,8 @@ class TrainedRun:
     def _own_test(self, dataset: Dataset) -> Dataset | None:
         """The run's own folder, moved elsewhere, with the test images that were held out of it."""
         train, test = held_out_test(dataset.labels)
-        own_hash = content_hash(dataset.classes, dataset.images, dataset.labels, test)
-        if own_hash != self.document["data"]["content_hash"]:
+        own_hash = dataset.content_hash_with(test)
+        if own_hash != self.document.data.content_hash:
             return None
         return dataclasses.replace(dataset, train=train, test=test, content_hash=own_hash)
 

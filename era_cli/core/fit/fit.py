@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,9 @@ from era_cli.errors import EraError, Interrupted
 from era_cli.files import atomic_link, sweep_temporaries
 from era_cli.listener import Listener
 from era_cli.results import EpochRow, FitPlan, FitResult, LrSweep, Samples
-from era_cli.runs import history, store
-from era_cli.runs.run import Run, Status
+from era_cli.runs import artifacts, best_epoch, history, store
+from era_cli.runs.document import Environment, Session, Status
+from era_cli.runs.run import Run
 
 SAMPLES = 40  # images in the picture of what the network sees
 
@@ -35,12 +36,12 @@ SAMPLES = 40  # images in the picture of what the network sees
 class Fit:
     """A run ready to train: `prepare` and `resume` make it, `train` does it.
 
-    `session` is what run.json says of this sitting: device, versions, git commit and command.
+    `environment` is what run.json says of this session: device, versions, git commit and command.
     """
 
     run: Run
     setup: Setup
-    session: Mapping[str, Any]
+    environment: Environment
     resume_from: checkpoint.Resumable | None = None
     sweep: LrSweep | None = None
     notes: tuple[str, ...] = ()
@@ -52,6 +53,7 @@ class Fit:
         parts = {"train": self.setup.train_indices, "val": self.setup.val_indices, "test": self.setup.dataset.test}
         return FitPlan(
             run=self.run.path,
+            recipe=self.setup.recipe,
             source=self.setup.dataset.source,
             classes=self.setup.dataset.classes,
             class_counts={
@@ -71,8 +73,11 @@ class Fit:
             notes=self.notes,
         )
 
-    def train(self, listener: Listener) -> FitResult:
+    def train(self, listener: Listener, *, before_training: Callable[[FitPlan], None] = lambda plan: None) -> FitResult:
         """Trains to the last epoch, judges the best one on the test split, and writes all of it to the run.
+
+        Args:
+            before_training: called with the plan once the listener knows it; what it raises fails the run.
 
         Raises:
             EraError: training diverged, memory or disk ran out, or another process trains or trained this run.
@@ -83,18 +88,27 @@ class Fit:
             sweep_temporaries(self.run.checkpoints)
             sweep_temporaries(self.run.path)
             document = self.run.read()
-            watch = Stopwatch(float(document["seconds"]))
+            watch = Stopwatch(document.seconds)
             watch.start()
-            sessions = [*document["sessions"], {"started": store.now(), **self.session}]
-            data = {**document["data"], "source": self.setup.dataset.source}  # a folder may have been moved
-            self.run.update(status="running", ended=None, error=None, data=data, sessions=sessions, **self.session)
+            environment = vars(self.environment)
+            self.run.update(
+                status="running",
+                ended=None,
+                error=None,
+                # A folder may have been moved.
+                data=dataclasses.replace(document.data, source=self.setup.dataset.source),
+                sessions=(*document.sessions, Session(started=store.now(), **environment)),
+                **environment,
+            )
             status: Status = "failed"
             outcome: dict[str, Any] = {}
             try:
-                listener.planned(self.plan(), self.setup.recipe)
+                plan = self.plan()
+                listener.planned(plan)
+                before_training(plan)
                 self._train_network(listener)
                 result = self._judge(listener, watch)
-                status, outcome = "finished", {"result": dataclasses.asdict(result)}
+                status, outcome = "finished", {"result": result}
                 return result
             except (Interrupted, KeyboardInterrupt):
                 status = "interrupted"
@@ -108,7 +122,7 @@ class Fit:
     def _train_network(self, listener: Listener) -> None:
         if self.resume_from is not None:
             self._cut_back()
-            self._mend_best()
+            self._restore_best()
         setup = self.setup
         trainer.run(
             setup,
@@ -133,29 +147,29 @@ class Fit:
         history.rewrite(self.run.steps_file, [row for row in self.run.steps() if row.step <= self._steps_done])
         history.rewrite(self.run.metrics_file, self._rows_done())
 
-    def _mend_best(self) -> None:
+    def _restore_best(self) -> None:
         """A crash between two files, or a damaged newest state, may leave `best` behind the rows."""
         rows = self._rows_done()
         if not rows:
             return
-        wanted = history.best(rows, len(self.setup.val_indices)).epoch * self.setup.steps_per_epoch
-        best = self.run.checkpoints / checkpoint.BEST
+        wanted = best_epoch.best(rows, len(self.setup.val_indices)).epoch * self.setup.steps_per_epoch
+        best = self.run.checkpoints / artifacts.BEST
         if checkpoint.step_of(best) == wanted:
             return
-        for name in (checkpoint.LAST, checkpoint.PREVIOUS):
+        for name in (artifacts.LAST, artifacts.PREVIOUS):
             if checkpoint.step_of(self.run.checkpoints / name) == wanted:
                 atomic_link(self.run.checkpoints / name, best)
                 return
 
     def _refuse_if_moved_on(self) -> None:
-        """Another era may have trained this run while this one loaded its data."""
+        """Another era process may have trained this run while this one loaded its data."""
         if self.resume_from is None:
             return
-        if self.run.read()["status"] == "finished" or checkpoint.newest(self.run.checkpoints) != self.resume_from:
-            raise EraError(f"{self.run.path} was trained on by another era in the meantime: ask again")
+        if self.run.read().status == "finished" or checkpoint.newest(self.run.checkpoints) != self.resume_from:
+            raise EraError(f"{self.run.path} was trained by another era process in the meantime: retry")
 
     def _judge(self, listener: Listener, watch: Stopwatch) -> FitResult:
-        path = self.run.checkpoints / checkpoint.BEST
+        path = self.run.checkpoints / artifacts.BEST
         if (step := checkpoint.step_of(path)) is None:  # damaged, and its epoch cannot be had back
             checkpoint.mark_best(self.run.checkpoints)
             step = self.setup.total_steps

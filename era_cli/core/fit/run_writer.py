@@ -19,7 +19,7 @@ from era_cli.core.training.signals import SignalCallback
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
-from era_cli.runs import history
+from era_cli.runs import artifacts, best_epoch, history
 from era_cli.runs.run import Run
 
 SAVE_EVERY = 300.0  # seconds within an epoch: the most work that a crash may cost
@@ -177,7 +177,7 @@ class RunWriter(SignalCallback):
         self._val_seconds = self._epoch_watch.seconds - self._train_watch.seconds
         self._begin_epoch(pl_module.device)
         history.append(self._run.metrics_file, [row])
-        best = history.best(self._run.epochs(), pl_module.val_count) == row
+        best = best_epoch.best(self._run.epochs(), pl_module.val_count) == row
         self._save(trainer, best=best)
         self._listener.epoch_ended(row, best)
         self.signals.raise_received()
@@ -201,7 +201,7 @@ class RunWriter(SignalCallback):
     def _save(self, trainer: L.Trainer, *, best: bool) -> None:
         folder = self._run.checkpoints
         checkpoint.keep_previous(folder)
-        trainer.save_checkpoint(folder / checkpoint.LAST, weights_only=False)
+        trainer.save_checkpoint(folder / artifacts.LAST, weights_only=False)
         if best:
             checkpoint.mark_best(folder)
         self._saved_at = time.monotonic()
@@ -213,7 +213,7 @@ class RunWriter(SignalCallback):
             self._diverged(trainer, f"the loss was no number at step {step}")
 
     def _diverged(self, trainer: L.Trainer, what: str) -> None:
-        kept = (self._run.checkpoints / checkpoint.LAST).exists()
+        kept = (self._run.checkpoints / artifacts.LAST).exists()
         raise EraError(
             f"training diverged: {what} (epoch {trainer.current_epoch + 1}); lower --max-lr."
             + (f" The last sound state is kept in {self._run.checkpoints}" if kept else "")

@@ -7,13 +7,11 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 import era_cli
-from era_cli import documents
 from era_cli.core.data import run_data, sources
 from era_cli.core.fit.fit import Fit
 from era_cli.core.lr_find import sweep as lr_range
@@ -23,9 +21,18 @@ from era_cli.core.training.schedules import FEWEST_STEPS
 from era_cli.core.training.setup import Request, Setup, notes
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
-from era_cli.recipes import Recipe, flag
+from era_cli.recipes import flag
 from era_cli.results import LrSuggestion, LrSweep
 from era_cli.runs import store
+from era_cli.runs.document import (
+    ClassCounts,
+    DataRecord,
+    DeviceRecord,
+    Environment,
+    RunDocument,
+    SplitCounts,
+    Versions,
+)
 from era_cli.runs.run import Run
 
 SETTLING_STEPS = 40  # after which 0.9 ** 40, 1.5 %, of batch-norm's first averages is left
@@ -49,48 +56,53 @@ def prepare(request: FitRequest, listener: Listener) -> Fit:
     store.check_name(request.runs_dir, request.name)
     setup = Setup.of(request, listener)
     _require_steps(setup)
-    sweep, lr_find = None, None
+    sweep = None
     if request.find_lr:
         sweep, chosen = _found_rate(setup, listener)
         setup = dataclasses.replace(setup, recipe=dataclasses.replace(setup.recipe, max_lr=chosen.lr))
-        lr_find = documents.sweep_summary(sweep)
-    session = _session(setup.device, request)
-    dataset, normalization = setup.dataset, setup.normalization
-    parts = {"train": setup.train_indices, "val": setup.val_indices, "test": dataset.test}
-    document = {
-        "status": "running",
-        "started": store.now(),
-        "ended": None,
-        "seconds": 0.0,
-        "recipe": setup.recipe.as_dict(),
-        "lr_find": lr_find,
-        "seed": setup.recipe.seed,
-        "data": {
-            "source": dataset.source,
-            "data_dir": None if request.data_dir is None else str(request.data_dir.resolve()),
-            "content_hash": dataset.content_hash,
-            "image_size": dataset.image_size,
-            "classes": list(dataset.classes),
-            "counts": {name: len(part) for name, part in parts.items()},
-            "class_counts": {
-                name: np.bincount(dataset.labels[part], minlength=len(dataset.classes)).tolist()
-                for name, part in parts.items()
-            },
-            "mean": list(normalization.mean),
-            "std": list(normalization.std),
-            "skipped": list(dataset.skipped),
-        },
-        **session,
-        "sessions": [],
-        "result": None,
-        "error": None,
-    }
-    return Fit(
-        run=store.create(request.runs_dir, request.name, dataset.name, document),
-        setup=setup,
-        session=session,
-        sweep=sweep,
-        notes=(*setup.notes, *_doubts(setup)),
+    environment = _environment(setup.device, request)
+    run = store.create(
+        request.runs_dir,
+        request.name,
+        setup.dataset.name,
+        lambda name: RunDocument(
+            name=name,
+            status="running",
+            started=store.now(),
+            ended=None,
+            seconds=0.0,
+            recipe=setup.recipe,
+            lr_find=None if sweep is None else sweep.summary,
+            seed=setup.recipe.seed,
+            data=_data_record(setup, request),
+            sessions=(),
+            result=None,
+            error=None,
+            **vars(environment),
+        ),
+    )
+    return Fit(run=run, setup=setup, environment=environment, sweep=sweep, notes=(*setup.notes, *_doubts(setup)))
+
+
+def _data_record(setup: Setup, request: FitRequest) -> DataRecord:
+    dataset = setup.dataset
+    splits = {"train": setup.train_indices, "val": setup.val_indices, "test": dataset.test}
+    return DataRecord(
+        source=dataset.source,
+        data_dir=None if request.data_dir is None else str(request.data_dir.resolve()),
+        content_hash=dataset.content_hash,
+        image_size=dataset.image_size,
+        classes=dataset.classes,
+        counts=SplitCounts(**{name: len(indices) for name, indices in splits.items()}),
+        class_counts=ClassCounts(
+            **{
+                name: tuple(np.bincount(dataset.labels[indices], minlength=len(dataset.classes)).tolist())
+                for name, indices in splits.items()
+            }
+        ),
+        mean=setup.normalization.mean,
+        std=setup.normalization.std,
+        skipped=dataset.skipped,
     )
 
 
@@ -104,11 +116,10 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         UsageError: an option differs from the run's.
         EraError: the run is finished or in use, its data changed, or no checkpoint is sound.
     """
-    document = run.read_whole()
-    recipe = Recipe.from_dict(document["recipe"])
-    precision = str(document["device"]["precision"])
-    _refuse_changes(run, document, recipe, request)
-    if document["status"] == "finished":
+    document = run.read()
+    recipe, precision = document.recipe, document.device.precision
+    _refuse_changes(run, document, request)
+    if document.status == "finished":
         raise EraError(
             f"{run.path} is finished ({recipe.epochs} epochs): start a new run to train longer,"
             " since a one-cycle rate is planned to its end"
@@ -118,7 +129,9 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     try:
         device = devices.choose(request.gpus, precision)
     except UsageError as error:
-        raise UsageError(f"{run.path} was begun in precision {precision}, and cannot go on here: {error}") from error
+        raise UsageError(
+            f"{run.path} was started with precision {precision}, and cannot be resumed here: {error}"
+        ) from error
     data = run_data.load(
         run, document, source=request.source, data_dir=request.data_dir, strict=request.strict, listener=listener
     )
@@ -134,7 +147,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     return Fit(
         run=run,
         setup=setup,
-        session=_session(device, request),
+        environment=_environment(device, request),
         resume_from=found,
         notes=(*setup.notes, *((found.note,) if found.note else ())),
     )
@@ -172,25 +185,24 @@ def _doubts(setup: Setup) -> list[str]:
     return doubts
 
 
-def _session(device: devices.Device, request: FitRequest) -> dict[str, Any]:
-    return {
-        "device": device.as_dict(),
-        "versions": {"era": era_cli.__version__, "torch": torch.__version__, "lightning": version("lightning")},
-        "git_commit": _git_commit(),
-        "command": request.command,
-    }
+def _environment(device: devices.Device, request: FitRequest) -> Environment:
+    return Environment(
+        device=DeviceRecord(**device.as_dict()),
+        versions=Versions(era=era_cli.__version__, torch=torch.__version__, lightning=version("lightning")),
+        git_commit=_git_commit(),
+        command=tuple(request.command),
+    )
 
 
-def _refuse_changes(run: Run, document: dict[str, Any], recipe: Recipe, request: FitRequest) -> None:
-    precision = document["device"]["precision"]
+def _refuse_changes(run: Run, document: RunDocument, request: FitRequest) -> None:
+    recipe, source = document.recipe, document.data.source
     changes = [
-        ("--recipe" if field == "name" else flag(field), value, getattr(recipe, field))
+        (flag(field), value, getattr(recipe, field))
         for field, value in request.given.items()
-        if value != getattr(recipe, field) and (field, value) != ("precision", precision)
+        if value != getattr(recipe, field) and (field, value) != ("precision", document.device.precision)
     ]
-    if request.find_lr and not document.get("lr_find"):
+    if request.find_lr and document.lr_find is None:
         changes.append(("--max-lr", "auto", recipe.max_lr))
-    source = document["data"]["source"]
     # One folder for another may be the same that was moved: its content will tell.
     if request.source is not None and request.source != source and {request.source, source} & set(sources.NAMED):
         changes.append(("--data", request.source, source))

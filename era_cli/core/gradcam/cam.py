@@ -21,6 +21,7 @@ import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
+from era_cli.choices import CamMethod, Smoothing, Target
 from era_cli.core.data.batches import EVALUATION_BATCH, evaluation_batch_size
 from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.networks.network import Network
@@ -30,7 +31,6 @@ from era_cli.results import Images, Labels
 
 Maps = npt.NDArray[np.float32]
 
-SMOOTHINGS = ("none", "aug", "eigen", "both")
 TOLERANCE = 1e-4  # how far a logit may be from that of the evaluation, or this share of the largest
 CONTRASTS = (1.0, 0.9, 1.1)  # of augmentation smoothing, as in the library
 
@@ -45,28 +45,26 @@ class CamOptions:
     """How images are explained.
 
     Args:
-        method: a key of METHODS.
         layer: one of the network's stages, whose features are weighted.
-        smooth: one of SMOOTHINGS.
-        target: the class that a map is for, a key of explain.ROLES.
+        target: the class that a map is for.
         seed: of the random draws by which faithfulness is measured.
     """
 
-    method: str
+    method: CamMethod
     layer: str
-    smooth: str = "none"
-    target: str = "predicted"
+    smooth: Smoothing = Smoothing.NONE
+    target: Target = Target.PREDICTED
     seed: int = 0
 
     @property
     def augment(self) -> bool:
         """Whether maps are means over views of the image."""
-        return self.smooth in ("aug", "both")
+        return self.smooth in (Smoothing.AUG, Smoothing.BOTH)
 
     @property
     def project(self) -> bool:
         """Whether maps are principal components, whose sign is arbitrary."""
-        return self.smooth in ("eigen", "both") or METHODS[self.method].projects
+        return self.smooth in (Smoothing.EIGEN, Smoothing.BOTH) or METHODS[self.method].projects
 
 
 @dataclass(frozen=True)
@@ -158,16 +156,16 @@ class Method:
     one_by_one: bool = False
 
 
-METHODS = {
-    "gradcam": Method(library.GradCAM, _by_gradients),
-    "hirescam": Method(library.HiResCAM, _by_gradients),
-    "gradcam++": Method(library.GradCAMPlusPlus, _by_gradients),
-    "xgradcam": Method(library.XGradCAM, _by_gradients),
-    "layercam": Method(library.LayerCAM, _by_gradients),
-    "eigencam": Method(library.EigenCAM, _by_features, projects=True, by_class=False),
-    "eigengradcam": Method(library.EigenGradCAM, _by_gradients, projects=True),
-    "scorecam": Method(library.ScoreCAM, _by_masking, one_by_one=True),
-    "ablationcam": Method(library.AblationCAM, _by_ablation, one_by_one=True),
+METHODS: dict[str, Method] = {
+    CamMethod.GRADCAM: Method(library.GradCAM, _by_gradients),
+    CamMethod.HIRESCAM: Method(library.HiResCAM, _by_gradients),
+    CamMethod.GRADCAM_PLUS_PLUS: Method(library.GradCAMPlusPlus, _by_gradients),
+    CamMethod.XGRADCAM: Method(library.XGradCAM, _by_gradients),
+    CamMethod.LAYERCAM: Method(library.LayerCAM, _by_gradients),
+    CamMethod.EIGENCAM: Method(library.EigenCAM, _by_features, projects=True, by_class=False),
+    CamMethod.EIGENGRADCAM: Method(library.EigenGradCAM, _by_gradients, projects=True),
+    CamMethod.SCORECAM: Method(library.ScoreCAM, _by_masking, one_by_one=True),
+    CamMethod.ABLATIONCAM: Method(library.AblationCAM, _by_ablation, one_by_one=True),
 }
 
 
@@ -220,7 +218,7 @@ def _mean_over_views(
     options: CamOptions,
 ) -> Maps:
     """The maps (N, T, h, w) of normalised images (N, 3, H, W), means over the views that smoothing asks for."""
-    method, eigen = METHODS[options.method], options.smooth in ("eigen", "both")
+    method, eigen = METHODS[options.method], options.smooth in (Smoothing.EIGEN, Smoothing.BOTH)
     wanted = torch.from_numpy(targets).to(pixels.device)
     views: list[Maps] = []
     for view, is_mirrored in _views(pixels, options.augment, classifier.mirrored):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from era_cli.choices import Target
 from era_cli.core.evaluation.classified_images import ClassifiedImages
 from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.gradcam import cam, faithfulness
@@ -17,7 +18,11 @@ from era_cli.files import atomic_write
 from era_cli.listener import Listener
 from era_cli.results import Heatmaps
 
-ROLES = {"predicted": ("predicted",), "true": ("true",), "both": ("predicted", "true")}
+ROLES: dict[Target, tuple[str, ...]] = {
+    Target.PREDICTED: ("predicted",),
+    Target.TRUE: ("true",),
+    Target.BOTH: ("predicted", "true"),
+}
 
 
 def explain(
@@ -36,7 +41,7 @@ def explain(
         raise UsageError(
             f"--layer {options.layer} is not a stage of the network: {', '.join(classifier.network.stages)}"
         )
-    if images.labels is None and options.target != "predicted":
+    if images.labels is None and options.target is not Target.PREDICTED:
         raise UsageError(f"--target {options.target} needs the true classes, which these images do not have")
     labels = images.predicted if images.labels is None else images.labels
     method = cam.METHODS[options.method]

@@ -20,10 +20,7 @@ import torch
 
 from era_cli.errors import EraError
 from era_cli.files import atomic_link, atomic_write
-
-LAST = "last.ckpt"
-PREVIOUS = "previous.ckpt"
-BEST = "best.ckpt"
+from era_cli.runs.artifacts import BEST, LAST, PREVIOUS
 
 
 @dataclass(frozen=True)

@@ -13,5 +13,5 @@ NETWORKS: dict[str, type[Network]] = {"resnet": CustomResNet}
 
 def build(recipe: Recipe, classes: int) -> Network:
     """The recipe's network, freshly drawn from torch's global generator, in channels_last."""
-    kind = NETWORKS[getattr(recipe, "network", "resnet")]
+    kind = NETWORKS[recipe.network]
     return kind.of(recipe, classes).to(memory_format=torch.channels_last)

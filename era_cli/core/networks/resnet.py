@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from era_cli.core.networks.network import Network
-from era_cli.recipes import Recipe
+from era_cli.recipes import NETWORK_STAGES, Recipe
 
 CHANNELS = (64, 128, 256, 512)
 
@@ -59,7 +59,7 @@ class CustomResNet(Network):
             learning rate does not diverge (David Page 2018 uses 1/8).
     """
 
-    stages = ("prep", "layer1", "layer2", "layer3")
+    stages = NETWORK_STAGES["resnet"]
     head_name = "linear"
 
     def __init__(self, classes: int, *, dropout: float = 0.0, logit_scale: float = 1.0) -> None:

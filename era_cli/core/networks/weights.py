@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from era_cli.core.networks import checkpoint, networks
 from era_cli.core.networks.network import Network
 from era_cli.errors import EraError
-from era_cli.recipes import Recipe
+from era_cli.runs.document import RunDocument
 
 _PREFIX = "network."  # of the network's tensors in a training state
 
@@ -26,7 +24,7 @@ class Weights:
     digest: str
 
 
-def load(document: Mapping[str, Any], path: Path) -> Weights:
+def load(document: RunDocument, path: Path) -> Weights:
     """The network of the run described by `document` (run.json), with the weights at `path`.
 
     Raises:
@@ -34,7 +32,7 @@ def load(document: Mapping[str, Any], path: Path) -> Weights:
     """
     content = checkpoint.read_bytes(path)
     state = checkpoint.parse(content, path)
-    network = networks.build(Recipe.from_dict(document["recipe"]), len(document["data"]["classes"]))
+    network = networks.build(document.recipe, len(document.data.classes))
     tensors = {
         name.removeprefix(_PREFIX): tensor
         for name, tensor in state["state_dict"].items()

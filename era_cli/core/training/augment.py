@@ -41,7 +41,7 @@ class Augmentation:
         )
 
     def __str__(self) -> str:
-        parts = {"random crop": self.padding, "random flip": self.flip, "a square cut out": self.cutout}
+        parts = {"random crop": self.padding, "random flip": self.flip, "cutout": self.cutout}
         return ", ".join(name for name, size in parts.items() if size)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:

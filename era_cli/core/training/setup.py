@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from era_cli.core.data import run_data, sources
-from era_cli.core.data.dataset import Dataset, mean_and_std, skipped_note
+from era_cli.core.data.dataset import Dataset, absent_class, mean_and_std, skipped_note
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.data.splits import steps_per_epoch
 from era_cli.core.networks import networks
@@ -139,13 +139,11 @@ def notes(dataset: Dataset, device: devices.Device) -> tuple[str, ...]:
 
 
 def _require_every_class(data: run_data.RunData) -> None:
-    labels = data.dataset.labels[data.train]
-    for label, name in enumerate(data.dataset.classes):
-        if label not in labels:
-            raise UsageError(
-                f"class {name!r} has no training image left after the splits: give it more images,"
-                " a smaller --val-size or a larger --limit-train"
-            )
+    if (name := absent_class(data.dataset.classes, data.dataset.labels[data.train])) is not None:
+        raise UsageError(
+            f"class {name!r} has no training image left after the splits: give it more images,"
+            " a smaller --val-size or a larger --limit-train"
+        )
 
 
 def _with_fitting_batch(recipe: Recipe, count: int, request: Request) -> tuple[Recipe, tuple[str, ...]]:

@@ -190,14 +190,14 @@ def split(*, own_test: bool) -> dataset.Dataset:
 
 
 def test_images_of_a_source_with_its_own_test_split_are_numbered_within_their_split() -> None:
-    numbers = split(own_test=True).numbers
+    numbers = split(own_test=True).source_index
     assert numbers(np.array([0, 2, 3, 6, 7])).tolist() == [0, 1, 2, 3, 4]
     assert numbers(np.array([1, 4, 5])).tolist() == [0, 1, 2]
     assert numbers(np.array([7, 5, 2])).tolist() == [4, 2, 1]
 
 
 def test_images_of_a_source_in_one_piece_are_numbered_within_all_of_it() -> None:
-    assert split(own_test=False).numbers(np.array([7, 5, 2])).tolist() == [7, 5, 2]
+    assert split(own_test=False).source_index(np.array([7, 5, 2])).tolist() == [7, 5, 2]
 
 
 def test_statistics_and_hash_of_large_images_hold_few_of_them_at_a_time(

@@ -399,7 +399,7 @@ def test_an_image_of_too_many_pixels_is_skipped_before_it_is_decoded(images: Pat
 
 
 def test_an_image_of_just_the_most_pixels_is_read(images: Path, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_file, "MOST_PIXELS", 120)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 120)
     fill(images, {"cat": 2, "dog": 2})
     write_image(images / "cat/large.png", size=(11, 11))
     dataset = load(images)
@@ -659,7 +659,7 @@ def test_all_images_are_taken_and_labelled_in_the_order_of_the_runs_classes(imag
     assert [int(pixels[0, 0, 0]) for pixels in dataset.images] == [greys[file] for file in dataset.files]
     assert dataset.test.tolist() == list(range(6))
     assert len(dataset.train) == 0
-    assert dataset.numbers(dataset.test).tolist() == list(range(6))
+    assert dataset.source_index(dataset.test).tolist() == list(range(6))
     assert (dataset.name, dataset.source, dataset.image_size) == ("images", str(images), SIZE)
 
 

@@ -11,7 +11,7 @@ from era_cli.core.data import digits, run_data, sources
 from era_cli.core.fit import start
 from era_cli.listener import Listener
 from era_cli.runs.run import Run
-from tests.conftest import request
+from tests.support import request
 
 
 @pytest.fixture

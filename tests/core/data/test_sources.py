@@ -25,7 +25,7 @@ def test_a_named_source_is_labelled_in_the_order_of_the_runs_classes() -> None:
     assert [classes[label] for label in dataset.labels] == [DIGITS[label] for label in plain.labels]
     assert np.array_equal(dataset.images, plain.images)
     assert np.array_equal(dataset.test, plain.test)
-    assert np.array_equal(dataset.numbers(dataset.test), plain.numbers(plain.test))
+    assert np.array_equal(dataset.source_index(dataset.test), plain.source_index(plain.test))
 
 
 def test_a_named_source_with_a_class_that_the_run_has_not_is_refused() -> None:

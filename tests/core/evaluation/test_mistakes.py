@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax  # type: ignore[import-untyped]
 
+from era_cli.choices import Order
 from era_cli.core.evaluation import mistakes
 from era_cli.results import Evaluation, Mistakes
 
@@ -107,7 +108,7 @@ def test_wrong_are_just_the_images_whose_likeliest_class_is_not_their_label(
             wanted.append((place, answer))
     found = mistakes.wrong(judged)
     assert list(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == wanted
-    assert (found.judged, found.total, found.suspects) == (len(judged.labels), len(wanted), False)
+    assert (found.evaluated, found.total, found.suspects) == (len(judged.labels), len(wanted), False)
     assert (found.true, found.predicted, found.files) == (None, None, None)
     check_rows(found, judged)
     check_pairs(found)
@@ -116,8 +117,8 @@ def test_wrong_are_just_the_images_whose_likeliest_class_is_not_their_label(
 def test_a_network_that_is_always_right_made_no_mistake_in_any_order_or_class() -> None:
     judged = planted(3, 4, {})
     for found in (mistakes.wrong(judged), mistakes.suspects(judged)):
-        assert (len(found), found.total, found.judged, found.pairs) == (0, 0, 12, ())
-        for order in mistakes.ORDERS:
+        assert (len(found), found.total, found.evaluated, found.pairs) == (0, 0, 12, ())
+        for order in Order:
             assert len(mistakes.ordered(found, order)) == 0
         assert len(mistakes.of_classes(found, "class 0", "class 2")) == 0
 
@@ -159,7 +160,7 @@ def test_suspects_are_the_off_diagonal_entries_of_the_confident_joint(case: tupl
     found = mistakes.suspects(judged)
     assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == wanted
     assert found.places.tolist() == sorted(wanted)
-    assert (found.judged, found.total, found.suspects) == (len(judged.labels), len(wanted), True)
+    assert (found.evaluated, found.total, found.suspects) == (len(judged.labels), len(wanted), True)
     check_rows(found, judged)
     check_pairs(found)
 
@@ -262,7 +263,7 @@ def test_of_classes_keeps_those_of_the_label_and_the_answer(true: str | None, pr
         ]
         assert kept.places.tolist() == wanted
         assert 0 < len(kept) <= found.total
-        assert (kept.total, kept.judged) == (found.total, found.judged)
+        assert (kept.total, kept.evaluated) == (found.total, found.evaluated)
         assert (kept.true, kept.predicted) == (true, predicted)
         check_pairs(kept)
 

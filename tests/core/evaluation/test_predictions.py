@@ -24,6 +24,7 @@ from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError
 from era_cli.listener import Listener
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 
 CPU = torch.device("cpu")
@@ -34,16 +35,16 @@ def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """The finished run with checkpoints that hold no optimizer, to be read faster."""
     path = tmp_path_factory.mktemp("light") / "run"
     shutil.copytree(finished_run, path, ignore=shutil.ignore_patterns("*.ckpt"))
-    state = checkpoint.read(finished_run / "checkpoints" / checkpoint.BEST)
+    state = checkpoint.read(finished_run / "checkpoints" / artifacts.BEST)
     light = {name: state[name] for name in ("state_dict", "global_step")}
-    checkpoint.write(light, path / "checkpoints" / checkpoint.BEST)
+    checkpoint.write(light, path / "checkpoints" / artifacts.BEST)
     return path
 
 
 def copied(run: Path, to: Path) -> Run:
     """A copy to be written to; the checkpoints are second names of the originals and must be replaced whole."""
     shutil.copytree(run, to, ignore=shutil.ignore_patterns("*.ckpt"))
-    (to / "checkpoints" / checkpoint.BEST).hardlink_to(run / "checkpoints" / checkpoint.BEST)
+    (to / "checkpoints" / artifacts.BEST).hardlink_to(run / "checkpoints" / artifacts.BEST)
     return Run(to)
 
 
@@ -54,7 +55,7 @@ def run(light_run: Path, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def trained(run: Run) -> TrainedRun:
-    return TrainedRun(run, run.checkpoints / checkpoint.BEST, CPU)
+    return TrainedRun(run, run.checkpoints / artifacts.BEST, CPU)
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_what_was_computed_is_used_again(trained: TrainedRun, subset: Subset, no
 
 
 def test_what_fit_computed_of_the_test_split_is_used_at_once(finished_run: Path, no_network: NoNetwork) -> None:
-    trained = TrainedRun(Run(finished_run), finished_run / "checkpoints" / checkpoint.BEST, CPU)
+    trained = TrainedRun(Run(finished_run), finished_run / "checkpoints" / artifacts.BEST, CPU)
     with no_network():
         kept = ask(trained, trained.subset("test", None, Listener()))
     assert kept.seconds is None
@@ -147,7 +148,7 @@ def test_the_file_holds_plain_arrays_that_numpy_alone_can_read(trained: TrainedR
         "true": (np.dtype(np.int64), (12,)),
         "logits": (np.dtype(np.float32), (12, 10)),
     }
-    assert np.array_equal(stored["index"], subset.dataset.numbers(subset.indices))
+    assert np.array_equal(stored["index"], subset.dataset.source_index(subset.indices))
     assert np.array_equal(stored["true"], subset.dataset.labels[subset.indices])
     assert np.array_equal(stored["logits"], kept.evaluation.logits)
     origin = json.loads(str(stored["computed_from"]))
@@ -191,8 +192,8 @@ def test_a_checkpoint_of_the_same_name_elsewhere_is_never_taken_for_it(
     run: Run, trained: TrainedRun, subset: Subset, tmp_path: Path
 ) -> None:
     ask(trained, subset)
-    retaught(trained.checkpoint, tmp_path / checkpoint.BEST)
-    other = TrainedRun(run, tmp_path / checkpoint.BEST, CPU)
+    retaught(trained.checkpoint, tmp_path / artifacts.BEST)
+    other = TrainedRun(run, tmp_path / artifacts.BEST, CPU)
     kept = ask(other, subset)
     assert kept.seconds is not None
     assert same(ask(trained, subset), predictions.compute(trained, subset, "none", Listener()))
@@ -304,7 +305,7 @@ def test_a_file_with_pickles_is_neither_loaded_nor_kept(trained: TrainedRun, sub
 def store(light_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedRun, Subset, Predictions, bytes]:
     """A run with kept predictions of a dozen images, and the bytes of their file."""
     run = copied(light_run, tmp_path_factory.mktemp("store") / "run")
-    trained = TrainedRun(run, run.checkpoints / checkpoint.BEST, CPU)
+    trained = TrainedRun(run, run.checkpoints / artifacts.BEST, CPU)
     whole = trained.subset("test", None, Listener())
     subset = dataclasses.replace(whole, indices=whole.indices[:12])
     kept = ask(trained, subset)
@@ -421,7 +422,7 @@ def test_an_encrypted_or_oddly_packed_file_is_computed_anew(store: Store, monkey
 def test_weights_that_do_not_say_after_how_many_steps_are_judged_all_the_same(
     run: Run, subset: Subset, tmp_path: Path, no_network: NoNetwork
 ) -> None:
-    weights = {"state_dict": checkpoint.read(run.checkpoints / checkpoint.BEST)["state_dict"]}
+    weights = {"state_dict": checkpoint.read(run.checkpoints / artifacts.BEST)["state_dict"]}
     checkpoint.write(weights, tmp_path / "weights.ckpt")
     trained = TrainedRun(run, tmp_path / "weights.ckpt", CPU)
     assert ask(trained, subset).step is None

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-from typing import get_args
-
 import numpy as np
 import pytest
 
-from era_cli.commands import options
 from era_cli.core.evaluation import selection
 from era_cli.errors import UsageError
 from era_cli.results import Evaluation
@@ -98,7 +95,3 @@ def test_a_number_between_those_of_the_images_is_refused_too() -> None:
     between = next(number for number in range(1000) if number not in judged.index and number > judged.index.min())
     with pytest.raises(UsageError, match=f"--index {between} "):
         selection.rows_of(judged, [between])
-
-
-def test_the_options_offer_just_what_the_core_knows() -> None:
-    assert set(get_args(options.Which)) == set(selection.KINDS)

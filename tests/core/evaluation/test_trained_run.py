@@ -19,8 +19,9 @@ from era_cli.core.networks import checkpoint
 from era_cli.core.networks.resnet import CustomResNet
 from era_cli.errors import EraError
 from era_cli.listener import Listener
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
-from tests.conftest import request
+from tests.support import request
 
 CPU = torch.device("cpu")
 CLASSES = tuple("abcdefghij")  # ten, as many as there are digits
@@ -30,7 +31,7 @@ CLASSES = tuple("abcdefghij")  # ten, as many as there are digits
 def run(finished_run: Path, tmp_path: Path) -> Run:
     """The finished run, to be written to, with no checkpoint but the best and the last."""
     path = Path(shutil.copytree(finished_run, tmp_path / "runs" / "mine", ignore=shutil.ignore_patterns("*.ckpt")))
-    for name in (checkpoint.BEST, checkpoint.LAST):
+    for name in (artifacts.BEST, artifacts.LAST):
         (path / "checkpoints" / name).hardlink_to(finished_run / "checkpoints" / name)
     return Run(path)
 
@@ -293,4 +294,4 @@ def test_unreadable_images_of_another_folder_are_told_of(
 
 
 def test_data_of_other_classes_are_refused(run: Run, photos: Path) -> None:
-    assert "no class of the run" in refusal(lambda: opened(run).other_subset(str(photos), None, Listener()))
+    assert "not a class of the run" in refusal(lambda: opened(run).other_subset(str(photos), None, Listener()))

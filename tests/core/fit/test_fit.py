@@ -18,10 +18,10 @@ from era_cli.core.training import module
 from era_cli.core.training.augment import Augmentation
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
-from era_cli.results import EpochRow
-from era_cli.runs import history
+from era_cli.results import EpochRow, FitPlan
+from era_cli.runs import artifacts, best_epoch, history
 from era_cli.runs.run import Run
-from tests.conftest import TINY, request
+from tests.support import TINY, request
 
 Prepare = Callable[..., Any]
 
@@ -68,11 +68,11 @@ def test_steps_csv_has_the_one_cycle_as_it_was_and_the_epochs_loss_is_its_mean(f
 
 def test_the_best_checkpoint_is_that_of_the_best_row(finished_run: Path) -> None:
     run = Run(finished_run)
-    best = history.best(run.epochs(), run.read()["data"]["counts"]["val"])
-    assert run.read()["result"]["best_epoch"] == best.epoch
-    assert run.read()["result"]["best_val_acc"] == best.val_acc
-    assert checkpoint.read(run.checkpoints / checkpoint.BEST)["global_step"] == best.epoch * 5
-    assert checkpoint.read(run.checkpoints / checkpoint.LAST)["global_step"] == 15
+    best = best_epoch.best(run.epochs(), run.read().as_dict()["data"]["counts"]["val"])
+    assert run.read().as_dict()["result"]["best_epoch"] == best.epoch
+    assert run.read().as_dict()["result"]["best_val_acc"] == best.val_acc
+    assert checkpoint.read(run.checkpoints / artifacts.BEST)["global_step"] == best.epoch * 5
+    assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == 15
 
 
 def test_a_worse_epoch_leaves_the_best_checkpoint_alone(fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_a_worse_epoch_leaves_the_best_checkpoint_alone(fit_digits: Prepare, mon
 
     assert fit.train(Tell()).best_epoch == 2
     assert told == [(1, True), (2, True), (3, False)]
-    assert checkpoint.read(fit.run.checkpoints / checkpoint.BEST)["global_step"] == 10
+    assert checkpoint.read(fit.run.checkpoints / artifacts.BEST)["global_step"] == 10
 
 
 def test_without_validation_the_last_epoch_is_the_best_and_its_cells_are_empty(fit_digits: Prepare) -> None:
@@ -100,7 +100,7 @@ def test_without_validation_the_last_epoch_is_the_best_and_its_cells_are_empty(f
     assert (result.best_epoch, result.best_val_acc, result.best_val_loss) == (2, None, None)
     lines = fit.run.metrics_file.read_text().splitlines()
     assert lines[1].split(",")[3:5] == ["", ""]
-    best, last = (fit.run.checkpoints / name for name in (checkpoint.BEST, checkpoint.LAST))
+    best, last = (fit.run.checkpoints / name for name in (artifacts.BEST, artifacts.LAST))
     assert best.read_bytes() == last.read_bytes()
 
 
@@ -131,9 +131,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
     monkeypatch.setattr(F, "cross_entropy", poisoned)
     with pytest.raises(EraError, match=r"no number at step 6 \(epoch 2\); lower --max-lr.*is kept in"):
         fit.train(Listener())
-    assert fit.run.read()["status"] == "failed"
-    assert "diverged" in fit.run.read()["error"]
-    state = checkpoint.read(fit.run.checkpoints / checkpoint.LAST)
+    assert fit.run.read().as_dict()["status"] == "failed"
+    assert "diverged" in fit.run.read().as_dict()["error"]
+    state = checkpoint.read(fit.run.checkpoints / artifacts.LAST)
     assert state["global_step"] == 5
     assert all(tensor.isfinite().all() for tensor in state["state_dict"].values())
     assert len(fit.run.epochs()) == 1
@@ -151,7 +151,7 @@ def test_a_weight_that_is_no_number_never_reaches_a_checkpoint(
     fit = fit_digits()
     with pytest.raises(EraError, match="a weight was no number after step 10"):
         fit.train(Listener())
-    assert checkpoint.read(fit.run.checkpoints / checkpoint.LAST)["global_step"] == 5
+    assert checkpoint.read(fit.run.checkpoints / artifacts.LAST)["global_step"] == 5
 
 
 def test_an_exception_elsewhere_marks_the_run_failed_and_surfaces(
@@ -164,7 +164,7 @@ def test_an_exception_elsewhere_marks_the_run_failed_and_surfaces(
     monkeypatch.setattr(history, "append", broken)
     with pytest.raises(ValueError, match="a bug"):
         fit.train(Listener())
-    assert fit.run.read()["status"] == "failed"
+    assert fit.run.read().as_dict()["status"] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -185,16 +185,16 @@ def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(
 
 def test_an_existing_name_is_refused_and_left_alone(fit_digits: Prepare, tmp_path: Path) -> None:
     fit = fit_digits(name="mine")
-    before = fit.run.json_file.read_bytes()
+    before = fit.run.document_file.read_bytes()
     with pytest.raises(UsageError, match="exists already"):
         fit_digits(name="mine")
-    assert fit.run.json_file.read_bytes() == before
+    assert fit.run.document_file.read_bytes() == before
 
 
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from tests.conftest import request
+from tests.support import request
 from era_cli.core.fit import start
 from era_cli.errors import EraError
 from era_cli.listener import Listener
@@ -267,14 +267,14 @@ def test_lightning_says_nothing(fit_digits: Prepare, capfd: pytest.CaptureFixtur
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_stops_the_plan_fails_the_run_and_is_recorded(fit_digits: Prepare) -> None:
-    class Broken(Listener):
-        def planned(self, plan: Any, recipe: Any) -> None:
-            raise EraError("samples.png cannot be written")
+def test_an_error_before_training_fails_the_run(fit_digits: Prepare) -> None:
+    def refuse(plan: FitPlan) -> None:
+        assert plan.recipe == fit.setup.recipe
+        raise EraError("samples.png cannot be written")
 
     fit = fit_digits()
     with pytest.raises(EraError):
-        fit.train(Broken())
+        fit.train(Listener(), before_training=refuse)
     document = fit.run.read()
     assert (document["status"], document["error"]) == ("failed", "samples.png cannot be written")
     assert document["ended"] is not None
@@ -298,6 +298,6 @@ def test_a_class_that_the_splits_leave_without_a_training_image_is_named(fit_dig
 
 
 def test_the_class_counts_of_every_split_stand_in_run_json(finished_run: Path) -> None:
-    counts = Run(finished_run).read()["data"]["class_counts"]
+    counts = Run(finished_run).read().as_dict()["data"]["class_counts"]
     assert {name: sum(counts[name]) for name in counts} == {"train": 160, "val": 144, "test": 359}
     assert all(len(count) == 10 for count in counts.values())

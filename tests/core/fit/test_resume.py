@@ -19,9 +19,9 @@ from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
-from era_cli.runs import store
+from era_cli.runs import artifacts, store
 from era_cli.runs.run import Run
-from tests.conftest import request
+from tests.support import request
 
 STEPS_PER_EPOCH = 5
 
@@ -63,12 +63,12 @@ def assert_equal_runs(resumed: Path, uninterrupted: Path) -> None:
     assert one.steps() == other.steps()
     timeless = [[replace(row, seconds=0, images_per_second=0) for row in run.epochs()] for run in (one, other)]
     assert timeless[0] == timeless[1]
-    for name in (checkpoint.LAST, checkpoint.BEST):
+    for name in (artifacts.LAST, artifacts.BEST):
         left, right = (checkpoint.read(run.checkpoints / name) for run in (one, other))
         assert left["global_step"] == right["global_step"]
         assert_same(left["state_dict"], right["state_dict"])
         assert_same(left["optimizer_states"], right["optimizer_states"])
-    results = [{**run.read()["result"], "seconds": 0} for run in (one, other)]
+    results = [{**run.read().as_dict()["result"], "seconds": 0} for run in (one, other)]
     assert results[0] == results[1]
 
 
@@ -96,9 +96,9 @@ def test_a_run_stopped_by_ctrl_c_and_resumed_equals_an_uninterrupted_one(
     with pytest.raises(Interrupted) as stopped:
         fit.train(SignalAt(step))
     assert stopped.value.exit_code == 130
-    assert fit.run.read()["status"] == "interrupted"
+    assert fit.run.read().as_dict()["status"] == "interrupted"
     # Between epochs and within one: the signal's own step is the last that was taken.
-    assert checkpoint.read(fit.run.checkpoints / checkpoint.LAST)["global_step"] == step
+    assert checkpoint.read(fit.run.checkpoints / artifacts.LAST)["global_step"] == step
     resume(fit.run)
     assert_equal_runs(fit.run.path, finished_run)
 
@@ -124,8 +124,8 @@ def test_after_a_crash_the_run_goes_on_from_its_last_timed_checkpoint(
     fit = fit_digits()
     with pytest.raises(RuntimeError, match="went down"):
         fit.train(FailAt(9))
-    assert fit.run.read()["status"] == "failed"
-    assert checkpoint.read(fit.run.checkpoints / checkpoint.LAST)["global_step"] == 8
+    assert fit.run.read().as_dict()["status"] == "failed"
+    assert checkpoint.read(fit.run.checkpoints / artifacts.LAST)["global_step"] == 8
     resume(fit.run)
     assert_equal_runs(fit.run.path, finished_run)
 
@@ -136,7 +136,7 @@ def test_without_a_timed_checkpoint_a_crash_goes_back_to_the_end_of_the_epoch(
     fit = fit_digits()
     with pytest.raises(RuntimeError):
         fit.train(FailAt(9))
-    assert checkpoint.read(fit.run.checkpoints / checkpoint.LAST)["global_step"] == STEPS_PER_EPOCH
+    assert checkpoint.read(fit.run.checkpoints / artifacts.LAST)["global_step"] == STEPS_PER_EPOCH
     resume(fit.run)
     assert_equal_runs(fit.run.path, finished_run)
 
@@ -147,13 +147,13 @@ def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     fit = fit_digits()
     with pytest.raises(Interrupted):
         fit.train(SignalAt(12))
-    newest = fit.run.checkpoints / checkpoint.LAST
+    newest = fit.run.checkpoints / artifacts.LAST
     newest.write_bytes(newest.read_bytes()[:-1000])
     blank = replace(request(fit.run.path.parent, source=None), given={})
     again = start.resume(fit.run, blank, Listener())
     assert again.notes
     assert "damaged" in again.notes[0]
-    assert checkpoint.PREVIOUS in again.notes[0]
+    assert artifacts.PREVIOUS in again.notes[0]
     plan = again.plan()
     assert (plan.steps_done, [row.epoch for row in plan.rows_done]) == (10, [1, 2])
     again.train(Listener())
@@ -221,7 +221,7 @@ def test_other_data_are_refused(fit_digits: Callable[..., Any]) -> None:
         fit.train(SignalAt(2))
     with pytest.raises(UsageError, match="--data cifar10 differs from the digits"):
         resume(fit.run, source="cifar10")
-    fit.run.update(data={**fit.run.read()["data"], "content_hash": "0" * 64})
+    fit.run.update(data={**fit.run.read().as_dict()["data"], "content_hash": "0" * 64})
     with pytest.raises(EraError, match="are not those"):
         resume(fit.run)
 
@@ -254,11 +254,11 @@ def test_a_run_in_training_is_not_resumed(fit_digits: Callable[..., Any]) -> Non
 def test_a_crash_between_the_newest_and_the_best_checkpoint_is_mended(
     fit_digits: Callable[..., Any], finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best = Run(finished_run).read()["result"]["best_epoch"]
+    best = Run(finished_run).read().as_dict()["result"]["best_epoch"]
     real = checkpoint.mark_best
 
     def crash(folder: Path) -> None:
-        if checkpoint.step_of(folder / checkpoint.LAST) == best * STEPS_PER_EPOCH:
+        if checkpoint.step_of(folder / artifacts.LAST) == best * STEPS_PER_EPOCH:
             raise RuntimeError("the machine went down")
         real(folder)
 
@@ -275,11 +275,11 @@ def test_a_damaged_best_checkpoint_costs_its_epoch_but_not_the_run(fit_digits: C
     fit = fit_digits()
     with pytest.raises(Interrupted):
         fit.train(SignalAt(12))
-    (fit.run.checkpoints / checkpoint.BEST).write_bytes(b"torn")
+    (fit.run.checkpoints / artifacts.BEST).write_bytes(b"torn")
     for row in fit.run.epochs():  # no later epoch can be better than these
         fit.run.metrics_file.write_text(fit.run.metrics_file.read_text().replace(repr(row.val_acc), "1.0"))
     resume(fit.run)
-    result = fit.run.read()["result"]
+    result = fit.run.read().as_dict()["result"]
     assert result["best_epoch"] == 3
     assert result["best_val_acc"] == fit.run.epochs()[2].val_acc
 
@@ -299,7 +299,7 @@ def test_a_run_that_another_era_took_on_meanwhile_is_left_alone(fit_digits: Call
     resume(fit.run)
     with pytest.raises(EraError, match="in the meantime"):
         mine.train(Listener())
-    assert fit.run.read()["status"] == "finished"
+    assert fit.run.read().as_dict()["status"] == "finished"
 
 
 def test_every_sitting_stands_in_run_json(fit_digits: Callable[..., Any]) -> None:
@@ -341,8 +341,8 @@ def test_a_folder_that_was_moved_is_found_again_with_data(tmp_path: Path) -> Non
         start.resume(run, request(tmp_path / "runs", source=None, **fields), Listener())
     fit = start.resume(run, request(tmp_path / "runs", source=str(moved), **fields), Listener())
     fit.train(Listener())
-    assert run.read()["status"] == "finished"
-    assert run.read()["data"]["source"] == str(moved)  # so that eval finds it, too
+    assert run.read().as_dict()["status"] == "finished"
+    assert run.read().as_dict()["data"]["source"] == str(moved)  # so that eval finds it, too
     run.update(status="interrupted")
     (moved / "a" / "0.png").unlink()
     with pytest.raises(EraError, match="are not those"):

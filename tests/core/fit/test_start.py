@@ -17,8 +17,8 @@ from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
 from era_cli.recipes import default, session10, with_options
 from era_cli.runs.run import Run
-from tests.conftest import request
 from tests.core.fit.test_resume import assert_equal_runs
+from tests.support import request
 
 SMALL = {"image_size": 8, "precision": "32"}
 
@@ -35,7 +35,7 @@ def test_few_images_get_a_smaller_batch_and_a_peak_in_proportion_and_are_told_so
     assert fit.setup.recipe.max_lr == default().max_lr * 32 / 128
     assert fit.setup.steps_per_epoch >= setup.FEWEST_STEPS_PER_EPOCH
     assert any("using 32" in note for note in fit.notes)
-    assert fit.run.read()["recipe"]["batch_size"] == 32
+    assert fit.run.read().as_dict()["recipe"]["batch_size"] == 32
 
 
 def test_enough_images_keep_the_recipes_batch(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_flip_is_off_where_a_mirrored_image_is_of_no_class_unless_it_is_name
 
 
 def test_what_was_left_to_the_data_is_settled_in_the_run(tmp_path: Path) -> None:
-    recipe = prepared(tmp_path).run.read()["recipe"]
+    recipe = prepared(tmp_path).run.read().as_dict()["recipe"]
     assert (recipe["val_size"], recipe["image_size"]) == (144, 8)
 
 
@@ -109,7 +109,7 @@ def test_training_after_a_sweep_equals_training_at_that_rate_without_one(
     plain = start.prepare(request(tmp_path, **AUTO, max_lr=fit.setup.recipe.max_lr), Listener())
     plain.train(Listener())
     assert_equal_runs(fit.run.path, plain.run.path)
-    assert plain.run.read()["lr_find"] is None
+    assert plain.run.read().as_dict()["lr_find"] is None
     assert plain.sweep is plain.plan().sweep is None
 
 
@@ -140,7 +140,7 @@ def test_a_found_rate_is_not_sought_again_by_a_resumed_run(
     for find_lr in (True, False):
         again = start.resume(run, replace(request(tmp_path, source=None), given={}, find_lr=find_lr), Listener())
         assert again.setup.recipe == fit.setup.recipe
-    assert run.read()["lr_find"] == fit.run.read()["lr_find"]
+    assert run.read().as_dict()["lr_find"] == fit.run.read().as_dict()["lr_find"]
     other = replace(request(tmp_path, source=None), given={"max_lr": fit.setup.recipe.max_lr * 2})
     with pytest.raises(UsageError, match=r"--max-lr .* differs"):
         start.resume(run, other, Listener())

@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from pytorch_grad_cam.utils.image import scale_cam_image
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 
-from era_cli.commands import options
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.classifier import TrainedClassifier
@@ -526,15 +525,6 @@ def test_a_symmetric_image_has_a_symmetric_map_if_mirror_images_count(network: C
     for mirrored in (True, False):
         found = maps(network, images, TARGETS[:1], method, "prep", "aug", mirrored)
         assert alike(found[..., ::-1], found) == mirrored
-
-
-# What the options offer
-
-
-def test_the_options_offer_just_what_the_core_knows() -> None:
-    assert set(get_args(options.CamMethod)) == set(cam.METHODS)
-    assert get_args(options.Layer) == CustomResNet.stages
-    assert set(get_args(options.Smoothing)) == set(cam.SMOOTHINGS)
 
 
 def test_each_method_is_the_librarys_of_that_name() -> None:

@@ -3,14 +3,13 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from era_cli.commands import options
 from era_cli.core.data import digits
 from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.classified_images import ClassifiedImages
@@ -243,7 +242,3 @@ def test_where_maps_cannot_be_written_a_sentence_says_so(
     with pytest.raises(EraError) as caught:
         explanation.save(found, tmp_path / "file" / "maps.npz")
     assert "\n" not in str(caught.value)
-
-
-def test_the_options_offer_just_what_the_core_knows() -> None:
-    assert set(get_args(options.Target)) == set(explanation.ROLES)

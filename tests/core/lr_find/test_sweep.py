@@ -27,7 +27,7 @@ from era_cli.errors import Interrupted
 from era_cli.listener import Advance, Listener
 from era_cli.results import LrSweep
 from era_cli.signals import STOPPING, raise_on_signals
-from tests.conftest import request
+from tests.support import request
 
 LOW, HIGH, STEPS = 1e-3, 0.3, 6
 STEPS_PER_EPOCH = 5

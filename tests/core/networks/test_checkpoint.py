@@ -14,6 +14,7 @@ import torch
 
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError
+from era_cli.runs import artifacts
 
 STATE: dict[str, Any] = {"state_dict": {"network.a": torch.arange(6.0)}, "global_step": 7}
 
@@ -75,27 +76,27 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
 def test_the_most_recent_valid_state_is_resumed(tmp_path: Path) -> None:
     with pytest.raises(EraError, match="no checkpoint yet"):
         checkpoint.newest(tmp_path)
-    checkpoint.write({**STATE, "global_step": 1}, tmp_path / checkpoint.LAST)
+    checkpoint.write({**STATE, "global_step": 1}, tmp_path / artifacts.LAST)
     checkpoint.keep_previous(tmp_path)
-    checkpoint.write({**STATE, "global_step": 2}, tmp_path / checkpoint.LAST)
-    assert checkpoint.newest(tmp_path) == checkpoint.Resumable(tmp_path / checkpoint.LAST, 2, None)
-    assert checkpoint.read(tmp_path / checkpoint.PREVIOUS)["global_step"] == 1
-    (tmp_path / checkpoint.LAST).write_bytes(b"cut")
+    checkpoint.write({**STATE, "global_step": 2}, tmp_path / artifacts.LAST)
+    assert checkpoint.newest(tmp_path) == checkpoint.Resumable(tmp_path / artifacts.LAST, 2, None)
+    assert checkpoint.read(tmp_path / artifacts.PREVIOUS)["global_step"] == 1
+    (tmp_path / artifacts.LAST).write_bytes(b"cut")
     before = checkpoint.newest(tmp_path)
-    assert (before.path.name, before.step) == (checkpoint.PREVIOUS, 1)
+    assert (before.path.name, before.step) == (artifacts.PREVIOUS, 1)
     assert before.note is not None
     assert "is damaged" in before.note
-    (tmp_path / checkpoint.PREVIOUS).write_bytes(b"cut too")
+    (tmp_path / artifacts.PREVIOUS).write_bytes(b"cut too")
     with pytest.raises(EraError, match="no checkpoint is left"):
         checkpoint.newest(tmp_path)
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tiny_disk: Path) -> None:
-    checkpoint.write(STATE, tiny_disk / checkpoint.LAST)
+    checkpoint.write(STATE, tiny_disk / artifacts.LAST)
     with pytest.raises(EraError, match=r"last.ckpt cannot be written \(No space left.*make room"):
-        checkpoint.write({"state_dict": {"network.a": torch.zeros(100_000)}}, tiny_disk / checkpoint.LAST)
-    assert checkpoint.read(tiny_disk / checkpoint.LAST)["global_step"] == 7
-    assert [path.name for path in tiny_disk.iterdir()] == [checkpoint.LAST]
+        checkpoint.write({"state_dict": {"network.a": torch.zeros(100_000)}}, tiny_disk / artifacts.LAST)
+    assert checkpoint.read(tiny_disk / artifacts.LAST)["global_step"] == 7
+    assert [path.name for path in tiny_disk.iterdir()] == [artifacts.LAST]
 
 
 WRITER = """
@@ -121,12 +122,12 @@ def test_kill_9_leaves_a_valid_checkpoint(tmp_path: Path) -> None:
         child = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, env=environment)
         assert child.stdout is not None
         child.stdout.readline()
-        while not (tmp_path / checkpoint.PREVIOUS).exists():
+        while not (tmp_path / artifacts.PREVIOUS).exists():
             time.sleep(0.01)
         time.sleep(delay)
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-        for name in (checkpoint.LAST, checkpoint.PREVIOUS):
+        for name in (artifacts.LAST, artifacts.PREVIOUS):
             state = checkpoint.read(tmp_path / name)
             assert (state["state_dict"]["network.a"] == state["global_step"]).all()

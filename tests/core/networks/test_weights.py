@@ -7,12 +7,13 @@ import torch
 
 from era_cli.core.networks import checkpoint, weights
 from era_cli.errors import EraError
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 
 
 def test_a_network_is_built_from_run_json_and_checkpoint(finished_run: Path) -> None:
     run = Run(finished_run)
-    path = run.checkpoints / checkpoint.BEST
+    path = run.checkpoints / artifacts.BEST
     loaded = weights.load(run.read(), path)
     state = checkpoint.read(path)
     assert not loaded.network.training
@@ -26,4 +27,4 @@ def test_a_checkpoint_of_another_class_count_is_refused(finished_run: Path) -> N
     document = run.read()
     document["data"]["classes"] = ["one", "two"]
     with pytest.raises(EraError, match="has 10 outputs and the run has 2 classes"):
-        weights.load(document, run.checkpoints / checkpoint.BEST)
+        weights.load(document, run.checkpoints / artifacts.BEST)

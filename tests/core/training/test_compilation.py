@@ -13,6 +13,7 @@ from era_cli.core.networks import checkpoint
 from era_cli.core.training.compilation import Compiled
 from era_cli.errors import Interrupted
 from era_cli.listener import Listener
+from era_cli.runs import artifacts
 
 
 class Wrapped(nn.Module):
@@ -112,5 +113,5 @@ def test_a_training_is_compiled_where_asked_and_stored_under_the_plain_names(
     compiled = fit_digits(epochs=1, compile=True)
     assert compiled.train(Listener()).test_loss == result.test_loss  # dropout and batch-norm as without
     assert called == [(32, 3, 8, 8)] * (1 + 5)  # the trial and five steps
-    names = [set(checkpoint.read(fit.run.checkpoints / checkpoint.LAST)["state_dict"]) for fit in (plain, compiled)]
+    names = [set(checkpoint.read(fit.run.checkpoints / artifacts.LAST)["state_dict"]) for fit in (plain, compiled)]
     assert names[0] == names[1]

@@ -1,0 +1,103 @@
+"""The choices that options offer and tables in the core implement. Loads nothing, since help needs them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Split(StrEnum):
+    """The splits of a run's own data."""
+
+    TEST = "test"
+    VAL = "val"
+    TRAIN = "train"
+
+
+class Tta(StrEnum):
+    """Test-time augmentation: the views of an image that its logits are a mean over."""
+
+    NONE = "none"
+    FLIP = "flip"
+    FLIP_SHIFT = "flip-shift"
+
+
+class Order(StrEnum):
+    """In which order mistakes are listed."""
+
+    CONFIDENCE = "confidence"
+    LOSS = "loss"
+    MARGIN = "margin"
+    INDEX = "index"
+    RANDOM = "random"
+
+    @property
+    def text(self) -> str:
+        """For a person to read."""
+        return _TEXTS[self]
+
+
+_TEXTS = {
+    Order.CONFIDENCE: "most confident first",
+    Order.LOSS: "largest loss first",
+    Order.MARGIN: "largest margin first",
+    Order.INDEX: "by index",
+    Order.RANDOM: "in random order",
+}
+
+
+class Which(StrEnum):
+    """Which of the evaluated images to look at."""
+
+    MISCLASSIFIED = "misclassified"
+    CORRECT = "correct"
+    ALL = "all"
+    UNCERTAIN = "uncertain"
+
+
+class CamMethod(StrEnum):
+    """How a map is computed."""
+
+    GRADCAM = "gradcam"
+    HIRESCAM = "hirescam"
+    GRADCAM_PLUS_PLUS = "gradcam++"
+    XGRADCAM = "xgradcam"
+    LAYERCAM = "layercam"
+    EIGENCAM = "eigencam"
+    EIGENGRADCAM = "eigengradcam"
+    SCORECAM = "scorecam"
+    ABLATIONCAM = "ablationcam"
+
+    @property
+    def proper_name(self) -> str:
+        """The name as papers write it."""
+        return _PROPER_NAMES[self]
+
+
+_PROPER_NAMES = {
+    CamMethod.GRADCAM: "Grad-CAM",
+    CamMethod.HIRESCAM: "HiResCAM",
+    CamMethod.GRADCAM_PLUS_PLUS: "Grad-CAM++",
+    CamMethod.XGRADCAM: "XGrad-CAM",
+    CamMethod.LAYERCAM: "LayerCAM",
+    CamMethod.EIGENCAM: "Eigen-CAM",
+    CamMethod.EIGENGRADCAM: "EigenGradCAM",
+    CamMethod.SCORECAM: "Score-CAM",
+    CamMethod.ABLATIONCAM: "Ablation-CAM",
+}
+
+
+class Smoothing(StrEnum):
+    """How a map is smoothed."""
+
+    NONE = "none"
+    AUG = "aug"
+    EIGEN = "eigen"
+    BOTH = "both"
+
+
+class Target(StrEnum):
+    """The classes whose maps are drawn."""
+
+    PREDICTED = "predicted"
+    TRUE = "true"
+    BOTH = "both"

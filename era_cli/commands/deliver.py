@@ -1,0 +1,85 @@
+"""The common end of every command: what is printed, what is written, and which paths are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # these load matplotlib and Rich, which help does not need
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+Document = Mapping[str, Any]
+Fact = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a command's result, and how it is written; one without `write` is there already."""
+
+    path: Path
+    write: Callable[[Path, Document], None] | None = None
+
+
+def figure(path: Path, draw: Callable[[], Figure]) -> File:
+    """A figure, drawn when it is written."""
+
+    def write(path: Path, document: Document) -> None:
+        from era_cli.reports import style
+
+        style.save(draw(), path)
+
+    return File(path, write)
+
+
+def json_file(path: Path) -> File:
+    """The command's own JSON document as a file."""
+
+    def write(path: Path, document: Document) -> None:
+        from era_cli.files import atomic_write_json
+
+        atomic_write_json(path, dict(document))
+
+    return File(path, write)
+
+
+def deliver(
+    document: Document,
+    show: Callable[[Console, Sequence[Fact]], None],
+    files: Sequence[File],
+    *,
+    facts: Sequence[Fact] = (),
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Prints the result, writes its files in their order, and names each of them with its path.
+
+    Args:
+        document: the result as JSON values, without `schema` and `files`.
+        show: prints the result for people below `facts`, what it is a result of; with `--quiet` those are left out.
+    """
+    from era_cli.console import terminal
+    from era_cli.console.progress import print_files
+    from era_cli.files import make_folder
+
+    whole = {**with_schema(document), "files": [str(file.path) for file in files]}
+    console = terminal.record_console()
+    if not as_json:  # before anything is written, which may fail
+        show(console, () if quiet else facts)
+    for file in files:
+        if file.write is not None:
+            make_folder(file.path.parent)
+            file.write(file.path, whole)
+    if as_json:
+        terminal.print_json(whole)
+    else:
+        print_files(console, [file.path for file in files])
+
+
+def with_schema(document: Document) -> dict[str, Any]:
+    """A JSON document with the number of its schema in front."""
+    from era_cli.runs.document import SCHEMA
+
+    return {"schema": SCHEMA, **document}

@@ -1,0 +1,115 @@
+"""The name of every file that a command writes, and what lies in a run folder. Loads nothing heavy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCUMENT = "run.json"
+METRICS = "metrics.csv"
+STEPS = "steps.csv"
+SAMPLES = "samples.png"
+CURVES = "curves.png"
+SWEEP = "lr-find.png"
+LOCK = ".lock"
+
+CHECKPOINTS = "checkpoints"
+BEST = "best.ckpt"  # after the best epoch so far
+LAST = "last.ckpt"  # the newest training state
+PREVIOUS = "previous.ckpt"  # the one before it, should the newest be damaged
+
+SWEEPS = "lr-find"  # the folder beside the runs that holds what lr-find writes
+
+TEST = "test"  # the label of the usual evaluation, which most names leave out
+
+_TITLES = {
+    DOCUMENT: "Run: recipe, data, versions, result",
+    METRICS: "Metrics per epoch",
+    STEPS: "Learning rate and loss per step",
+    SAMPLES: "Augmented training images",
+    CURVES: "Loss, accuracy and learning rate",
+    SWEEP: "Learning-rate range test",
+    f"{CHECKPOINTS}/{BEST}": "Checkpoint: best epoch",
+    f"{CHECKPOINTS}/{LAST}": "Checkpoint: most recent",
+    f"{CHECKPOINTS}/{PREVIOUS}": "Checkpoint: the one before",
+}
+# Of files whose names carry a label: the split, the checkpoint, the classes, the method.
+_LABELLED = {
+    "predictions": "Predictions",
+    "eval": "Evaluation",
+    "confusion": "Confusion matrix",
+    "reliability": "Reliability diagram",
+    "misclassified": "Misclassified images",
+    "suspects": "Suspected label errors",
+    "gradcam": "Heat maps",
+}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file of a run, and what it holds; the title is empty for a file that era did not write."""
+
+    path: Path
+    title: str
+
+
+def predictions(label: str) -> str:
+    """The logits of an evaluation, kept to be read again."""
+    return f"predictions-{label}.npz"
+
+
+def evaluation(label: str) -> str:
+    """All figures of `era eval`."""
+    return f"eval-{label}.json"
+
+
+def confusion(label: str) -> str:
+    """The confusion matrix."""
+    return f"{_joined('confusion', [label])}.png"
+
+
+def reliability(label: str) -> str:
+    """The reliability diagram."""
+    return f"{_joined('reliability', [label])}.png"
+
+
+def misclassified(
+    label: str, classes: tuple[str, ...], *, true: str | None, predicted: str | None, suspects: bool
+) -> str:
+    """The grid of misclassified images or suspects; the chosen classes are in its name."""
+    marks = [label]
+    for option, name in (("true", true), ("predicted", predicted)):
+        if name is not None:
+            marks += [option, f"{classes.index(name)}_{re.sub(r'[^A-Za-z0-9]+', '_', name)[:40]}"]
+    return f"{_joined('suspects' if suspects else 'misclassified', marks)}.png"
+
+
+def heatmaps(label: str, marks: Iterable[str]) -> str:
+    """The sheet of heat maps; `marks` are what differs from the usual question."""
+    return f"{_joined('gradcam', [label, *marks])}.png"
+
+
+def beside(figure: Path, name: str) -> Path:
+    """What goes beside a figure that may have a name of the person's own: NAME.png -> NAME-maps.npz."""
+    return figure.with_name(f"{figure.stem}-{name}")
+
+
+def contents(folder: Path) -> tuple[Artifact, ...]:
+    """Every file in a run folder that a person may open, sorted by path; hidden ones are left out."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return tuple(Artifact(path, _title(path.relative_to(folder).as_posix())) for path in paths)
+
+
+def _joined(name: str, marks: Iterable[str]) -> str:
+    return "-".join([name, *(mark for mark in marks if mark not in ("", TEST))])
+
+
+def _title(name: str) -> str:
+    if name in _TITLES:
+        return _TITLES[name]
+    kind, _, label = Path(name).stem.partition("-")
+    if kind not in _LABELLED or "/" in name:
+        return ""
+    return _LABELLED[kind] + (f" ({label})" if label else "")

@@ -1,0 +1,256 @@
+"""run.json, typed: everything about a run except its curves and weights. Every field is checked when it is read.
+
+Loads no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from era_cli.errors import EraError
+from era_cli.files import atomic_write_json
+from era_cli.recipes import Recipe
+from era_cli.results import FitResult, SweepSummary
+from era_cli.results.units import Count, Fraction, Positive, Seconds
+
+SCHEMA = 2  # of run.json, and of every JSON document that a command prints
+OLDEST_SCHEMA = 1
+
+Status = Literal["running", "finished", "interrupted", "failed"]
+Precision = Literal["32", "bf16", "16"]
+Deviation = Annotated[float, Meta(gt=0, le=1)]
+
+# What runs of schema 1 did before they had a field for it. The recipe's fields say so themselves.
+_BEFORE: dict[str, Any] = {"lr_find": None, "sessions": []}
+_BEFORE_IN_DATA: dict[str, Any] = {"data_dir": None, "class_counts": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitCounts:
+    """Images in each split."""
+
+    train: Positive
+    val: Count
+    test: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCounts:
+    """Images of each class in each split, K numbers each."""
+
+    train: tuple[Count, ...]
+    val: tuple[Count, ...]
+    test: tuple[Count, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecord:
+    """What a run was trained and tested on.
+
+    `source` is what `--data` said (a folder by its absolute path), `data_dir` where CIFAR-10 was said to be.
+    `content_hash` is that of the dataset. `mean` and `std` are those of the channels of the training images, in 0..1.
+    `skipped` are the unreadable files with the reason of each.
+    """
+
+    source: Annotated[str, Meta(min_length=1)]
+    data_dir: str | None
+    content_hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    image_size: Annotated[int, Meta(ge=8, le=1024)]
+    classes: Annotated[tuple[str, ...], Meta(min_length=2)]
+    counts: SplitCounts
+    class_counts: ClassCounts | None
+    mean: tuple[Fraction, Fraction, Fraction]
+    std: tuple[Deviation, Deviation, Deviation]
+    skipped: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes names a class twice")
+        if self.class_counts is None:
+            return
+        for split, counts in dataclasses.asdict(self.class_counts).items():
+            if len(counts) != len(self.classes) or sum(counts) != getattr(self.counts, split):
+                raise ValueError(f"class_counts.{split} does not fit classes and counts.{split}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRecord:
+    """The processor that a run was trained on, the precision that was chosen for it, and the CPU threads."""
+
+    accelerator: Literal["cpu", "cuda"]
+    name: str
+    precision: Precision
+    threads: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Versions:
+    """Versions of what trained a run."""
+
+    era: str
+    torch: str
+    lightning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What one session of training ran on and with: device, versions, git commit and command line."""
+
+    device: DeviceRecord
+    versions: Versions
+    git_commit: str | None
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session(Environment):
+    """One session of training: from its start to its end or interruption."""
+
+    started: str
+
+    def __post_init__(self) -> None:
+        _check_time("started", self.started)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDocument(Environment):
+    """The content of run.json; device, versions, git commit and command are those of the most recent session.
+
+    `started` and `ended` are UTC in ISO 8601, `seconds` the wall time of all sessions. `lr_find` summarizes the sweep
+    that chose the peak learning rate, if one did; `error` says why a run failed.
+    """
+
+    name: str
+    status: Status
+    started: str
+    ended: str | None
+    seconds: Seconds
+    recipe: Recipe
+    lr_find: SweepSummary | None
+    seed: int
+    data: DataRecord
+    sessions: tuple[Session, ...]
+    result: FitResult | None
+    error: str | None
+
+    def __post_init__(self) -> None:
+        _check_time("started", self.started)
+        if self.ended is not None:
+            _check_time("ended", self.ended)
+        if self.seed != self.recipe.seed:
+            raise ValueError(f"seed is {self.seed}, but recipe.seed is {self.recipe.seed}")
+        if self.recipe.image_size not in (None, self.data.image_size):
+            raise ValueError(f"data.image_size is {self.data.image_size}, but recipe.image_size is not")
+        if not self.steps_per_epoch:
+            raise ValueError(f"data.counts.train is {self.data.counts.train}, less than recipe.batch_size")
+        if self.status == "finished" and self.result is None:
+            raise ValueError("result is null, but status is finished")
+        if self.result is not None and self.result.best_epoch > self.recipe.epochs:
+            raise ValueError(f"result.best_epoch is {self.result.best_epoch}, but recipe.epochs {self.recipe.epochs}")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return self.recipe.steps_per_epoch(self.data.counts.train)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document as JSON values."""
+        fields = dataclasses.asdict(self)
+        environment = {spec.name: fields.pop(spec.name) for spec in dataclasses.fields(Environment)}
+        head = {name: fields.pop(name) for name in ("name", "status", "started", "ended", "seconds")}
+        return {"schema": SCHEMA, **head, **environment, **fields}
+
+
+def _check_time(name: str, text: str) -> None:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}, but must be a time in ISO 8601") from None
+
+
+def write(path: Path, document: RunDocument) -> None:
+    """Writes run.json, whole or not at all.
+
+    Raises:
+        EraError: it could not be written.
+    """
+    atomic_write_json(path, document.as_dict())
+
+
+def read(path: Path) -> RunDocument:
+    """The content of the run.json at `path`, of this schema or an older one.
+
+    Raises:
+        EraError: it is absent, unreadable or of a newer schema, or a field is missing, of the wrong type or out of
+            range; the sentence names the file and the field.
+    """
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError:
+        raise EraError(f"{path.parent} is not a run folder: it has no {path.name}") from None
+    except (ValueError, RecursionError) as error:
+        raise EraError(f"{path} is not valid JSON ({error}): restore it from a copy") from error
+    except OSError as error:
+        raise EraError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    try:
+        return _parsed(fields)
+    except _Newer as error:
+        raise EraError(f"{path} {error}") from error
+    except _Damaged as error:
+        raise EraError(f"{path} is damaged ({error}): restore it from a copy") from error
+
+
+class _Damaged(ValueError):
+    """What is wrong with which field."""
+
+
+class _Newer(ValueError):
+    """A schema that is not known yet."""
+
+
+def _parsed(fields: Any) -> RunDocument:
+    if not isinstance(fields, dict):
+        raise _Damaged("it is not an object")
+    schema = fields.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < OLDEST_SCHEMA:
+        raise _Damaged(f"schema is {schema!r}, but must be a number from {OLDEST_SCHEMA}")
+    if schema > SCHEMA:
+        raise _Newer(f"has schema {schema}, and this version of era reads up to {SCHEMA}: update era")
+    older = schema < SCHEMA
+    if older:
+        fields = {**_BEFORE, **fields}
+        if isinstance(data := fields.get("data"), dict):
+            fields["data"] = {**_BEFORE_IN_DATA, **data}
+    recipe = fields.get("recipe")
+    if not isinstance(recipe, dict):
+        raise _Damaged(f"recipe is {'missing' if 'recipe' not in fields else 'not an object'}")
+    try:
+        recipe = Recipe.from_dict(recipe, older=older)
+    except ValueError as error:
+        raise _Damaged(f"recipe.{error}") from error
+    try:
+        return msgspec.convert({**fields, "recipe": recipe}, RunDocument)
+    except msgspec.ValidationError as error:
+        raise _Damaged(_named(str(error))) from error
+
+
+def _named(message: str) -> str:
+    """msgspec's message with the field first: "Expected `int`, got `str` - at `$.seed`" -> "seed: expected ..."."""
+    said, _, place = message.replace("`", "").partition(" - at ")
+    field = place.removeprefix("$").removeprefix(".")
+    if missing := re.fullmatch(r"Object missing required field (\w+)", said):
+        return f"{'.'.join(filter(None, [field, missing[1]]))} is missing"
+    return f"{field}: {said[0].lower()}{said[1:]}" if field else said
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,24 @@
+"""Text that figures and terminals share. Loads nothing heavy."""
+
+from __future__ import annotations
+
+import unicodedata
+
+SUBSTITUTE = "\N{REPLACEMENT CHARACTER}"
+_JOINERS = "\u200c\u200d"  # between letters of Persian and Indic scripts, and in emoji: harmless
+_LINE_BREAKS = ("Zl", "Zp")
+
+
+def without_controls(text: str) -> str:
+    """The text with control characters, line breaks and unpaired surrogates replaced: names come from outside."""
+    return "".join(SUBSTITUTE if _harmful(char) else char for char in text)
+
+
+def signed_points(change: float) -> str:
+    """A change of a probability in percentage points: +2.6 or -31.4, and +0.0 for none."""
+    return f"{round(100 * change, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into 0.0
+
+
+def _harmful(char: str) -> bool:
+    category = unicodedata.category(char)
+    return char not in _JOINERS and (category[0] == "C" or category in _LINE_BREAKS)

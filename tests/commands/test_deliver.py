@@ -1,0 +1,77 @@
+"""The common end of the commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from typer.testing import CliRunner
+
+from era_cli.cli import app
+from era_cli.commands import deliver
+from era_cli.errors import EraError
+from era_cli.runs.document import SCHEMA
+from era_cli.runs.run import Run
+
+
+def show(console: Any, facts: Any) -> None:
+    for name, fact in facts:
+        console.print(f"{name}: {fact}")
+    console.print("the result")
+
+
+def hand_over(folder: Path, *, quiet: bool = False, as_json: bool = False, **more: Any) -> None:
+    (folder / "kept.npz").touch()
+    files = [
+        deliver.json_file(folder / "new" / "all.json"),
+        deliver.figure(folder / "new" / "figure.png", lambda: Figure(figsize=(1, 1))),
+        deliver.File(folder / "kept.npz"),
+    ]
+    deliver.deliver(
+        {"result": 1}, show, more.get("files", files), facts=[("run", "mine")], quiet=quiet, as_json=as_json
+    )
+
+
+def test_everything_is_printed_written_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hand_over(tmp_path)
+    paths = [str(tmp_path / name) for name in ("new/all.json", "new/figure.png", "kept.npz")]
+    assert capsys.readouterr().out.splitlines() == ["run: mine", "the result", *paths]
+    assert all(Path(path).is_file() for path in paths)
+    assert json.loads(Path(paths[0]).read_text()) == {"schema": SCHEMA, "result": 1, "files": paths}
+
+
+def test_quiet_leaves_the_facts_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hand_over(tmp_path, quiet=True)
+    assert capsys.readouterr().out.splitlines()[0] == "the result"
+
+
+def test_json_is_the_document_that_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hand_over(tmp_path, as_json=True)
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "new" / "all.json").read_text())
+
+
+def test_the_result_is_printed_even_if_writing_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EraError, match="cannot be written"):
+        hand_over(tmp_path, files=[deliver.json_file(tmp_path / "file" / "all.json")])
+    assert "the result" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("own_place")
+@pytest.mark.parametrize("command", ["eval", "misclassified", "gradcam --layer=layer1 --n=1"])
+def test_quiet_means_the_same_to_every_reading_command(command: str, run: Run) -> None:
+    loud = CliRunner().invoke(app, command.split())
+    quiet = CliRunner().invoke(app, [*command.split(), "--quiet"])
+    assert (loud.exit_code, quiet.exit_code) == (0, 0), loud.stderr + quiet.stderr
+    facts = {"run", "checkpoint", "data", "computed"}
+
+    def first_words(text: str) -> set[str]:
+        return {line.split()[0] for line in text.splitlines() if line.strip()}
+
+    assert facts <= first_words(loud.stdout)
+    assert not facts & first_words(quiet.stdout)
+    paths = [line for line in loud.stdout.splitlines() if line.startswith(str(Path("runs") / "mine"))]
+    assert set(paths) <= set(quiet.stdout.splitlines())

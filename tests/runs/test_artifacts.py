@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from era_cli.runs import artifacts
+from tests.support import make_run
+
+CLASSES = ("cat", "dog/wolf", "é")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (artifacts.predictions("test"), "predictions-test.npz"),
+        (artifacts.evaluation("val-last"), "eval-val-last.json"),
+        (artifacts.confusion("test"), "confusion.png"),
+        (artifacts.reliability("val"), "reliability-val.png"),
+        (artifacts.heatmaps("test", []), "gradcam.png"),
+        (artifacts.heatmaps("", ["images-abc", "layercam"]), "gradcam-images-abc-layercam.png"),
+        (
+            artifacts.misclassified("test", CLASSES, true=None, predicted=None, suspects=False),
+            "misclassified.png",
+        ),
+        (
+            artifacts.misclassified("val", CLASSES, true="dog/wolf", predicted="é", suspects=True),
+            "suspects-val-true-1_dog_wolf-predicted-2__.png",
+        ),
+    ],
+)
+def test_names(name: str, expected: str) -> None:
+    assert name == expected
+
+
+def test_what_goes_beside_a_figure() -> None:
+    assert artifacts.beside(Path("a/metrics.png"), "table.csv") == Path("a/metrics-table.csv")
+
+
+def test_a_run_lists_what_it_holds_with_titles(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    for name in ("checkpoints/last.ckpt", "checkpoints/.last.ckpt.x.partial", "curves.png", "confusion-val-last.png"):
+        (run.path / name).touch()
+    (run.path / "notes.txt").touch()
+    with run.lock():
+        titles = {str(artifact.path.relative_to(run.path)): artifact.title for artifact in run.contents()}
+    assert titles == {
+        "checkpoints/last.ckpt": "Checkpoint: most recent",
+        "confusion-val-last.png": "Confusion matrix (val-last)",
+        "curves.png": "Loss, accuracy and learning rate",
+        "notes.txt": "",
+        "run.json": "Run: recipe, data, versions, result",
+    }
+
+
+def test_everything_that_a_run_writes_has_a_title(finished_run: Path) -> None:
+    contents = artifacts.contents(finished_run)
+    assert len(contents) >= 7
+    assert [artifact.path for artifact in contents if not artifact.title] == []

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from era_cli.text import SUBSTITUTE, signed_points, without_controls
+
+
+@pytest.mark.parametrize(
+    "name", ["dog[/]", "[bold]x", "$x$", 'O\'Neil "q"', "собака", "猫", "🐈", "全角\u3000空白", "می\u200cخواهم"]
+)
+def test_a_harmless_name_stays(name: str) -> None:
+    assert without_controls(name) == name
+
+
+@given(st.text(st.characters(codec=None), max_size=60))
+@example("\x1b[31mred")
+@example("\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe")
+@example("\ud800")
+@example("a\u2028b\u2029c\x85d\n")
+def test_controls_and_line_breaks_are_replaced(name: str) -> None:
+    shown = without_controls(name)
+    assert len(shown) == len(name)
+    assert len(shown.splitlines()) <= 1
+    assert {char for char in shown if unicodedata.category(char)[0] == "C"} <= {"\u200c", "\u200d"}
+    assert all(new in (old, SUBSTITUTE) for old, new in zip(name, shown, strict=True))
+
+
+@pytest.mark.parametrize(("change", "shown"), [(-0.314, "-31.4"), (0.026, "+2.6"), (0.0, "+0.0"), (-1e-9, "+0.0")])
+def test_points_have_their_sign(change: float, shown: str) -> None:
+    assert signed_points(change) == shown
