@@ -97,7 +97,7 @@ def test_the_figure_is_written_and_named_and_the_table_is_on_stdout(run: Run) ->
         assert re.search(r"^\s*" + r"\s+".join(map(str, cells)) + "$", done.stdout, re.M)
     assert re.search(r"^faithfulness\s+.*hottest 25%", done.stdout, re.M)
     lines = [line for line in done.stderr.splitlines() if not line.startswith("Note: ")]
-    assert lines == ["explaining by gradcam: 4 images", "testing the maps: 4 images"]
+    assert lines == ["explaining by gradcam: 4 images", "measuring faithfulness: 4 images"]
     assert ESCAPE not in done.output
 
 
