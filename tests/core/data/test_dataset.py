@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import tracemalloc
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from era_cli.core.data import dataset
-from era_cli.core.data.dataset import content_hash, mean_and_std, resize
+from era_cli.core.data.cache import ContentHashes
+from era_cli.core.data.dataset import Dataset, absent_class, content_hash, mean_and_std, resize
 from era_cli.errors import UsageError
-from era_cli.results import Images
+from era_cli.results import Images, Labels
+from tests.core.data.support import reference_hash
 
 
 @pytest.fixture(autouse=True)
@@ -27,16 +30,45 @@ def noise(count: int, side: int = 4, seed: int = 0) -> Images:
     return np.random.RandomState(seed).randint(0, 256, (count, 3, side, side)).astype(np.uint8)
 
 
+def a_dataset(*, own_test: bool = True) -> Dataset:
+    return Dataset(
+        name="",
+        source="",
+        classes=("cat", "dog", "emu"),
+        images=noise(8),
+        labels=np.arange(8) % 2,
+        train=np.array([0, 2, 3, 6, 7]),
+        test=np.array([1, 4, 5]),
+        content_hash="",
+        own_test=own_test,
+    )
+
+
+def test_class_counts_include_absent_classes() -> None:
+    data = a_dataset()
+    assert data.class_counts(data.train).tolist() == [3, 2, 0]
+    assert absent_class(data.classes, data.labels) == "emu"
+    assert absent_class(data.classes[:2], data.labels) is None
+
+
+@pytest.mark.parametrize(
+    ("own_test", "indices", "expected"),
+    [
+        (True, [0, 2, 3, 6, 7], [0, 1, 2, 3, 4]),
+        (True, [1, 4, 5], [0, 1, 2]),
+        (True, [7, 5, 2], [4, 2, 1]),
+        (False, [7, 5, 2], [7, 5, 2]),
+    ],
+)
+def test_source_index_counts_within_the_sources_split(own_test: bool, indices: list[int], expected: list[int]) -> None:
+    assert a_dataset(own_test=own_test).source_index(np.array(indices)).tolist() == expected
+
+
 # Mean and standard deviation
 
 
 @settings(max_examples=30, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    count=st.integers(1, 17),
-    side=st.integers(2, 5),
-    seed=st.integers(0, 2**32 - 1),
-    power=st.floats(0.2, 5),
-)
+@given(count=st.integers(1, 17), side=st.integers(2, 5), seed=st.integers(0, 2**32 - 1), power=st.floats(0.2, 5))
 def test_mean_and_std_are_those_of_float64(count: int, side: int, seed: int, power: float) -> None:
     random = np.random.RandomState(seed)
     images = (random.random_sample((count, 3, side, side)) ** power * 255.99).astype(np.uint8)
@@ -46,16 +78,10 @@ def test_mean_and_std_are_those_of_float64(count: int, side: int, seed: int, pow
     floats = images[indices].astype(np.float64) / 255
     np.testing.assert_allclose(mean, floats.mean(axis=(0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(std, np.maximum(floats.std(axis=(0, 2, 3)), 1 / 255), rtol=1e-12)
+    assert {type(value) for value in (*mean, *std)} == {float}  # for run.json
 
 
-def test_mean_and_std_count_only_the_given_images() -> None:
-    images = noise(12)
-    images[6:] = 255
-    expected = images[:6].astype(np.float64).mean(axis=(0, 2, 3)) / 255
-    np.testing.assert_allclose(mean_and_std(images, np.arange(6))[0], expected, rtol=1e-12)
-
-
-def test_each_channel_has_its_own() -> None:
+def test_each_channel_has_its_own_mean_and_std() -> None:
     images = np.zeros((2, 3, 4, 4), np.uint8)
     images[1, 0] = 255
     images[:, 2] = 51
@@ -64,81 +90,121 @@ def test_each_channel_has_its_own() -> None:
     assert std == pytest.approx((0.5, 1 / 255, 1 / 255))
 
 
-def test_the_results_are_plain_floats_for_run_json() -> None:
-    assert {type(value) for values in mean_and_std(noise(3), np.arange(3)) for value in values} == {float}
-
-
 # Content hash
 
 
+CLASSES = ("cat", "dog")
+LABELS: Labels = np.arange(12) % 2
+TEST = np.array([3, 4])
+
+
 def test_the_content_hash_is_pinned() -> None:
-    # Stored in every run: a changed value would make a run's own data look like others.
+    # Stored in every run: with another value, a run's own data would look like different data.
     images = np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2)
     expected = "0691a50a5f9ef89a456808a14b318df1dc2a28867e97523922de76f4df44332c"
     assert content_hash(("a", "b"), images, np.array([0, 1]), np.array([1])) == expected
 
 
-def test_the_content_hash_changes_with_a_pixel_a_label_a_name_and_the_split() -> None:
-    images, labels, test = noise(12), np.arange(12) % 2, np.array([3, 4])
-    hashes = [content_hash(("cat", "dog"), images, labels, test)]
-    for place in [(0, 0, 0, 0), (11, 2, 3, 3)]:
-        changed = images.copy()
-        changed[place] ^= 1
-        hashes.append(content_hash(("cat", "dog"), changed, labels, test))
-    hashes.append(content_hash(("cat", "dog"), images.reshape(12, 3, 2, 8), labels, test))
-    hashes.append(content_hash(("cat", "dog"), images, np.append(labels[:-1], 0), test))
-    hashes.append(content_hash(("cat", "Dog"), images, labels, test))
-    hashes.append(content_hash(("cat", "dog", "emu"), images, labels, test))
-    hashes.append(content_hash(("dog", "cat"), images, labels, test))
-    hashes.append(content_hash(("cat", "dog"), images, labels, np.array([3, 5])))
-    hashes.append(content_hash(("cat", "dog"), images, labels, np.array([3])))
+def test_the_content_hash_covers_everything() -> None:
+    images = noise(12)
+    pixels = [images.copy() for _ in range(2)]
+    pixels[0][0, 0, 0, 0] ^= 1
+    pixels[1][11, 2, 3, 3] ^= 1
+    hashes = [
+        content_hash(CLASSES, images, LABELS, TEST),
+        *(content_hash(CLASSES, changed, LABELS, TEST) for changed in pixels),
+        content_hash(CLASSES, images.reshape(12, 3, 2, 8), LABELS, TEST),
+        content_hash(CLASSES, images, np.append(LABELS[:-1], 0), TEST),
+        *(content_hash(names, images, LABELS, TEST) for names in (("cat", "Dog"), ("dog", "cat"), (*CLASSES, "emu"))),
+        *(content_hash(CLASSES, images, LABELS, np.array(test)) for test in ([3, 5], [3])),
+    ]
     assert len(set(hashes)) == len(hashes)
 
 
-def test_the_content_hash_knows_neither_memory_layout_nor_label_width(tmp_path: Path) -> None:
-    images, labels, test = noise(12), np.arange(12) % 2, np.array([3, 4])
-    expected = content_hash(("cat", "dog"), images, labels, test)
+def test_the_content_hash_ignores_layout_and_label_width(tmp_path: Path) -> None:
+    images = noise(12)
+    expected = content_hash(CLASSES, images, LABELS, TEST)
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="c")
-    assert content_hash(("cat", "dog"), mapped, labels, test) == expected
-    assert content_hash(("cat", "dog"), np.asfortranarray(images), labels, test) == expected
-    assert content_hash(("cat", "dog"), images, labels.astype(np.int32), test.astype(np.int16)) == expected
+    assert content_hash(CLASSES, mapped, LABELS, TEST) == expected
+    assert content_hash(CLASSES, np.asfortranarray(images), LABELS, TEST) == expected
+    assert content_hash(CLASSES, images, LABELS.astype(np.int32), TEST.astype(np.int16)) == expected
     assert len(expected) == hashlib.sha256().digest_size * 2
 
 
-def test_a_name_that_is_not_utf_8_can_be_hashed() -> None:
+def test_a_class_name_need_not_be_utf_8() -> None:
     name = b"caf\xe9".decode(errors="surrogateescape")
     assert content_hash((name, "dog"), noise(1), np.array([0]), np.array([0]))
+
+
+# Content hashes in the cache: images that differ show whether the pixels were read
+
+
+def cached_hash(hashes: ContentHashes, seed: int, test: Labels = TEST) -> str:
+    return content_hash(CLASSES, noise(12, seed=seed), LABELS, test, hashes)
+
+
+def true_hash(seed: int, test: Labels = TEST) -> str:
+    return content_hash(CLASSES, noise(12, seed=seed), LABELS, test)
+
+
+def test_each_split_is_hashed_once(tmp_path: Path) -> None:
+    hashes, other = ContentHashes(tmp_path, 1), np.array([3, 5])
+    assert cached_hash(hashes, seed=0) == true_hash(seed=0)
+    assert cached_hash(hashes, seed=1, test=other) == true_hash(seed=1, test=other)
+    assert cached_hash(hashes, seed=2, test=other) == true_hash(seed=1, test=other)
+    assert cached_hash(hashes, seed=2) == true_hash(seed=0)
+
+
+@pytest.mark.parametrize(
+    "damage", ["removed", "emptied", "cut short", "overwritten", "bit flipped", "of another split"]
+)
+def test_a_damaged_hash_is_computed_again(tmp_path: Path, damage: str) -> None:
+    hashes = ContentHashes(tmp_path, 1)
+    cached_hash(hashes, seed=0)
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    path.unlink()
+    contents = {
+        "emptied": b"",
+        "cut short": content[:-4],
+        "overwritten": b"\xff" * len(content),
+        "bit flipped": bytes([content[0] ^ 1]) + content[1:],
+    }
+    if damage == "of another split":
+        cached_hash(hashes, seed=0, test=np.array([3, 5]))
+        (other,) = tmp_path.iterdir()
+        other.rename(path)
+    elif damage != "removed":
+        path.write_bytes(contents[damage])
+    assert cached_hash(hashes, seed=1) == true_hash(seed=1)
+    assert cached_hash(hashes, seed=2) == true_hash(seed=1)
+
+
+def test_a_hash_of_other_pixels_does_not_count(tmp_path: Path) -> None:
+    cached_hash(ContentHashes(tmp_path, crc32=1), seed=0)
+    assert cached_hash(ContentHashes(tmp_path, crc32=2), seed=1) == true_hash(seed=1)
+
+
+def test_without_a_writable_entry_the_hash_is_computed(tmp_path: Path) -> None:
+    hashes = ContentHashes(tmp_path / "removed", 1)
+    assert [cached_hash(hashes, seed=seed) for seed in (0, 1)] == [true_hash(0), true_hash(1)]
+
+
+def test_the_hash_with_another_test_split(tmp_path: Path) -> None:
+    data, test = a_dataset(), np.array([0, 7])
+    assert data.content_hash_with(test) == reference_hash(dataclasses.replace(data, test=test))
+    hashes = ContentHashes(tmp_path, 1)
+    assert dataclasses.replace(data, hashes=hashes).content_hash_with(test) == data.content_hash_with(test)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 # Resizing
 
 
-def test_images_that_fit_are_returned_as_they_are() -> None:
+def test_images_of_that_size_are_returned_unchanged() -> None:
     images = noise(3)
     assert resize(images, 4) is images
-
-
-@pytest.mark.parametrize("size", [2, 4, 16])
-def test_one_color_stays_that_color_at_any_size(size: int) -> None:
-    images = np.empty((7, 3, 8, 8), np.uint8)
-    images[:] = np.array([0, 77, 255], np.uint8)[:, None, None]
-    resized = resize(images, size)
-    assert resized.shape == (7, 3, size, size)
-    assert resized.dtype == np.uint8
-    for channel, value in enumerate((0, 77, 255)):
-        assert np.unique(resized[:, channel]).tolist() == [value]
-
-
-def test_every_image_is_resized_and_in_its_order() -> None:
-    images = np.repeat(np.arange(12, dtype=np.uint8) * 20, 3 * 8 * 8).reshape(12, 3, 8, 8)
-    assert resize(images, 5)[:, 1, 2, 2].tolist() == [index * 20 for index in range(12)]
-
-
-def test_making_smaller_smooths_rather_than_picks() -> None:
-    stripes = np.zeros((1, 3, 16, 16), np.uint8)
-    stripes[..., ::2] = 255
-    assert np.abs(resize(stripes, 4).astype(int) - 127.5).max() < 20
 
 
 @pytest.mark.parametrize("size", [5, 24])
@@ -149,22 +215,16 @@ def test_it_resizes_as_pillow_does(size: int) -> None:
         np.testing.assert_allclose(resized.transpose(1, 2, 0).astype(int), np.asarray(other).astype(int), atol=1)
 
 
-def test_values_are_rounded_to_the_nearest() -> None:
-    images = np.zeros((1, 3, 2, 2), np.uint8)
-    images[..., 0, 0] = 3  # the mean of the four is 0.75
-    assert np.unique(resize(images, 1)).tolist() == [1]
-
-
 def test_memory_mapped_images_are_resized_without_a_warning(tmp_path: Path) -> None:
-    images = noise(12, side=8)
+    images = noise(300, side=8)  # more than are resized at once
     np.save(tmp_path / "images.npy", images)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         resized = resize(np.load(tmp_path / "images.npy", mmap_mode="c"), 4)
-    np.testing.assert_array_equal(resized, resize(images, 4))
+    np.testing.assert_array_equal(resized, np.concatenate([resize(image[None], 4) for image in images]))
 
 
-def test_images_that_memory_cannot_hold_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_larger_than_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}.__getitem__)
     images = np.zeros((10, 3, 8, 8), np.uint8)
     assert resize(images, 256).shape == (10, 3, 256, 256)  # 1.97 MB of 4.1
@@ -172,44 +232,14 @@ def test_images_that_memory_cannot_hold_are_refused_before_they_are_made(monkeyp
         resize(images, 264)
 
 
-# What the source calls its images
-
-
-def split(*, own_test: bool) -> dataset.Dataset:
-    return dataset.Dataset(
-        name="",
-        source="",
-        classes=("a", "b"),
-        images=noise(8),
-        labels=np.arange(8) % 2,
-        train=np.array([0, 2, 3, 6, 7]),
-        test=np.array([1, 4, 5]),
-        content_hash="",
-        own_test=own_test,
-    )
-
-
-def test_images_of_a_source_with_its_own_test_split_are_numbered_within_their_split() -> None:
-    numbers = split(own_test=True).source_index
-    assert numbers(np.array([0, 2, 3, 6, 7])).tolist() == [0, 1, 2, 3, 4]
-    assert numbers(np.array([1, 4, 5])).tolist() == [0, 1, 2]
-    assert numbers(np.array([7, 5, 2])).tolist() == [4, 2, 1]
-
-
-def test_images_of_a_source_in_one_piece_are_numbered_within_all_of_it() -> None:
-    assert split(own_test=False).source_index(np.array([7, 5, 2])).tolist() == [7, 5, 2]
-
-
-def test_statistics_and_hash_of_large_images_hold_few_of_them_at_a_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_statistics_and_hash_hold_few_images_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     images = np.zeros((256, 3, 224, 224), np.uint8)  # 38 MB
-    labels, all_of_them = np.zeros(256, np.int64), np.arange(256)
+    indices = np.arange(256)
     tracemalloc.start()
     try:
-        mean_and_std(images, all_of_them)
-        content_hash(("one",), images, labels, all_of_them)
+        mean_and_std(images, indices)
+        content_hash(("one",), images, np.zeros(256, np.int64), indices)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from era_cli.core.data import digits, run_data, sources
@@ -21,16 +20,15 @@ def document(finished_run: Path) -> RunDocument:
     return Run(finished_run).read()
 
 
-def test_the_splits_are_those_that_the_run_was_trained_with(finished_run: Path, document: RunDocument) -> None:
+def test_the_splits_are_those_of_the_run(finished_run: Path, document: RunDocument) -> None:
     data = run_data.load(Run(finished_run), document, data_dir=None, listener=Listener())
-    for name, part in (("train", data.train), ("val", data.val), ("test", data.dataset.test)):
-        counts = np.bincount(data.dataset.labels[part], minlength=10)
-        assert counts.tolist() == list(dataclasses.asdict(document.data)["class_counts"][name])
+    for name, indices in (("train", data.train), ("val", data.val), ("test", data.dataset.test)):
+        assert data.dataset.class_counts(indices).tolist() == list(dataclasses.asdict(document.data)["class_counts"][name])
     assert not set(data.train) & set(data.val)
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_the_run_remembers_where_its_data_lay_unless_another_place_is_named(
+def test_a_run_remembers_its_data_dir(
     named: bool, finished_run: Path, document: RunDocument, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Path | None] = []
@@ -48,7 +46,7 @@ def test_the_run_remembers_where_its_data_lay_unless_another_place_is_named(
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_fit_tells_the_run_where_its_data_lay(named: bool, tmp_path: Path) -> None:
+def test_fit_stores_the_data_dir(named: bool, tmp_path: Path) -> None:
     asked = replace(request(tmp_path / "runs"), data_dir=tmp_path if named else None)
     document = start.prepare(asked, Listener()).run.read()
     assert document.data.data_dir == (str(tmp_path) if named else None)
