@@ -1,8 +1,8 @@
-# Each target makes .venv by itself where it is absent or older than pyproject.toml.
+# Each target creates .venv if it is missing or older than pyproject.toml.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench pictures
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -10,12 +10,13 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+# The digits are 8x8: at 16 px a training step costs a quarter of one at 32 px, and layer2 still has 4x4 cells.
 demo: .venv/.installed
-	$(BIN)/era fit --data digits --epochs 8 --batch-size 64
-	$(BIN)/era lr-find --data digits --batch-size 64
+	$(BIN)/era fit --data digits --image-size 16 --epochs 8 --batch-size 64
+	$(BIN)/era lr-find --data digits --image-size 16 --batch-size 64
 	$(BIN)/era eval
 	$(BIN)/era misclassified
-	$(BIN)/era gradcam --n 10
+	$(BIN)/era gradcam --which uncertain --layer layer2
 	$(BIN)/era plot-curves
 
 test: .venv/.installed
@@ -26,6 +27,10 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Every figure anew, some twenty minutes; not part of the tests. The machine should do nothing else.
+# Every figure again, about twenty minutes; not part of the tests. The machine should do nothing else.
 bench: .venv/.installed
 	$(BIN)/python -m tests.benchmarks
+
+# Every picture of the documentation, from a finished run: make pictures RUN=runs/cifar10-1 DATA=data
+pictures: .venv/.installed
+	$(BIN)/python -m tests.pictures $(RUN) $(DATA)

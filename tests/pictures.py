@@ -1,0 +1,149 @@
+"""Draws every picture of the documentation from a finished run, by the commands that the documentation shows.
+
+`make pictures RUN=runs/cifar10-1 DATA=data`, or `python -m tests.pictures RUN [DATA]`: the run is copied first and not
+written to, DATA is the folder with CIFAR-10. Takes a few minutes, most of them for the learning-rate sweep.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from rich.text import Text
+
+from era_cli.console import fit as console
+from era_cli.console.terminal import SteadyConsole
+from era_cli.results import FitResult
+from era_cli.runs import history
+from era_cli.runs.run import Run
+
+IMAGES = Path(__file__).parents[1] / ".github" / "images"
+LARGEST = 200_000  # bytes
+WIDEST = 1500  # pixels: twice the column of a README, for sharp screens
+STRIP_WIDTH, STRIP_GAP = 1660, 24  # pixels
+COLUMNS = 88  # of the terminal captures
+ROOT = Path(__file__).parents[1]
+
+
+def era(folder: Path, *arguments: str) -> str:
+    """What `era` prints on a terminal of COLUMNS, run in `folder`."""
+    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS), "PYTHONPATH": str(ROOT)}
+    environment.pop("NO_COLOR", None)
+    print("era", *arguments, file=sys.stderr)
+    command = [sys.executable, "-m", "era_cli", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
+def small_png(picture: Image.Image, file: Path) -> None:
+    """Writes `picture` with 256 colors, scaled down until it takes no more than LARGEST bytes."""
+    scale = min(1.0, WIDEST / picture.width) if picture.width != STRIP_WIDTH else 1.0
+    while True:
+        size = (round(picture.width * scale), round(picture.height * scale))
+        scaled = picture.convert("RGB") if scale == 1 else picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        scaled.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
+        if file.stat().st_size <= LARGEST:
+            return
+        scale *= 0.9
+
+
+def strip(files: list[Path], file: Path) -> None:
+    """Writes the pictures side by side at one height, STRIP_WIDTH wide."""
+    pictures = [Image.open(one).convert("RGB") for one in files]
+    room = STRIP_WIDTH - STRIP_GAP * (len(pictures) - 1)
+    height = int(room / sum(picture.width / picture.height for picture in pictures))
+    canvas = Image.new("RGB", (STRIP_WIDTH, height), "white")
+    left = 0
+    for picture in pictures:
+        width = round(picture.width * height / picture.height)
+        canvas.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, 0))
+        left += width + STRIP_GAP
+    small_png(canvas, file)
+
+
+class Capture:
+    """A terminal whose content becomes an SVG file."""
+
+    def __init__(self) -> None:
+        self.console = SteadyConsole(io.StringIO(), record=True, width=COLUMNS, force_terminal=True)
+
+    def prompt(self, command: str) -> None:
+        """Shows a command as typed."""
+        self.console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
+
+    def save(self, file: Path) -> None:
+        """Writes the SVG, without the web font that Rich asks for."""
+        svg = self.console.export_svg(title="era", unique_id="era")
+        file.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
+
+
+def fit_capture(run: Run, command: str) -> Capture:
+    """The epochs and the result of a finished run as `era fit` printed them, from its own files."""
+    document = run.read()
+    rows = run.epochs()
+    capture = Capture()
+    capture.prompt(command)
+    progress = console.FitProgress(capture.console)
+    progress._epochs = document["recipe"]["epochs"]
+    capture.console.print(console._epoch_heading(COLUMNS))
+    for done, row in enumerate(rows, start=1):
+        best = history.best(rows[:done], max(1, document["data"]["counts"]["val"]))
+        progress.epoch_ended(row, best=best == row)
+    files = [Path("runs") / file.relative_to(run.path.parent) for file in run.files()]
+    progress.show_result(FitResult(**document["result"]), files)
+    return capture
+
+
+def draw(run: Run, data: list[str], folder: Path) -> None:
+    """Draws everything into `folder`, whose `runs` holds a copy of the run."""
+    document = run.read()
+    source = document["data"]["source"]
+    source_option = [] if source == "cifar10" else ["--data", source]
+    command = " ".join(["era fit", *source_option, "--epochs", str(document["recipe"]["epochs"])])
+    fit_capture(run, command).save(IMAGES / "fit.svg")
+
+    evaluation = Capture()
+    evaluation.prompt("era eval")
+    evaluation.console.print(Text.from_ansi(era(folder, "eval", *data).rstrip("\n")))
+    evaluation.save(IMAGES / "eval.svg")
+
+    era(folder, "plot-curves")
+    era(folder, "misclassified", "--n", "15", *data)
+    era(folder, "gradcam", "--n", "6", *data)
+    era(folder, "lr-find", "--out", str(run.path / "lr-find.png"), *source_option, *data)
+    for name in ("samples", "curves", "confusion", "reliability", "misclassified", "gradcam", "lr-find"):
+        small_png(Image.open(run.path / f"{name}.png"), IMAGES / f"{name}.png")
+
+    few = [folder / "misclassified.png", folder / "gradcam.png"]
+    era(folder, "misclassified", "--n", "6", "--columns", "2", "--out", str(few[0]), *data)
+    era(folder, "gradcam", "--n", "3", "--out", str(few[1]), *data)
+    strip([run.path / "curves.png", run.path / "confusion.png", *few], IMAGES / "strip.png")
+
+
+def main() -> None:
+    """Copies the run, draws, and lists the pictures with their sizes."""
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python -m tests.pictures RUN [DATA]")
+    given = Path(sys.argv[1]).resolve()
+    data = ["--data-dir", str(Path(sys.argv[2]).resolve())] if len(sys.argv) == 3 else []
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        copy = folder / "runs" / given.name
+        shutil.copytree(given, copy)
+        draw(Run(copy), data, folder)
+    for file in sorted(IMAGES.iterdir()):
+        print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1000:,.0f} KB")
+
+
+if __name__ == "__main__":
+    main()
