@@ -14,7 +14,7 @@ DEFAULTS = {name: inspect.signature(gradcam).parameters[name].default for name i
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_map_peaks_in_the_patch_that_decides_the_class(seed: int) -> None:
+def test_the_map_peaks_in_the_deciding_patch(seed: int) -> None:
     assert pointing.PATCH <= 10
     network = pointing.trained(seed)
     shown = pointing.scenes(pointing.JUDGED, np.random.default_rng(1000 + seed))

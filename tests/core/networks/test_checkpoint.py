@@ -91,7 +91,7 @@ def test_the_most_recent_valid_state_is_resumed(tmp_path: Path) -> None:
         checkpoint.newest(tmp_path)
 
 
-def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tiny_disk: Path) -> None:
+def test_a_full_disk_leaves_the_old_checkpoint(tiny_disk: Path) -> None:
     checkpoint.write(STATE, tiny_disk / artifacts.LAST)
     with pytest.raises(EraError, match=r"last.ckpt cannot be written \(No space left.*make room"):
         checkpoint.write({"state_dict": {"network.a": torch.zeros(100_000)}}, tiny_disk / artifacts.LAST)
