@@ -81,7 +81,7 @@ def test_a_stop_signal_is_no_fault_of_the_compiler(monkeypatch: pytest.MonkeyPat
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_network_gives_the_same_gradients() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    network = nn.Sequential(nn.Linear(3, 4, bias=False))  # its products are calls: a kernel takes g++ some ten seconds
     notes: list[str] = []
     compiled = Compiled(network, notes.append)
     batch = torch.rand(5, 3)
@@ -91,7 +91,7 @@ def test_a_compiled_network_gives_the_same_gradients() -> None:
     (fast,) = torch.autograd.grad(compiled(batch).square().sum(), weight)
     torch.testing.assert_close(fast, plain)
     assert notes == []
-    assert set(network.state_dict()) == {"0.weight", "0.bias"}
+    assert set(network.state_dict()) == {"0.weight"}
 
 
 def test_compilation_changes_neither_results_nor_names(
