@@ -97,7 +97,7 @@ def test_the_figure_is_written_and_named_and_the_table_is_on_stdout(run: Run) ->
         assert re.search(r"^\s*" + r"\s+".join(map(str, cells)) + "$", done.stdout, re.M)
     assert re.search(r"^faithfulness\s+.*hottest 25%", done.stdout, re.M)
     lines = [line for line in done.stderr.splitlines() if not line.startswith("Note: ")]
-    assert lines == ["explaining by gradcam: 4 images", "testing the maps: 4 images"]
+    assert lines == ["explaining by gradcam: 4 images", "measuring faithfulness: 4 images"]
     assert ESCAPE not in done.output
 
 
@@ -233,7 +233,7 @@ def test_missing_predictions_are_computed(run: Run) -> None:
 
 def test_eigencam_draws_one_map_and_says_why(run: Run) -> None:
     done = draw("--n=2", "--method=eigencam", "--layer=layer2", "--json")
-    assert "Note: The map of eigencam is the same for every class: one is drawn." in done.stderr.splitlines()
+    assert "Note: The Eigen-CAM map is the same for every class: one is drawn." in done.stderr.splitlines()
     assert [len(image["maps"]) for image in json.loads(done.stdout)["result"]["images"]] == [1, 1]
 
 
@@ -274,7 +274,7 @@ def test_empty_maps_are_named_unless_there_are_many(run: Run, count: int) -> Non
     assert len(named) == min(count, 5)
     for number, line in zip(threes, named, strict=False):
         assert line.startswith(f"Note: Image {number} has no map for 3: there is no evidence for it at layer2")
-    assert ("Note: So it is with 2 more." in done.stderr) == (count == 7)
+    assert ("Note: And 2 more." in done.stderr) == (count == 7)
 
 
 def test_a_map_that_stands_for_both_classes_is_named_once_if_it_is_empty(run: Run) -> None:
