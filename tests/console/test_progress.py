@@ -114,18 +114,18 @@ def test_a_bar_disappears_and_spares_stdout(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
-    ("unit", "worth", "expected"),
+    ("unit", "per_step", "expected"),
     [("images", 1, "2 images/s"), ("images", 1_024, "2,048 images/s"), ("bytes", 3_000_000, "6.0 MB/s")],
 )
-def test_the_rate_counts_units_per_step(unit: str, worth: int, expected: str) -> None:
+def test_the_rate_counts_units_per_step(unit: str, per_step: int, expected: str) -> None:
     clock = [0.0]
     progress = Progress(console=SteadyConsole(io.StringIO()), get_time=lambda: clock[0])
     task = progress.add_task("work", total=100)
-    assert Rate(unit, worth).render(progress.tasks[0]).plain == ""
+    assert Rate(unit, per_step).render(progress.tasks[0]).plain == ""
     for _ in range(5):
         clock[0] += 0.5  # a step each half second
         progress.update(task, advance=1)
-    assert Rate(unit, worth).render(progress.tasks[0]).plain == expected
+    assert Rate(unit, per_step).render(progress.tasks[0]).plain == expected
 
 
 def test_each_file_is_one_unbroken_line() -> None:

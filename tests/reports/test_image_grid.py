@@ -133,7 +133,7 @@ def test_titles_of_neighbours_do_not_overlap(name: str, names: int) -> None:
     assert left.x1 < right.x0
 
 
-def test_the_header_of_a_single_image_is_not_cut_off(tmp_path: Path) -> None:
+def test_a_single_images_header_is_not_cut(tmp_path: Path) -> None:
     for note in ((), ("a note that is longer " * 5,)):
         figure = image_grid(pictures(1), [["cat"]], "Training images as the network sees them", header_notes=note)
         figure.set_dpi(style.DPI)

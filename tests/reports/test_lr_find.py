@@ -139,7 +139,7 @@ TAIL = np.where(DECADES > -0.5, np.nan, FALLING)
 
 
 @pytest.mark.parametrize(
-    "made",
+    "swept",
     [
         sweep(TAIL),
         sweep([TAIL, FALLING], smoothed=TAIL),
@@ -149,8 +149,8 @@ TAIL = np.where(DECADES > -0.5, np.nan, FALLING)
     ],
     ids=["NaN tail", "one stopped", "all equal", "all NaN", "two steps"],
 )
-def test_every_sweep_can_be_drawn_and_written(made: LrSweep, tmp_path: Path) -> None:
-    figure = lr_curve(made, "any")
+def test_every_sweep_can_be_drawn_and_written(swept: LrSweep, tmp_path: Path) -> None:
+    figure = lr_curve(swept, "any")
     style.save(figure, tmp_path / "any.png")
     with Image.open(tmp_path / "any.png") as written:
         assert written.width > written.height
@@ -158,9 +158,9 @@ def test_every_sweep_can_be_drawn_and_written(made: LrSweep, tmp_path: Path) -> 
     low, high = axes.get_ylim()
     assert np.isfinite([low, high]).all()
     assert low < high
-    first = made.losses[0, 0]
+    first = swept.losses[0, 0]
     assert np.isnan(first) or low < first < high
-    assert len(legend(figure)) == 2 + len(made.suggestions) + bool(made.suggestions)  # and the minimum
+    assert len(legend(figure)) == 2 + len(swept.suggestions) + bool(swept.suggestions)  # and the minimum
 
 
 def test_a_header_is_plain_text() -> None:

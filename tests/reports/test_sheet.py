@@ -74,30 +74,30 @@ def test_no_images_at_all_have_a_column() -> None:
 def test_every_image_pixel_is_an_equal_square(side: int, tmp_path: Path) -> None:
     images, times = noise(3, side), enlarged(side) // side
     figure = image_grid(images, [["cat", "dog"]] * 3, "a header", header_notes=["a note"], notes=["1%"] * 3, columns=2)
-    page = pixels(figure, tmp_path)
+    written = pixels(figure, tmp_path)
     axes = figure.axes[0]
     above = -axes.get_ylim()[1]
-    assert page.shape[:2] == (axes.get_ylim()[0] + above, axes.get_xlim()[1])
+    assert written.shape[:2] == (axes.get_ylim()[0] + above, axes.get_xlim()[1])
     for one, image in zip(axes.get_images(), images, strict=True):
         left, right, bottom, top = one.get_extent()
         assert (right - left, bottom - top) == (side * times, side * times)
         assert (left % 1, top % 1) == (0, 0)
-        part = page[round(above + top) : round(above + bottom), round(left) : round(right)]
-        np.testing.assert_array_equal(part, large(image, times))
+        cut = written[round(above + top) : round(above + bottom), round(left) : round(right)]
+        np.testing.assert_array_equal(cut, large(image, times))
 
 
 @pytest.mark.parametrize("width", [301, 997])
 @pytest.mark.parametrize("header", ["", "a header that is wider than the narrowest of these sheets"])
 def test_images_are_not_interpolated_on_any_sheet(width: int, header: str, tmp_path: Path) -> None:
     image = noise(1, 32)[0]
-    made = drawn(width, 263, header)
-    made.image(17, 40, 96, image, ["cat"])
-    figure = made.finished()
-    page = pixels(figure, tmp_path)
-    above = round(-made.axes.get_ylim()[1])
-    assert page.shape[0] == 263 + above
-    assert page.shape[1] >= width
-    np.testing.assert_array_equal(page[above + 40 : above + 136, 17:113], large(image, 3))
+    drawing = drawn(width, 263, header)
+    drawing.image(17, 40, 96, image, ["cat"])
+    figure = drawing.finished()
+    written = pixels(figure, tmp_path)
+    above = round(-drawing.axes.get_ylim()[1])
+    assert written.shape[0] == 263 + above
+    assert written.shape[1] >= width
+    np.testing.assert_array_equal(written[above + 40 : above + 136, 17:113], large(image, 3))
 
 
 def test_a_wide_header_widens_the_sheet() -> None:
@@ -110,8 +110,8 @@ def test_a_wide_header_widens_the_sheet() -> None:
 
 
 def test_the_edges_of_a_file_are_white(tmp_path: Path) -> None:
-    page = pixels(image_grid(noise(4, 8), [["cat"]] * 4, "four"), tmp_path)
-    for edge in (page[:5], page[-5:], page[:, :5], page[:, -5:]):
+    written = pixels(image_grid(noise(4, 8), [["cat"]] * 4, "four"), tmp_path)
+    for edge in (written[:5], written[-5:], written[:, :5], written[:, -5:]):
         assert (edge == 255).all()
 
 
@@ -120,43 +120,43 @@ def test_the_edges_of_a_file_are_white(tmp_path: Path) -> None:
 
 def test_an_overlay_covers_just_its_image(tmp_path: Path) -> None:
     image = np.full((8, 8, 3), 255, np.uint8)
-    made = drawn(400, 300)
-    made.image(10, 50, 96, image, ["cat"])
-    made.overlay(10, 50, 96, np.ones((4, 4)), "gray_r", 1.0)  # 1 is black
-    page = pixels(made.finished(), tmp_path)
-    above = round(-made.axes.get_ylim()[1])
-    assert (page[above + 50 : above + 146, 10:106] == 0).all()
-    page = page.copy()
-    page[above + 50 : above + 146, 10:106] = 255
-    assert (page[above + 48 :] == 255).all()
+    drawing = drawn(400, 300)
+    drawing.image(10, 50, 96, image, ["cat"])
+    drawing.overlay(10, 50, 96, np.ones((4, 4)), "gray_r", 1.0)  # 1 is black
+    written = pixels(drawing.finished(), tmp_path)
+    above = round(-drawing.axes.get_ylim()[1])
+    assert (written[above + 50 : above + 146, 10:106] == 0).all()
+    written = written.copy()
+    written[above + 50 : above + 146, 10:106] = 255
+    assert (written[above + 48 :] == 255).all()
 
 
 def test_the_peak_lies_over_its_cell(tmp_path: Path) -> None:
     heat = np.zeros((4, 4))
     heat[1, 2] = 1
-    made = drawn(400, 300)
-    made.image(10, 50, 224, np.zeros((8, 8, 3), np.uint8), ["cat"])
-    made.overlay(10, 50, 224, heat, "gray", 1.0)
-    page = pixels(made.finished(), tmp_path)
-    above = round(-made.axes.get_ylim()[1])
-    part = page[above + 50 : above + 274, 10:234, 0]
-    rows, columns = np.nonzero(part == part.max())
-    assert part.max() >= 250
+    drawing = drawn(400, 300)
+    drawing.image(10, 50, 224, np.zeros((8, 8, 3), np.uint8), ["cat"])
+    drawing.overlay(10, 50, 224, heat, "gray", 1.0)
+    written = pixels(drawing.finished(), tmp_path)
+    above = round(-drawing.axes.get_ylim()[1])
+    cut = written[above + 50 : above + 274, 10:234, 0]
+    rows, columns = np.nonzero(cut == cut.max())
+    assert cut.max() >= 250
     assert rows.mean() == pytest.approx(1.5 * 56, abs=2)
     assert columns.mean() == pytest.approx(2.5 * 56, abs=2)
 
 
 def test_small_axes_and_remarks_lie_in_place() -> None:
-    made = drawn(400, 300)
-    small = made.small_axes(120, 50, 200, 96)
-    made.remark(10, 50, 96, "empty")
-    figure = made.finished()
+    drawing = drawn(400, 300)
+    small = drawing.small_axes(120, 50, 200, 96)
+    drawing.remark(10, 50, 96, "empty")
+    figure = drawing.finished()
     figure.set_dpi(style.DPI)
     figure.draw_without_rendering()
     box = small.get_window_extent()
     assert (box.x0, box.x1) == pytest.approx((120, 320))
     assert (300 - box.y1, 300 - box.y0) == pytest.approx((50, 146))
-    (text,) = made.axes.texts
+    (text,) = drawing.axes.texts
     extent = text.get_window_extent()
     assert (extent.x0 + extent.x1) / 2 == pytest.approx(58, abs=1)
     assert 300 - (extent.y0 + extent.y1) / 2 == pytest.approx(98, abs=4)
@@ -165,8 +165,8 @@ def test_small_axes_and_remarks_lie_in_place() -> None:
 def test_a_long_header_wraps() -> None:
     words = "one header of very many words " * 6
     with style.look():
-        page = Sheet(224, 300, words.strip(), ["and a note of as many words " * 6])
-        figure = page.finished()
+        sheet_of_words = Sheet(224, 300, words.strip(), ["and a note of as many words " * 6])
+        figure = sheet_of_words.finished()
     assert figure.bbox.width <= sheet.NARROWEST + 1
     for text in figure.texts:
         box = text.get_window_extent()
@@ -175,4 +175,4 @@ def test_a_long_header_wraps() -> None:
         assert box.y1 <= figure.bbox.y1
         assert len(text.get_text().splitlines()) > 1
     low = min(text.get_window_extent().y0 for text in figure.texts)
-    assert low >= page.axes.transData.transform((0, 0))[1]  # above what lies below
+    assert low >= sheet_of_words.axes.transData.transform((0, 0))[1]  # above what lies below
