@@ -229,7 +229,6 @@ def test_a_run_without_an_epoch_beside_another() -> None:
 STRANGE = {
     "one epoch": run(1),
     "no step": run(2, rates=np.array([])),
-    "one step": run(1, rates=np.array([0.1])),
     "nan": run(2, epochs=(row(1, train_loss=math.nan, val_loss=math.inf), row(2))),
     "all nan": run(1, epochs=(row(1, train_loss=math.nan, val_loss=math.nan),)),
     "not validated": unvalidated(1),
@@ -272,7 +271,6 @@ LONG = "cifar10-sgd-nesterov-0.2-wd-5e-4-cutout-8-seed-3"
     "several",
     [
         pytest.param([stopped(12, 24, name="x" * 100)], id="one"),
-        pytest.param([stopped(3, 24, name=f"cifar10-{index}") for index in range(2)], id="two"),
         pytest.param([stopped(3, 24, name=f"{index}-{LONG}") for index in range(7)], id="seven"),
         pytest.param([run(3, name=f"cifar10-{index}", test_acc=0.9) for index in range(40)], id="forty"),
     ],

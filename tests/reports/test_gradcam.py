@@ -46,9 +46,7 @@ def maps(count: int = 4, *, side: int = 8, roles: tuple[str, ...] = ("predicted"
 
 
 def drawn(heatmaps: Heatmaps, alpha: float = 0.4) -> Figure:
-    figure = gradcam.heatmaps(heatmaps, "mine, some images", alpha)
-    figure.draw_without_rendering()
-    return figure
+    return gradcam.heatmaps(heatmaps, "mine, some images", alpha)
 
 
 def values(image: AxesImage) -> npt.NDArray[Any]:
@@ -200,6 +198,7 @@ def test_faithfulness_is_noted() -> None:
 
 def test_the_colour_bar_goes_from_zero_to_maximum() -> None:
     figure = drawn(maps(2))
+    figure.draw_without_rendering()
     _, bar = figure.axes
     assert [label.get_text() for label in bar.get_yticklabels()] == ["0", "max"]
     assert list(bar.get_yticks()) == [0, 1]
