@@ -240,15 +240,15 @@ def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
     from era_cli.reports import lr_find, style
     from era_cli.runs.run import Run
 
-    run = Run(plan.run)
-    file = run.samples_file
-    try:
-        style.save(report.training_samples(plan.samples), file)
-        if plan.sweep is not None:
-            file = run.lr_find_file
-            style.save(lr_find.lr_curve(plan.sweep, f"Learning-rate range test before {run.name}"), file)
-    except Exception as error:  # whatever it is, it must not fail the training
-        progress.note(f"{file.name} was not drawn ({error}); training continues without it.")
+    run, sweep = Run(plan.run), plan.sweep
+    drawings = {run.samples_file: lambda: report.training_samples(plan.samples)}
+    if sweep is not None:
+        drawings[run.lr_find_file] = lambda: lr_find.lr_curve(sweep, f"Learning-rate range test before {run.name}")
+    for file, draw in drawings.items():
+        try:
+            style.save(draw(), file)
+        except Exception as error:  # whatever it is, it must not fail the training
+            progress.note(f"{file.name} was not drawn ({error}); training continues without it.")
 
 
 def _how_to_go_on(run: Run, runs_dir: Path) -> str:
