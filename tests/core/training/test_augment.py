@@ -107,6 +107,6 @@ def test_cutout_as_large_as_the_image_leaves_only_the_mean(images: Tensor) -> No
 
 
 def test_it_names_what_it_does() -> None:
-    assert str(augmentation(padding=4, flip=0.5, cutout=5)) == "random crop, random flip, a square cut out"
+    assert str(augmentation(padding=4, flip=0.5, cutout=5)) == "random crop, random flip, cutout"
     assert str(augmentation(padding=4)) == "random crop"
     assert str(augmentation()) == ""
