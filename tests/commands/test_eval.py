@@ -19,6 +19,7 @@ from era_cli.core.data import digits
 from era_cli.core.evaluation import inference, trained_run
 from era_cli.core.fit import start
 from era_cli.listener import Listener
+from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
 from tests.support import ESCAPE, copied, era, request, the_error
 
@@ -78,7 +79,7 @@ def test_json_is_one_document_on_stdout_and_the_same_in_its_file(run: Run) -> No
     done = evaluate("--json")
     told = json.loads(done.stdout)
     assert told == json.loads((run.path / "eval-test.json").read_text(encoding="utf-8"))
-    assert (told["schema"], told["run"], told["tta"]) == (1, "runs/mine", "none")
+    assert (told["schema"], told["run"], told["tta"]) == (SCHEMA, "runs/mine", "none")
     assert told["epochs"] == run.read().as_dict()["result"]["best_epoch"]
     assert all(Path(file).is_file() for file in told["files"])
     confusion = np.array(told["result"]["confusion"])
@@ -92,7 +93,7 @@ def test_the_other_splits_can_be_judged_under_their_own_names(run: Run, split: s
     told = document("--split", split)
     data = run.read().as_dict()["data"]
     assert told["result"]["count"] == data["counts"][split]
-    assert [score["support"] for score in told["result"]["per_class"]] == data["class_counts"][split]
+    assert [score["support"] for score in told["result"]["per_class"]] == list(data["class_counts"][split])
     names = {Path(file).name for file in told["files"]}
     assert names == {
         f"eval-{split}.json", f"confusion-{split}.png", f"reliability-{split}.png", f"predictions-{split}.npz"
@@ -102,7 +103,7 @@ def test_the_other_splits_can_be_judged_under_their_own_names(run: Run, split: s
 
 def test_augmentation_of_a_run_without_mirrored_images_comes_with_a_note(run: Run) -> None:
     done = evaluate("--tta", "flip", "--split", "val")
-    assert "Note: The run was trained without mirrored images" in done.stderr
+    assert "Note: The run was trained without mirror images" in done.stderr
     assert (run.path / "predictions-val-flip.npz").is_file()
     assert "flip" in done.stdout
 

@@ -26,6 +26,7 @@ from era_cli.core.gradcam import cam
 from era_cli.listener import Listener
 from era_cli.results import Labels
 from era_cli.runs import artifacts
+from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
 from tests.support import ERA, ESCAPE, environment, the_error
 
@@ -152,7 +153,11 @@ def test_the_document_is_one_and_its_figures_hold_together(run: Run) -> None:
     told = json.loads(done.stdout)
     answers, result = Answers(run), told["result"]
     names = ("gradcam-layer2.png", "predictions-test.npz")
-    assert (told["schema"], told["run"], told["files"]) == (1, "runs/mine", [f"runs/mine/{name}" for name in names])
+    assert (told["schema"], told["run"], told["files"]) == (
+        SCHEMA,
+        "runs/mine",
+        [f"runs/mine/{name}" for name in names],
+    )
     assert (result["method"], result["layer"], result["map_size"], result["count"]) == ("gradcam", "layer2", [2, 2], 3)
     assert result["faithfulness"]["count"] == 3
     for image, row in zip(result["images"], answers.wrong[:3], strict=True):
@@ -224,7 +229,7 @@ def test_missing_predictions_are_computed(run: Run) -> None:
 
 def test_eigencam_draws_one_map_and_says_why(run: Run) -> None:
     done = draw("--n=2", "--method=eigencam", "--layer=layer2", "--json")
-    assert "Note: The map of eigencam is the same for every class: one is drawn." in done.stderr.splitlines()
+    assert "Note: eigencam is class-agnostic: one map is drawn." in done.stderr.splitlines()
     assert [len(image["maps"]) for image in json.loads(done.stdout)["result"]["images"]] == [1, 1]
 
 
@@ -264,7 +269,7 @@ def test_empty_maps_are_named_unless_there_are_many(run: Run, count: int) -> Non
     named = [line for line in done.stderr.splitlines() if line.startswith("Note: Image")]
     assert len(named) == min(count, 5)
     for number, line in zip(threes, named, strict=False):
-        assert line.startswith(f"Note: Image {number} has no map for 3: there is no evidence for it at layer2")
+        assert line.startswith(f"Note: Image {number} has no map for 3: no evidence for it at layer2")
     assert ("Note: So it is with 2 more." in done.stderr) == (count == 7)
 
 
@@ -314,7 +319,7 @@ def test_pictures_are_answered_as_the_same_images_of_the_data_are(run: Run, tmp_
     known = document("--layer=layer1", "--target=predicted", "--index", ",".join(map(str, numbers)))
     assert [image["file"] for image in own["images"]] == files
     document("--layer=layer1", "--image", *files[:1])
-    assert len(list(run.path.glob("gradcam-pictures-??????-layer1.png"))) == 2  # neither replaces the other
+    assert len(list(run.path.glob("gradcam-images-??????-layer1.png"))) == 2  # neither replaces the other
     for image, same in zip(own["images"], known["images"], strict=True):
         assert (image["index"], image["true"]) == (None, None)
         assert image["predicted"] == same["predicted"]

@@ -26,6 +26,7 @@ from era_cli.core.networks import checkpoint
 from era_cli.listener import Listener
 from era_cli.reports import style
 from era_cli.runs import artifacts
+from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
 from tests.commands.test_eval import digit_folder
 from tests.support import ESCAPE, copied, request, the_error
@@ -304,7 +305,7 @@ def test_json_is_one_document_on_stdout_with_the_rows_of_the_table(run: Run) -> 
     (run.path / "predictions-test.npz").unlink()
     done = misclassified("--n=2", "--json")
     told = json.loads(done.stdout)
-    assert (told["schema"], told["run"], told["data"]["part"]) == (1, "runs/mine", "test")
+    assert (told["schema"], told["run"], told["data"]["part"]) == (SCHEMA, "runs/mine", "test")
     assert all(Path(file).is_file() for file in told["files"])
     assert [Path(file).suffix for file in told["files"]] == [".png", ".csv", ".npz"]
     assert done.stderr.splitlines() == ["evaluating: 359 images"]
@@ -366,7 +367,7 @@ def test_quiet_leaves_stderr_empty(run: Run) -> None:
     [
         ("--true 33", "did you mean '3'?"),
         ("--predicted cat", "the classes are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
-        ("--true 3 --predicted 3", "no mistake"),
+        ("--true 3 --predicted 3", "is not misclassified"),
         ("--n 0", "--n"),
         ("--columns 0", "--columns"),
         ("--seed -1", "--seed"),

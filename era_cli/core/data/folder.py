@@ -68,7 +68,7 @@ def load(root: Path, image_size: int, strict: bool, listener: Listener, *, cache
     if (name := absent_class(layout.classes, labels[:train_count])) is not None:
         raise EraError(
             f"no training image of class {name!r} in {root} can be read (unreadable: {skipped[0]}):"
-            " fix or remove that folder"
+            " fix its images or remove that folder"
         )
     if layout.test is None:
         train, test = held_out_test(labels)

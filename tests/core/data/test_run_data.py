@@ -23,7 +23,9 @@ def document(finished_run: Path) -> RunDocument:
 def test_the_splits_are_those_of_the_run(finished_run: Path, document: RunDocument) -> None:
     data = run_data.load(Run(finished_run), document, data_dir=None, listener=Listener())
     for name, indices in (("train", data.train), ("val", data.val), ("test", data.dataset.test)):
-        assert data.dataset.class_counts(indices).tolist() == list(dataclasses.asdict(document.data)["class_counts"][name])
+        assert data.dataset.class_counts(indices).tolist() == list(
+            dataclasses.asdict(document.data)["class_counts"][name]
+        )
     assert not set(data.train) & set(data.val)
 
 
