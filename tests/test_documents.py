@@ -8,20 +8,10 @@ import numpy as np
 import pytest
 
 from era_cli import documents
+from era_cli.choices import CamMethod, Order, Smoothing
 from era_cli.core.evaluation import metrics
 from era_cli.core.evaluation import mistakes as core_mistakes
-from era_cli.results import (
-    CamMethod,
-    Curves,
-    EpochRow,
-    Evaluation,
-    Faithfulness,
-    Heatmaps,
-    LrSuggestion,
-    LrSweep,
-    Order,
-    Smoothing,
-)
+from era_cli.results import Curves, EpochRow, Evaluation, Faithfulness, Heatmaps, LrSuggestion, LrSweep
 from tests.console.test_fit import seeds
 
 

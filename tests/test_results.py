@@ -8,23 +8,11 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
+from era_cli.choices import CamMethod, Order, Split, Target, Tta, Which
 from era_cli.core.evaluation import inference, mistakes, selection, trained_run
 from era_cli.core.gradcam import cam, explain
 from era_cli.recipes import Recipe
-from era_cli.results import (
-    CamMethod,
-    Evaluation,
-    FitPlan,
-    FitResult,
-    LayerRow,
-    Order,
-    Samples,
-    SeedResults,
-    Split,
-    Target,
-    Tta,
-    Which,
-)
+from era_cli.results import Evaluation, FitPlan, FitResult, LayerRow, Samples, SeedResults
 
 
 def evaluation(labels: npt.ArrayLike, logits: npt.ArrayLike) -> Evaluation:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from era_cli.choices import CamMethod, Smoothing
 from era_cli.console.gradcam import MOST_ROWS, print_heatmaps
 from era_cli.console.terminal import SteadyConsole
-from era_cli.results import CamMethod, Faithfulness, Heatmaps, Smoothing
+from era_cli.results import Faithfulness, Heatmaps
 from tests.console.test_fit import HOSTILE
 
 

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
+from era_cli.choices import CamMethod, Smoothing
 from era_cli.reports import gradcam, sheet, style
-from era_cli.results import CamMethod, Faithfulness, Heatmaps, Smoothing
+from era_cli.results import Faithfulness, Heatmaps
 
 CLASSES = ("cat", "dog", "frog")
 ODD = ("$\\frac{$", "[bold]dog[", "\x1b[31mred")

@@ -8,10 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from era_cli.choices import Order
 from era_cli.core.evaluation import mistakes
 from era_cli.reports import misclassified as report
 from era_cli.reports import sheet, style
-from era_cli.results import Evaluation, Mistakes, Order
+from era_cli.results import Evaluation, Mistakes
 from tests.reports.test_image_grid import header, over, pictures, shown, titles
 
 
