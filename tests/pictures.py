@@ -20,8 +20,7 @@ from rich.text import Text
 
 from era_cli.console import fit as console
 from era_cli.console.terminal import SteadyConsole
-from era_cli.results import FitResult
-from era_cli.runs import history
+from era_cli.runs import best_epoch
 from era_cli.runs.run import Run
 
 IMAGES = Path(__file__).parents[1] / ".github" / "images"
@@ -83,7 +82,8 @@ class Capture:
     def save(self, file: Path) -> None:
         """Writes the SVG, without the web font that Rich asks for."""
         svg = self.console.export_svg(title="era", unique_id="era")
-        file.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
+        svg = re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+        file.write_text(svg, encoding="utf-8")
 
 
 def fit_capture(run: Run, command: str) -> Capture:
@@ -93,22 +93,24 @@ def fit_capture(run: Run, command: str) -> Capture:
     capture = Capture()
     capture.prompt(command)
     progress = console.FitProgress(capture.console)
-    progress._epochs = document["recipe"]["epochs"]
+    progress._epochs = document.recipe.epochs
     capture.console.print(console._epoch_heading(COLUMNS))
     for done, row in enumerate(rows, start=1):
-        best = history.best(rows[:done], max(1, document["data"]["counts"]["val"]))
+        best = best_epoch.best(rows[:done], document.data.counts.val)
         progress.epoch_ended(row, best=best == row)
-    files = [Path("runs") / file.relative_to(run.path.parent) for file in run.files()]
-    progress.show_result(FitResult(**document["result"]), files)
+    if document.result is None:
+        sys.exit(f"{run.path} is not finished")
+    files = [Path("runs") / artifact.path.relative_to(run.path.parent) for artifact in run.contents()]
+    progress.show_result(document.result, files)
     return capture
 
 
 def draw(run: Run, data: list[str], folder: Path) -> None:
     """Draws everything into `folder`, whose `runs` holds a copy of the run."""
     document = run.read()
-    source = document["data"]["source"]
+    source = document.data.source
     source_option = [] if source == "cifar10" else ["--data", source]
-    command = " ".join(["era fit", *source_option, "--epochs", str(document["recipe"]["epochs"])])
+    command = " ".join(["era fit", *source_option, "--epochs", str(document.recipe.epochs)])
     fit_capture(run, command).save(IMAGES / "fit.svg")
 
     evaluation = Capture()
