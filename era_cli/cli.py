@@ -41,7 +41,7 @@ class EraGroup(TyperGroup):
 
             if SteadyStream.lost is not None:
                 raise EraError(
-                    f"stdout could not be written to its end ({SteadyStream.lost.strerror}): free some space"
+                    f"stdout could not be written completely ({SteadyStream.lost.strerror}): free some space"
                 )
             return answer
         except (EraError, Interrupted, OSError) as error:
