@@ -100,6 +100,11 @@ class Setup:
         return steps_per_epoch(self.train_indices, self.recipe)
 
     @property
+    def splits(self) -> dict[str, Labels]:
+        """The indices of the images of each split."""
+        return {"train": self.train_indices, "val": self.val_indices, "test": self.dataset.test}
+
+    @property
     def total_steps(self) -> int:
         """Steps of the whole training."""
         return self.steps_per_epoch * self.recipe.epochs
