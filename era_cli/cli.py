@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import sys
 import traceback
@@ -71,12 +72,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("fit")(fit.fit)
-app.command("lr-find")(lr_find.lr_find)
-app.command("eval")(eval_command.evaluate)
-app.command("misclassified")(misclassified.misclassified)
-app.command("gradcam")(gradcam.gradcam)
-app.command("plot-curves")(plot_curves.plot_curves)
+
+
+def _unwrapped(text: str | None) -> str:
+    """A docstring whose paragraphs are lines, which Typer fits to the terminal; it would keep the source's breaks."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+for _name, _command in (
+    ("fit", fit.fit),
+    ("lr-find", lr_find.lr_find),
+    ("eval", eval_command.evaluate),
+    ("misclassified", misclassified.misclassified),
+    ("gradcam", gradcam.gradcam),
+    ("plot-curves", plot_curves.plot_curves),
+):
+    app.command(_name, help=_unwrapped(_command.__doc__))(_command)
 
 
 def _print_version(value: bool) -> None:
@@ -94,8 +106,7 @@ def era(
 ) -> None:
     """Train a small residual network on CIFAR-10 or your own image folder, and see where and why it is wrong.
 
-    Quick start: era fit, then era eval, era misclassified, era gradcam and era plot-curves, which use the most recent
-    run.
+    Quick start: era fit, then era eval, era misclassified, era gradcam and era plot-curves, on the most recent run.
     """
 
 
