@@ -40,10 +40,12 @@ class EraGroup(TyperGroup):
             from era_cli.console.terminal import SteadyStream  # the command has loaded it, which help need not
 
             if SteadyStream.lost is not None:
-                raise EraError(f"stdout could not be written to its end ({SteadyStream.lost.strerror}): make room")
+                raise EraError(
+                    f"stdout could not be written completely ({SteadyStream.lost.strerror}): free some space"
+                )
             return answer
         except (EraError, Interrupted, OSError) as error:
-            if isinstance(error, OSError) and error.strerror is None:  # not the system's word, so a fault of ours
+            if isinstance(error, OSError) and error.strerror is None:  # not the system's, so a bug of ours
                 raise
             if options.debug_asked(ctx):
                 traceback.print_exc()
@@ -90,10 +92,10 @@ def era(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Train a small residual network on CIFAR-10 or on your own image folder, and see where and why it is wrong.
+    """Train a small residual network on CIFAR-10 or your own image folder, and see where and why it is wrong.
 
-    The first tour: era fit, then era eval, era misclassified, era gradcam and era plot-curves, which take the run
-    begun last.
+    Quick start: era fit, then era eval, era misclassified, era gradcam and era plot-curves, which use the most recent
+    run.
     """
 
 

@@ -1,16 +1,16 @@
-"""What a person can mend, and what stops a command from outside."""
+"""Errors that a person can fix, and what stops a command from outside."""
 
 from __future__ import annotations
 
 
 class EraError(Exception):
-    """One sentence that names the cause and the mend; the command ends with `exit_code`."""
+    """One sentence that names the cause and the fix; the command ends with `exit_code`."""
 
     exit_code = 1
 
 
 class UsageError(EraError):
-    """The command was asked for something that it cannot do."""
+    """Wrong usage: the command was asked for something that it cannot do."""
 
     exit_code = 2
 

@@ -127,7 +127,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise EraError(
-            f"{path} cannot be written ({error.strerror or error}): make room or mend the permissions"
+            f"{path} cannot be written ({error.strerror or error}): free some space or fix the permissions"
         ) from error
 
 

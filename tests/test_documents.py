@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from era_cli import documents
+from era_cli.choices import CamMethod, Order, Smoothing
 from era_cli.core.evaluation import metrics
 from era_cli.core.evaluation import mistakes as core_mistakes
-from era_cli.results import Curves, EpochRow, Evaluation, LrSuggestion, LrSweep
-from tests.console.test_seeds import seeds
+from era_cli.results import Curves, EpochRow, Evaluation, Faithfulness, Heatmaps, LrSuggestion, LrSweep
+from tests.console.test_fit import seeds
 
 
 def strict(document: Any) -> Any:
@@ -27,7 +28,7 @@ def measured() -> Any:
     )
 
 
-def test_an_evaluation_is_json_with_null_where_there_is_no_number() -> None:
+def test_an_evaluation_is_json_with_null_for_nan() -> None:
     result = measured()
     document = strict(documents.metrics(result))
     assert (document["count"], document["correct"], document["accuracy"]) == (4, 2, 0.5)
@@ -46,13 +47,13 @@ def test_an_evaluation_is_json_with_null_where_there_is_no_number() -> None:
     ]
 
 
-def test_of_many_confused_pairs_the_first_hundred_are_told() -> None:
+def test_the_first_hundred_confused_pairs_are_listed() -> None:
     metrics = measured()
     told = documents.metrics(dataclasses.replace(metrics, pairs=metrics.pairs[:1] * 150))
     assert len(told["confused_pairs"]) == 100
 
 
-def test_the_bins_of_calibration_are_null_where_they_are_empty() -> None:
+def test_empty_calibration_bins_are_null() -> None:
     bins = strict(documents.metrics(measured()))["calibration"]
     assert bins["counts"] == [0] * 14 + [4]
     assert bins["confidence"][:14] == bins["accuracy"][:14] == [None] * 14
@@ -70,7 +71,7 @@ def mistaken(files: tuple[str, ...] | None = None, *, suspects: bool = False) ->
 
 
 def test_mistakes_are_json_with_a_row_for_each() -> None:
-    found = core_mistakes.ordered(mistaken(), "confidence")
+    found = core_mistakes.ordered(mistaken(), Order.CONFIDENCE)
     document = strict(documents.mistakes(found))
     assert (document["judged"], document["total"], document["count"]) == (3, 2, 2)
     assert document["share"] == pytest.approx(2 / 3)
@@ -119,7 +120,7 @@ def test_no_mistakes_are_json_too() -> None:
     assert document["pairs"] == document["images"] == []
 
 
-def test_a_hopeless_label_is_json_and_of_many_pairs_the_first_hundred_are_told() -> None:
+def test_a_hopeless_label_is_json() -> None:
     """Logits so far apart that the label's probability is 0; and each of 150 images is of a pair of its own."""
     labels = np.arange(150)
     judged = Evaluation(
@@ -135,7 +136,7 @@ def test_a_hopeless_label_is_json_and_of_many_pairs_the_first_hundred_are_told()
     assert len(document["images"]) == 150
 
 
-def test_the_rows_of_the_table_are_those_of_the_document() -> None:
+def test_table_and_document_have_the_same_rows() -> None:
     found = mistaken(("x.png", "y.png", "z.png"))
     columns = documents.mistake_columns(found)
     assert [dict(zip(columns, row, strict=True)) for row in documents.mistake_rows(found)] == documents.mistakes(found)[
@@ -170,14 +171,14 @@ def test_a_sweep_is_json_with_null_after_a_stop() -> None:
     assert document["reason"] == "it is steepest"
 
 
-def test_a_sweep_without_a_recommendation_says_why_there_is_none() -> None:
-    document = strict(documents.sweep_summary(sweep(None)))
+def test_a_sweep_without_recommendation_says_why() -> None:
+    document = strict(documents.sweep(sweep(None)))
     assert document["recommended"] is None
     assert document["reason"] == "the loss never fell"
 
 
 @pytest.mark.parametrize("trained", [True, False])
-def test_curves_are_json_with_the_rates_left_out(trained: bool) -> None:
+def test_curves_are_json_without_the_rates(trained: bool) -> None:
     row = EpochRow(
         epoch=1,
         train_loss=2.0,
@@ -212,7 +213,7 @@ def test_curves_are_json_with_the_rates_left_out(trained: bool) -> None:
     assert "rates" not in document
 
 
-def test_seeds_document_has_each_run_beside_mean_and_deviation() -> None:
+def test_seeds_are_json_with_mean_and_deviation() -> None:
     document = strict(documents.seeds(seeds(0.80, 0.90, 0.94)))
     assert document["result"]["test_acc"] == pytest.approx(0.88)
     assert document["result"]["test_acc_deviation"] == pytest.approx(0.0052**0.5)
@@ -220,3 +221,87 @@ def test_seeds_document_has_each_run_beside_mean_and_deviation() -> None:
     assert [run["result"]["test_acc"] for run in document["runs"]] == [0.80, 0.90, 0.94]
     assert document["runs"][0]["run"] == "runs/digits-0"
     assert strict(documents.seeds(seeds(0.8)))["result"]["test_acc_deviation"] is None
+
+
+# Heat maps
+
+
+def heatmaps(
+    *, own: bool = False, files: tuple[str, ...] | None = None, faithfulness: Faithfulness | None = None
+) -> Heatmaps:
+    """Two images of 16x32 pixels with maps of 2x4 cells."""
+    maps = np.full((2, 2, 2, 4), -1, np.float32)
+    maps[0, 0, 1, 2] = 3
+    maps[0, 1, 0, 0] = 0.5
+    maps[1, 0] = np.nan
+    return Heatmaps(
+        method=CamMethod.LAYERCAM,
+        by_class=True,
+        layer="layer1",
+        smooth=Smoothing.BOTH,
+        classes=("cat", "dog", "frog"),
+        images=np.zeros((2, 16, 32, 3), np.uint8),
+        index=None if own else np.array([12, 57]),
+        files=files,
+        labels=None if own else np.array([0, 2]),
+        probabilities=np.array([[0.2, 0.7, 0.1], [0.25, 0.25, 0.5]]),
+        roles=("predicted", "true"),
+        targets=np.array([[1, 0], [2, 2]]),
+        maps=maps,
+        faithfulness=faithfulness,
+    )
+
+
+def test_each_map_has_its_class_and_peak() -> None:
+    document = documents.heatmaps(heatmaps())
+    first, second = document["images"]
+    # Cells are 8 pixels wide and 8 high: the third of the second row has its middle at (20, 12).
+    assert first["maps"] == [
+        {"of": "predicted", "class": "dog", "empty": False, "maximum": 3.0, "peak": [20.0, 12.0]},
+        {"of": "true", "class": "cat", "empty": False, "maximum": 0.5, "peak": [4.0, 4.0]},
+    ]
+    assert second["maps"] == [
+        {"of": "predicted", "class": "frog", "empty": True, "maximum": None, "peak": None},
+        {"of": "true", "class": "frog", "empty": True, "maximum": None, "peak": None},
+    ]
+
+
+def test_each_image_has_its_label_and_probabilities() -> None:
+    document = documents.heatmaps(heatmaps())
+    known = ["index", "file", "true", "predicted", "probabilities"]
+    assert [[image[name] for name in known] for image in document["images"]] == [
+        [12, None, "cat", "dog", {"cat": 0.2, "dog": 0.7, "frog": 0.1}],
+        [57, None, "frog", "frog", {"cat": 0.25, "dog": 0.25, "frog": 0.5}],
+    ]
+
+
+def test_own_images_have_a_file_and_no_label() -> None:
+    images = documents.heatmaps(heatmaps(own=True, files=("a.png", "b.png")))["images"]
+    assert [(image["index"], image["file"], image["true"]) for image in images] == [
+        (None, "a.png", None),
+        (None, "b.png", None),
+    ]
+
+
+def test_heat_maps_name_method_and_faithfulness() -> None:
+    faithfulness = Faithfulness(count=1, share=0.25, hottest=0.5, random=0.125, moved=-0.25)
+    document = documents.heatmaps(heatmaps(faithfulness=faithfulness))
+    assert {name: document[name] for name in ("method", "layer", "smooth", "map_size", "count")} == {
+        "method": "layercam",
+        "layer": "layer1",
+        "smooth": "both",
+        "map_size": [2, 4],
+        "count": 2,
+    }
+    assert document["faithfulness"] == {
+        "count": 1,
+        "pixels_replaced": 0.25,
+        "probability_lost": {"hottest": 0.5, "random": 0.125, "moved": -0.25},
+    }
+    assert documents.heatmaps(heatmaps())["faithfulness"] is None
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_heat_maps_are_json_without_nan(own: bool) -> None:
+    document = documents.heatmaps(heatmaps(own=own, files=("a", "b")))
+    assert json.loads(json.dumps(document, allow_nan=False)) == document

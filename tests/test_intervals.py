@@ -20,6 +20,6 @@ def test_the_interval_is_scipys_wilson_interval(count: int, share: float) -> Non
 
 
 @pytest.mark.parametrize("correct", [0, 1, 61, 80])
-def test_it_reaches_as_many_standard_errors_as_asked(correct: int) -> None:
+def test_z_is_its_half_width_in_standard_errors(correct: int) -> None:
     wanted = binomtest(correct, 80).proportion_ci(confidence_level=1 - 2 * norm.sf(1.0), method="wilson")
     assert wilson_interval(correct, 80, z=1.0) == pytest.approx((wanted.low, wanted.high), rel=1e-9, abs=1e-12)

@@ -209,15 +209,15 @@ def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
     from era_cli.reports import lr_find, style
     from era_cli.runs import artifacts
 
-    name = artifacts.SAMPLES
-    try:
-        style.save(report.training_samples(plan.samples), plan.run / name)
-        if plan.sweep is not None:
-            name = artifacts.SWEEP
-            title = f"Learning-rate range test before {plan.run.name}"
-            style.save(lr_find.lr_curve(plan.sweep, title), plan.run / name)
-    except Exception as error:  # whatever it is, it must not fail the training
-        progress.note(f"{name} was not drawn ({error}); training continues without it.")
+    sweep, title = plan.sweep, f"Learning-rate range test before {plan.run.name}"
+    drawings = {artifacts.SAMPLES: lambda: report.training_samples(plan.samples)}
+    if sweep is not None:
+        drawings[artifacts.SWEEP] = lambda: lr_find.lr_curve(sweep, title)
+    for name, draw in drawings.items():
+        try:
+            style.save(draw(), plan.run / name)
+        except Exception as error:  # whatever it is, it must not fail the training
+            progress.note(f"{name} was not drawn ({error}); training continues without it.")
 
 
 def _how_to_resume(run: Run, runs_dir: Path) -> str:

@@ -150,7 +150,7 @@ def _header(plan: FitPlan) -> Table:
     table.add_row("run", printable(str(plan.run)))
     side = plan.image_size
     table.add_row("data", printable(f"{plan.source}: {counts}, {len(plan.classes)} classes, {side}x{side} px"))
-    table.add_row("network", f"CustomResNet, {plan.parameters:,} parameters")
+    table.add_row("network", f"{plan.recipe.network}, {plan.parameters:,} parameters")
     table.add_row("device", printable(f"{plan.device}, {_precision(plan.precision)}"))
     table.add_row(
         "recipe",

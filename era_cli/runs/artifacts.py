@@ -1,4 +1,4 @@
-"""The name of every file that a command writes, and what lies in a run folder. Loads nothing heavy."""
+"""The name of every file that a command writes, and what a run folder holds. Loads nothing heavy."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from era_cli.results import EpochRow
 def best(rows: Iterable[EpochRow], val_count: int) -> EpochRow:
     """The latest row whose accuracy on `val_count` validation images is as good as the highest; without them the last.
 
-    As good is what lies within one standard error, after the rule of Breiman et al. 1984 (Classification and Regression
-    Trees, section 3.4.3): so small a lead says little, and while the rate falls a later epoch is the better guess.
+    Within one standard error counts as equally good, after the rule of Breiman et al. 1984 (Classification and
+    Regression Trees, section 3.4.3): so small a lead says little, and while the learning rate falls a later epoch is
+    the better guess.
 
     Raises:
         ValueError: there is no row.

@@ -20,7 +20,7 @@ Row = TypeVar("Row", EpochRow, StepRow)
 
 
 class LeftOut(NamedTuple):
-    """A line of a file that is no row: its number from 1, and whether its newline is there (else it is incomplete)."""
+    """A line of a file that is not a row: its number from 1, and whether it is whole (has its newline)."""
 
     path: Path
     number: int
@@ -42,7 +42,7 @@ def append(path: Path, rows: Sequence[EpochRow] | Sequence[StepRow]) -> None:
 
 
 def read(path: Path, row_type: type[Row]) -> list[Row]:
-    """The sound rows of the file, in order; none where it is absent.
+    """The valid rows of the file, in order; none where it is absent.
 
     A last line without its newline was cut off by a crash, and is left out.
 
@@ -56,7 +56,7 @@ def read(path: Path, row_type: type[Row]) -> list[Row]:
 
 
 def salvage(path: Path, row_type: type[Row]) -> tuple[list[Row], list[LeftOut]]:
-    """The sound rows of the file, in order, and the lines that are none; nothing where it is absent."""
+    """The valid rows of the file, in order, and the lines that are not rows; nothing where it is absent."""
     if not path.exists():
         return [], []
     text = path.read_text(encoding="utf-8", errors="replace")
@@ -80,7 +80,7 @@ def salvage(path: Path, row_type: type[Row]) -> tuple[list[Row], list[LeftOut]]:
 
 
 def columns(path: Path, row_type: type[Row]) -> tuple[npt.NDArray[np.float64], list[LeftOut]]:
-    """What `salvage` gives, as an array (N, fields): many times faster while every line is sound.
+    """What `salvage` gives, as an array (N, fields): many times faster where every line is valid.
 
     For rows whose cells are all numbers.
     """

@@ -72,7 +72,7 @@ class Run:
         return history.read(self.steps_file, StepRow)
 
     def curves(self) -> Curves:
-        """Everything that is sound in metrics.csv and steps.csv.
+        """The valid rows of metrics.csv and steps.csv.
 
         Raises:
             EraError: run.json is absent or damaged.

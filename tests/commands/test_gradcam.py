@@ -270,7 +270,7 @@ def test_empty_maps_are_named_unless_there_are_many(run: Run, count: int) -> Non
     assert len(named) == min(count, 5)
     for number, line in zip(threes, named, strict=False):
         assert line.startswith(f"Note: Image {number} has no map for 3: no evidence for it at layer2")
-    assert ("Note: So it is with 2 more." in done.stderr) == (count == 7)
+    assert ("Note: And 2 more." in done.stderr) == (count == 7)
 
 
 def test_a_map_that_stands_for_both_classes_is_named_once_if_it_is_empty(run: Run) -> None:

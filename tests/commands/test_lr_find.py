@@ -71,7 +71,8 @@ def test_a_sweep_names_its_two_files_and_writes_nothing_else(tour: Any) -> None:
 def test_the_recommended_rate_is_the_one_in_the_file(tour: Any) -> None:
     done, folder = tour
     document = json.loads((folder / "runs/lr-find/digits-1.json").read_text())
-    assert f"take {document['recommended']['lr']:.3g}: {document['reason']}" in " ".join(done.stdout.split())
+    said = f"--max-lr {document['recommended']['lr']:.3g} ({document['reason']})"
+    assert said in " ".join(done.stdout.split())
     assert "0.001 to 0.2 in 24 steps" in done.stdout
     assert ESCAPE not in done.stdout + done.stderr
     assert all(len(line) <= 60 for line in done.stdout.splitlines())

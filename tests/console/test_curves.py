@@ -45,18 +45,13 @@ def test_each_run_has_a_row_with_its_best_epoch() -> None:
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "x" * 100, "猫 " * 50])
-def test_no_run_name_breaks_60_columns_or_reaches_the_terminal(name: str) -> None:
+def test_no_run_name_breaks_60_columns(name: str) -> None:
     longest = dataclasses.replace(stopped(3, 9_999, name=name, test_acc=1.0))
     text = shown([longest], width=60)
     for line in text.splitlines():
         assert cell_len(line) <= 60, line
     assert {char for char in text if unicodedata.category(char) in ("Cc", "Cs", "Cf")} <= {"\n"}
     assert re.search(r"interrupted +3/9999 +3 +76\.67% +100\.00%$", text, re.MULTILINE)
-
-
-@pytest.mark.parametrize("name", ["dog[/]", "[bold]", "$\\frac{$", "собака"])
-def test_a_harmless_name_is_shown_as_it_is(name: str) -> None:
-    assert cells(shown([run(2, name=name)]))[0][0] == name
 
 
 def test_a_long_name_is_folded_not_cut() -> None:

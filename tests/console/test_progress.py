@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import re
@@ -51,17 +50,7 @@ def read_until(person: int, end: str) -> str:
     return seen.decode().partition(end)[0] + end
 
 
-class Gone(io.StringIO):
-    """A terminal that was closed: every write fails as a pty's does then."""
-
-    def write(self, text: str) -> int:
-        raise OSError(errno.EIO, "Input/output error")
-
-    def flush(self) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-
-def test_work_goes_on_when_stderr_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_continues_without_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     with closed_pipe() as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         progress = WorkProgress()
@@ -70,17 +59,7 @@ def test_work_goes_on_when_stderr_has_gone(monkeypatch: pytest.MonkeyPatch) -> N
             advance(10)
 
 
-def test_a_terminal_that_goes_away_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", Gone())
-    progress = WorkProgress()
-    progress._live = SteadyConsole(Gone(), force_terminal=True)
-    progress.note("a note")
-    with progress.work("testing", 10) as advance:
-        advance(5)
-    progress.note("another")
-
-
-def test_a_terminal_that_was_closed_does_not_end_the_work() -> None:
+def test_a_closed_terminal_does_not_end_the_work() -> None:
     with terminal() as person:
         progress = WorkProgress()
         with progress.work("testing", 10) as advance:
@@ -90,7 +69,7 @@ def test_a_terminal_that_was_closed_does_not_end_the_work() -> None:
         progress.note("still here")
 
 
-def test_a_note_lets_no_control_characters_through(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_note_has_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     WorkProgress(quiet=True).note("1 image cannot be read: \x1b]0;title\x07\x1b[2J.png [bold]")
     out, err = capsys.readouterr()
     assert "\x1b" not in err
@@ -104,14 +83,14 @@ def test_a_long_note_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_off_a_terminal_work_is_announced_once_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_off_a_terminal_work_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with WorkProgress().work("sweeping [bold]", 1_234, "steps") as advance:
         for _ in range(1_234):
             advance(1)
     assert capsys.readouterr() == ("", "sweeping [bold]: 1,234 steps\n")
 
 
-def test_quiet_shows_notes_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_shows_only_notes(capsys: pytest.CaptureFixture[str]) -> None:
     progress = WorkProgress(quiet=True)
     with progress.work("decoding", 10) as advance:
         advance(10)
@@ -119,14 +98,7 @@ def test_quiet_shows_notes_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "Note: one thing\n")
 
 
-def test_an_error_within_the_work_comes_through(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError, match="no more"), WorkProgress().work("decoding", 10):
-        raise RuntimeError("no more")
-    with terminal(), pytest.raises(RuntimeError, match="no more"), WorkProgress().work("decoding", 10):
-        raise RuntimeError("no more")
-
-
-def test_a_terminal_gets_a_bar_that_goes_and_stdout_stays_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_disappears_and_spares_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     with terminal() as person:
         progress = WorkProgress()
         with progress.work("[bold]decoding[/]", 2_000) as advance:
@@ -142,21 +114,21 @@ def test_a_terminal_gets_a_bar_that_goes_and_stdout_stays_its_own(capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("unit", "worth", "expected"),
+    ("unit", "per_step", "expected"),
     [("images", 1, "2 images/s"), ("images", 1_024, "2,048 images/s"), ("bytes", 3_000_000, "6.0 MB/s")],
 )
-def test_the_rate_counts_what_a_step_is_worth(unit: str, worth: int, expected: str) -> None:
+def test_the_rate_counts_units_per_step(unit: str, per_step: int, expected: str) -> None:
     clock = [0.0]
     progress = Progress(console=SteadyConsole(io.StringIO()), get_time=lambda: clock[0])
     task = progress.add_task("work", total=100)
-    assert Rate(unit, worth).render(progress.tasks[0]).plain == ""
+    assert Rate(unit, per_step).render(progress.tasks[0]).plain == ""
     for _ in range(5):
         clock[0] += 0.5  # a step each half second
         progress.update(task, advance=1)
-    assert Rate(unit, worth).render(progress.tasks[0]).plain == expected
+    assert Rate(unit, per_step).render(progress.tasks[0]).plain == expected
 
 
-def test_each_file_has_a_line_of_its_own_unbroken() -> None:
+def test_each_file_is_one_unbroken_line() -> None:
     files = [Path("runs") / ("a b" * 60) / "run.json", Path("[bold]") / "猫.png"]
     stream = io.StringIO()
     print_files(SteadyConsole(stream, width=20), files)

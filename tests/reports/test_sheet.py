@@ -8,11 +8,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from era_cli.reports import image_grid, sheet, style
+from era_cli.reports import sheet, style
+from era_cli.reports.image_grid import image_grid
 from era_cli.reports.sheet import Sheet, enlarged, full_columns
 from era_cli.results import Images
 
-SIDES = [8, 28, 32, 64, 96, 224]
+SIDES = [8, 28, 224]
 
 
 def noise(count: int, side: int) -> Images:
@@ -38,8 +39,8 @@ def drawn(width: int, height: int, header: str = "header") -> Sheet:
 # How large, and how many in a row
 
 
-@pytest.mark.parametrize("side", [*SIDES, 1, 7, 33, 100, 149, 150, 223, 225, 300, 1000])
-def test_an_image_is_enlarged_to_a_whole_multiple_and_no_other_is_nearer(side: int) -> None:
+@pytest.mark.parametrize("side", [*SIDES, 1, 33, 149, 150, 225, 1000])
+def test_enlarged_is_the_closest_whole_multiple(side: int) -> None:
     chosen = enlarged(side)
     assert chosen >= side
     assert chosen % side == 0
@@ -51,8 +52,8 @@ def test_ten_images_leave_no_cell_empty(cell: float) -> None:
     assert 10 % full_columns(10, cell, 1.6) == 0
 
 
-@pytest.mark.parametrize("count", range(1, 60))
-def test_a_grid_is_about_as_wide_as_asked_for_and_has_no_more_columns_than_cells(count: int) -> None:
+@pytest.mark.parametrize("count", [1, 2, 7, 10, 25, 59])
+def test_a_grid_is_about_as_wide_as_asked(count: int) -> None:
     columns = full_columns(count, 0.8, 1.6)
     rows = -(-count // columns)
     assert 1 <= columns <= count
@@ -70,38 +71,36 @@ def test_no_images_at_all_have_a_column() -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_every_pixel_of_an_image_is_a_square_of_as_many_pixels_in_the_file(side: int, tmp_path: Path) -> None:
+def test_every_image_pixel_is_an_equal_square(side: int, tmp_path: Path) -> None:
     images, times = noise(3, side), enlarged(side) // side
-    figure = image_grid.image_grid(
-        images, [["cat", "dog"]] * 3, "a header", header_notes=["a note"], notes=["1%"] * 3, columns=2
-    )
-    page = pixels(figure, tmp_path)
+    figure = image_grid(images, [["cat", "dog"]] * 3, "a header", header_notes=["a note"], notes=["1%"] * 3, columns=2)
+    written = pixels(figure, tmp_path)
     axes = figure.axes[0]
     above = -axes.get_ylim()[1]
-    assert page.shape[:2] == (axes.get_ylim()[0] + above, axes.get_xlim()[1])
+    assert written.shape[:2] == (axes.get_ylim()[0] + above, axes.get_xlim()[1])
     for one, image in zip(axes.get_images(), images, strict=True):
         left, right, bottom, top = one.get_extent()
         assert (right - left, bottom - top) == (side * times, side * times)
         assert (left % 1, top % 1) == (0, 0)
-        part = page[round(above + top) : round(above + bottom), round(left) : round(right)]
-        np.testing.assert_array_equal(part, large(image, times))
+        cut = written[round(above + top) : round(above + bottom), round(left) : round(right)]
+        np.testing.assert_array_equal(cut, large(image, times))
 
 
-@pytest.mark.parametrize("width", [301, 640, 997])
+@pytest.mark.parametrize("width", [301, 997])
 @pytest.mark.parametrize("header", ["", "a header that is wider than the narrowest of these sheets"])
-def test_images_are_not_smeared_whatever_the_size_of_the_sheet(width: int, header: str, tmp_path: Path) -> None:
+def test_images_are_not_interpolated_on_any_sheet(width: int, header: str, tmp_path: Path) -> None:
     image = noise(1, 32)[0]
-    made = drawn(width, 263, header)
-    made.image(17, 40, 96, image, ["cat"])
-    figure = made.finished()
-    page = pixels(figure, tmp_path)
-    above = round(-made.axes.get_ylim()[1])
-    assert page.shape[0] == 263 + above
-    assert page.shape[1] >= width
-    np.testing.assert_array_equal(page[above + 40 : above + 136, 17:113], large(image, 3))
+    drawing = drawn(width, 263, header)
+    drawing.image(17, 40, 96, image, ["cat"])
+    figure = drawing.finished()
+    written = pixels(figure, tmp_path)
+    above = round(-drawing.axes.get_ylim()[1])
+    assert written.shape[0] == 263 + above
+    assert written.shape[1] >= width
+    np.testing.assert_array_equal(written[above + 40 : above + 136, 17:113], large(image, 3))
 
 
-def test_a_wide_header_makes_the_sheet_wider_and_a_short_one_does_not() -> None:
+def test_a_wide_header_widens_the_sheet() -> None:
     assert drawn(400, 100, "short").axes.get_xlim() == (0, 400)
     wide = drawn(400, 100, "x" * 100)
     (line,) = wide.figure.texts
@@ -111,63 +110,63 @@ def test_a_wide_header_makes_the_sheet_wider_and_a_short_one_does_not() -> None:
 
 
 def test_the_edges_of_a_file_are_white(tmp_path: Path) -> None:
-    page = pixels(image_grid.image_grid(noise(4, 8), [["cat"]] * 4, "four"), tmp_path)
-    for edge in (page[:5], page[-5:], page[:, :5], page[:, -5:]):
+    written = pixels(image_grid(noise(4, 8), [["cat"]] * 4, "four"), tmp_path)
+    for edge in (written[:5], written[-5:], written[:, :5], written[:, -5:]):
         assert (edge == 255).all()
 
 
 # What is laid over images and beside them
 
 
-def test_an_overlay_that_is_all_opaque_lies_on_its_image_alone(tmp_path: Path) -> None:
+def test_an_overlay_covers_just_its_image(tmp_path: Path) -> None:
     image = np.full((8, 8, 3), 255, np.uint8)
-    made = drawn(400, 300)
-    made.image(10, 50, 96, image, ["cat"])
-    made.overlay(10, 50, 96, np.ones((4, 4)), "gray_r", 1.0)  # 1 is black
-    page = pixels(made.finished(), tmp_path)
-    above = round(-made.axes.get_ylim()[1])
-    assert (page[above + 50 : above + 146, 10:106] == 0).all()
-    page = page.copy()
-    page[above + 50 : above + 146, 10:106] = 255
-    assert (page[above + 48 :] == 255).all()
+    drawing = drawn(400, 300)
+    drawing.image(10, 50, 96, image, ["cat"])
+    drawing.overlay(10, 50, 96, np.ones((4, 4)), "gray_r", 1.0)  # 1 is black
+    written = pixels(drawing.finished(), tmp_path)
+    above = round(-drawing.axes.get_ylim()[1])
+    assert (written[above + 50 : above + 146, 10:106] == 0).all()
+    written = written.copy()
+    written[above + 50 : above + 146, 10:106] = 255
+    assert (written[above + 48 :] == 255).all()
 
 
-def test_the_hottest_place_of_an_overlay_lies_over_the_middle_of_its_cell(tmp_path: Path) -> None:
+def test_the_peak_lies_over_its_cell(tmp_path: Path) -> None:
     heat = np.zeros((4, 4))
     heat[1, 2] = 1
-    made = drawn(400, 300)
-    made.image(10, 50, 224, np.zeros((8, 8, 3), np.uint8), ["cat"])
-    made.overlay(10, 50, 224, heat, "gray", 1.0)
-    page = pixels(made.finished(), tmp_path)
-    above = round(-made.axes.get_ylim()[1])
-    part = page[above + 50 : above + 274, 10:234, 0]
-    rows, columns = np.nonzero(part == part.max())
-    assert part.max() >= 250
+    drawing = drawn(400, 300)
+    drawing.image(10, 50, 224, np.zeros((8, 8, 3), np.uint8), ["cat"])
+    drawing.overlay(10, 50, 224, heat, "gray", 1.0)
+    written = pixels(drawing.finished(), tmp_path)
+    above = round(-drawing.axes.get_ylim()[1])
+    cut = written[above + 50 : above + 274, 10:234, 0]
+    rows, columns = np.nonzero(cut == cut.max())
+    assert cut.max() >= 250
     assert rows.mean() == pytest.approx(1.5 * 56, abs=2)
     assert columns.mean() == pytest.approx(2.5 * 56, abs=2)
 
 
-def test_small_axes_lie_where_they_are_asked_for_and_a_remark_in_the_middle_of_its_image() -> None:
-    made = drawn(400, 300)
-    small = made.small_axes(120, 50, 200, 96)
-    made.remark(10, 50, 96, "empty")
-    figure = made.finished()
+def test_small_axes_and_remarks_lie_in_place() -> None:
+    drawing = drawn(400, 300)
+    small = drawing.small_axes(120, 50, 200, 96)
+    drawing.remark(10, 50, 96, "empty")
+    figure = drawing.finished()
     figure.set_dpi(style.DPI)
     figure.draw_without_rendering()
     box = small.get_window_extent()
     assert (box.x0, box.x1) == pytest.approx((120, 320))
     assert (300 - box.y1, 300 - box.y0) == pytest.approx((50, 146))
-    (text,) = made.axes.texts
+    (text,) = drawing.axes.texts
     extent = text.get_window_extent()
     assert (extent.x0 + extent.x1) / 2 == pytest.approx(58, abs=1)
     assert 300 - (extent.y0 + extent.y1) / 2 == pytest.approx(98, abs=4)
 
 
-def test_a_long_header_breaks_into_lines_rather_than_widen_a_small_figure() -> None:
+def test_a_long_header_wraps() -> None:
     words = "one header of very many words " * 6
     with style.look():
-        page = Sheet(224, 300, words.strip(), ["and a note of as many words " * 6])
-        figure = page.finished()
+        sheet_of_words = Sheet(224, 300, words.strip(), ["and a note of as many words " * 6])
+        figure = sheet_of_words.finished()
     assert figure.bbox.width <= sheet.NARROWEST + 1
     for text in figure.texts:
         box = text.get_window_extent()
@@ -176,4 +175,4 @@ def test_a_long_header_breaks_into_lines_rather_than_widen_a_small_figure() -> N
         assert box.y1 <= figure.bbox.y1
         assert len(text.get_text().splitlines()) > 1
     low = min(text.get_window_extent().y0 for text in figure.texts)
-    assert low >= page.axes.transData.transform((0, 0))[1]  # above what lies below
+    assert low >= sheet_of_words.axes.transData.transform((0, 0))[1]  # above what lies below

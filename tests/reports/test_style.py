@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-import unicodedata
 import warnings
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,9 @@ def small_figure() -> Figure:
 
 
 def test_save_writes_a_png_of_the_figures_size(tmp_path: Path) -> None:
-    path = tmp_path / "figure.png"
+    path = tmp_path / "new" / "figure.png"
     style.save(small_figure(), path)
+    style.save(small_figure(), path)  # over the first
     assert path.read_bytes().startswith(PNG)
     with Image.open(path) as image:
         image.load()
@@ -53,9 +53,7 @@ def test_save_writes_a_png_of_the_figures_size(tmp_path: Path) -> None:
     ("name", "start"),
     [
         ("a.png", PNG),
-        ("a.PNG", PNG),
         ("a.svg", b"<?xml"),
-        ("a.Svg", b"<?xml"),
         ("a.pdf", b"%PDF"),
         ("a.b.PDF", b"%PDF"),
     ],
@@ -80,15 +78,8 @@ def test_save_draws_a_figure_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(drawn) == 1
 
 
-def test_save_makes_the_folder(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "newer" / "figure.png"
-    style.save(small_figure(), path)
-    assert path.read_bytes().startswith(PNG)
-    style.save(small_figure(), path)  # nor does it mind that it is there
-
-
 @pytest.mark.parametrize("place", ["file/figure.png", "file/new/figure.png", "folder.png"])
-def test_a_place_that_cannot_be_written_is_named_in_one_error(place: str, tmp_path: Path) -> None:
+def test_an_unwritable_place_is_named(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(EraError, match="cannot be written") as caught:
@@ -136,15 +127,7 @@ def test_a_drawing_that_fails_leaves_what_was_there(before: bytes | None, tmp_pa
     )
 
 
-def test_a_file_is_replaced_by_a_drawing_that_succeeds(tmp_path: Path) -> None:
-    path = tmp_path / "figure.png"
-    path.write_bytes(b"the old picture")
-    style.save(small_figure(), path)
-    assert path.read_bytes().startswith(PNG)
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_drawing_and_saving_leave_matplotlibs_settings_alone(tmp_path: Path) -> None:
+def test_matplotlibs_settings_stay(tmp_path: Path) -> None:
     broken = small_figure()
     broken.add_artist(_Broken())
     with mpl.rc_context({"text.color": "red", "text.parse_math": True, "font.size": 30.0}):
@@ -156,7 +139,7 @@ def test_drawing_and_saving_leave_matplotlibs_settings_alone(tmp_path: Path) -> 
         assert dict(mpl.rcParams) == before
 
 
-def test_the_look_does_not_depend_on_the_persons_own_settings() -> None:
+def test_personal_settings_do_not_change_the_look() -> None:
     with mpl.rc_context({"text.color": "red", "figure.facecolor": "black", "font.size": 30.0}), style.look():
         assert mpl.rcParams["text.color"] == style.INK
         assert mpl.rcParams["figure.facecolor"] == "white"
@@ -179,28 +162,16 @@ print({"matplotlib.pyplot", "torch"} & set(sys.modules))
     assert (tmp_path / "figure.png").read_bytes().startswith(PNG)
 
 
-@given(st.text(st.characters(codec=None), max_size=60))
-@example("\x1b[31mred")
-@example("\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe")
-@example("\ud800")
-def test_a_label_is_short_and_holds_no_control_characters(name: str) -> None:
-    shown = style.label(name)
-    assert len(shown) == min(len(name), style.LONGEST_TITLE)
-    assert not any(unicodedata.category(char).startswith("C") for char in shown)
-
-
-def test_a_harmless_name_is_its_own_label() -> None:
-    for name in ("automobile", "$x$", "собака", "猫", "x" * style.LONGEST_TITLE):
-        assert style.label(name) == name
-
-
-def test_a_name_too_long_ends_in_an_ellipsis() -> None:
+def test_a_label_is_short_and_has_no_controls() -> None:
     most = style.LONGEST_TITLE
+    for name in ("automobile", "$x$", "собака", "猫", "x" * most):
+        assert style.label(name) == name
     assert style.label("x" * (most + 1)) == "x" * (most - 1) + "…"
+    assert style.label("\x1b[31mred") == "\ufffd[31mred"
 
 
-@pytest.mark.parametrize("name", ["猫", "ไทย", "नमस्ते", "🐈"])
-def test_a_name_that_the_font_lacks_is_saved_without_a_warning(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["猫", "🐈"])
+def test_a_missing_glyph_causes_no_warning(name: str, tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         figure = image_grid(np.zeros((1, 8, 8, 3), np.uint8), [name], "one")
@@ -208,7 +179,7 @@ def test_a_name_that_the_font_lacks_is_saved_without_a_warning(name: str, tmp_pa
     assert [str(warning.message) for warning in caught] == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(names=st.lists(st.text(st.characters(codec=None), max_size=60), min_size=2, max_size=2))
 @example(names=["$\\frac{$", "$x"])
 @example(names=["\x1b[31mred\x00", "a\nb\tc"])

@@ -1,4 +1,4 @@
-"""Figures of merit from logits and labels. NumPy alone."""
+"""Metrics from logits and labels. NumPy alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BINS = 15  # of Guo et al. 2017
 
 
 def measure(evaluation: Evaluation) -> Metrics:
-    """Every figure that `era eval` reports. There is at least one image."""
+    """Every metric that `era eval` reports, of at least one image."""
     confusion = confusion_counts(evaluation)
     per_class = tuple(class_scores(confusion, evaluation.classes))
     return Metrics(
@@ -41,16 +41,16 @@ def confusion_counts(evaluation: Evaluation) -> npt.NDArray[np.int64]:
 def class_scores(confusion: npt.NDArray[np.int64], classes: tuple[str, ...]) -> list[ClassScore]:
     """Precision, recall, F1 and support of each class, in the order of the classes.
 
-    A class that is neither true nor predicted of any image has none of them, and no part in the
+    A class that is neither true nor predicted of any image has none of them and is left out of the
     macro mean, as in scikit-learn.
     """
     hits, support, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     return [
         ClassScore(
             name=name,
-            precision=_share(hits[place], predicted[place]),
-            recall=_share(hits[place], support[place]),
-            f1=_share(2 * hits[place], support[place] + predicted[place]),
+            precision=_ratio(hits[place], predicted[place]),
+            recall=_ratio(hits[place], support[place]),
+            f1=_ratio(2 * hits[place], support[place] + predicted[place]),
             support=int(support[place]),
         )
         for place, name in enumerate(classes)
@@ -100,5 +100,5 @@ def calibration(evaluation: Evaluation, bins: int = BINS) -> Calibration:
     )
 
 
-def _share(part: np.int64, whole: np.int64) -> float | None:
-    return float(part / whole) if whole else None
+def _ratio(count: np.int64, total: np.int64) -> float | None:
+    return float(count / total) if total else None

@@ -1,4 +1,4 @@
-"""Where a network's answers and the labels differ, and which of the labels look wrong. Loads no torch."""
+"""Misclassified images, and images whose label is probably wrong. Loads no torch."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy.typing as npt
 from era_cli.choices import Order
 from era_cli.results import ConfusedPair, Evaluation, Labels, Mistakes
 
-# What comes first in each order is what the key has least of.
+# Sorted by these keys, ascending.
 _KEYS: dict[str, Callable[[Mistakes, np.random.Generator], npt.NDArray[np.float64] | Labels]] = {
-    Order.CONFIDENCE: lambda found, draw: -found.confidence,
-    Order.LOSS: lambda found, draw: -found.loss,
-    Order.MARGIN: lambda found, draw: -found.margin,
-    Order.INDEX: lambda found, draw: found.index,
-    Order.RANDOM: lambda found, draw: draw.permutation(len(found)),
+    Order.CONFIDENCE: lambda mistakes, draw: -mistakes.confidence,
+    Order.LOSS: lambda mistakes, draw: -mistakes.loss,
+    Order.MARGIN: lambda mistakes, draw: -mistakes.margin,
+    Order.INDEX: lambda mistakes, draw: mistakes.index,
+    Order.RANDOM: lambda mistakes, draw: draw.permutation(len(mistakes)),
 }
 
 _ROUNDING = 1e-9  # of a probability
 
 
 def wrong(evaluation: Evaluation, files: tuple[str, ...] | None = None) -> Mistakes:
-    """The images that were classified wrongly, by place; `files` (N,) are the names of all that were judged."""
+    """The misclassified images, in the order of the evaluation, whose images `files` (N,) names."""
     return _differing(evaluation, evaluation.predicted, files, suspects=False)
 
 
 def suspects(evaluation: Evaluation, files: tuple[str, ...] | None = None) -> Mistakes:
-    """The images whose label is probably wrong, by place; the answer is the class that it should rather be.
+    """The images whose label is probably wrong, in the order of the evaluation; the answer is the suggested class.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset
     Labels", arXiv:1911.00068, section 3.1): the threshold of a class is the mean probability that the images
@@ -52,23 +52,23 @@ def suspects(evaluation: Evaluation, files: tuple[str, ...] | None = None) -> Mi
     return _differing(evaluation, confident, files, suspects=True)
 
 
-def of_classes(found: Mistakes, true: str | None, predicted: str | None) -> Mistakes:
-    """Those labelled `true` and taken for `predicted`, names of classes, where these are not None."""
-    kept = np.ones(len(found), bool)
+def of_classes(mistakes: Mistakes, true: str | None, predicted: str | None) -> Mistakes:
+    """Those labelled `true` and predicted as `predicted`, names of classes, where these are not None."""
+    kept = np.ones(len(mistakes), bool)
     if true is not None:
-        kept &= found.labels == found.classes.index(true)
+        kept &= mistakes.labels == mistakes.classes.index(true)
     if predicted is not None:
-        kept &= found.answers == found.classes.index(predicted)
-    return dataclasses.replace(_rows(found, np.flatnonzero(kept)), true=true, predicted=predicted)
+        kept &= mistakes.answers == mistakes.classes.index(predicted)
+    return dataclasses.replace(_rows(mistakes, np.flatnonzero(kept)), true=true, predicted=predicted)
 
 
-def ordered(found: Mistakes, order: str, seed: int = 0) -> Mistakes:
+def ordered(mistakes: Mistakes, order: str, seed: int = 0) -> Mistakes:
     """Sorts them: the most confident, the largest loss, the largest margin or the lowest index first.
 
     `seed` is that of the random order; ties stay as they were.
     """
-    rows = np.argsort(_KEYS[order](found, np.random.default_rng(seed)), kind="stable")
-    return dataclasses.replace(_rows(found, rows), order=Order(order))
+    rows = np.argsort(_KEYS[order](mistakes, np.random.default_rng(seed)), kind="stable")
+    return dataclasses.replace(_rows(mistakes, rows), order=Order(order))
 
 
 def _differing(evaluation: Evaluation, other: Labels, files: tuple[str, ...] | None, *, suspects: bool) -> Mistakes:
@@ -100,14 +100,14 @@ def _differing(evaluation: Evaluation, other: Labels, files: tuple[str, ...] | N
     )
 
 
-def _rows(found: Mistakes, rows: Labels) -> Mistakes:
+def _rows(mistakes: Mistakes, rows: Labels) -> Mistakes:
     """The mistakes at `rows`, in their order."""
     arrays = ("places", "index", "labels", "answers", "confidence", "true_probability", "loss", "margin")
     return dataclasses.replace(
-        found,
-        **{name: getattr(found, name)[rows] for name in arrays},
-        files=None if found.files is None else tuple(found.files[row] for row in rows),
-        pairs=_pairs(found.labels[rows], found.answers[rows], found.classes),
+        mistakes,
+        **{name: getattr(mistakes, name)[rows] for name in arrays},
+        files=None if mistakes.files is None else tuple(mistakes.files[row] for row in rows),
+        pairs=_pairs(mistakes.labels[rows], mistakes.answers[rows], mistakes.classes),
     )
 
 

@@ -1,8 +1,8 @@
 """A run's predictions, computed once and cached in its folder: every reading command starts from them.
 
 `predictions-<label>.npz` holds `index` (N,) int64, `true` (N,) int64, `logits` (N, K) float32, and
-`computed_from`, a JSON text: the class names, the checkpoint's step, and a fingerprint of all that
-the logits depend on. Loads no lightning.
+`computed_from`, a JSON text: the class names, the checkpoint's step, and a fingerprint of everything
+that the logits depend on. Loads no lightning.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from era_cli.errors import EraError
 from era_cli.files import atomic_write
 from era_cli.listener import Listener
 from era_cli.results import Evaluation
+from era_cli.runs import artifacts
 
 _UNREADABLE = (SyntaxError, tokenize.TokenError, zipfile.BadZipFile)
 FORMAT = 1  # to be raised when the same weights and images would give other logits
@@ -33,7 +34,7 @@ FORMAT = 1  # to be raised when the same weights and images would give other log
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """An evaluation, the file it is kept in, and what it was computed from.
+    """An evaluation, the file that caches it, and what it was computed from.
 
     `step` is that of the checkpoint if it says so, `seconds` how long the network took, None if they were cached.
     """
@@ -105,7 +106,7 @@ def _write(predictions: Predictions) -> None:
 
 
 def _file(trained: TrainedRun, subset: Subset, tta: str) -> Path:
-    return trained.run.path / f"predictions-{label(trained, subset, tta)}.npz"
+    return trained.run.path / artifacts.predictions(label(trained, subset, tta))
 
 
 def _fingerprint(trained: TrainedRun, subset: Subset, tta: str, digest: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which of the judged images to look at. Loads no torch."""
+"""Which of the evaluated images to look at. Loads no torch."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def rows_of(evaluation: Evaluation, numbers: Sequence[int]) -> Labels:
     """The rows (M,) of the images that their source calls by `numbers`.
 
     Raises:
-        UsageError: one of them is not among the judged images.
+        UsageError: one of them is not among the evaluated images.
     """
     rows = {int(number): row for row, number in enumerate(evaluation.index)}
     for number in numbers:
         if number not in rows:
             some = ", ".join(str(known) for known in sorted(rows)[:3])
             raise UsageError(
-                f"--index {number} is none of the {len(rows):,} judged images, which are numbered {some} and so on:"
-                " take numbers from misclassified.csv or predictions-SPLIT.npz"
+                f"--index {number} is none of the {len(rows):,} evaluated images, which are numbered {some} and so"
+                " on: take numbers from misclassified.csv or predictions-SPLIT.npz"
             )
     return np.array([rows[number] for number in numbers], np.int64)

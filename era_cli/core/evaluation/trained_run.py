@@ -92,7 +92,7 @@ class TrainedRun:
         if not path.is_file():
             raise EraError(f"there is no checkpoint {path}: --checkpoint takes best, last or the path of one")
         home = path.resolve().parent.parent
-        if (home / "run.json").is_file() and home != run.path.resolve():
+        if (home / artifacts.DOCUMENT).is_file() and home != run.path.resolve():
             raise EraError(f"{path} is a checkpoint of another run: name that run with --run {home}")
         return cls(run, path, device)
 

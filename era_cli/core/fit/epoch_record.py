@@ -1,4 +1,4 @@
-"""What the steps of the epoch in progress gave, kept on the device so that no step waits for it."""
+"""The steps of the epoch in progress, kept on the device so that no step waits for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StepRecord:
         return len(self._losses) - len(self)
 
     def add(self, loss: Tensor, correct: Tensor, rate: float) -> None:
-        """Adds one step; the tensors hold one number each and may still be being computed."""
+        """Adds one step; the tensors hold one number each and may still be on their way."""
         self._losses[len(self)] = loss.detach()
         self._correct[len(self)] = correct
         self._rates.append(rate)
@@ -62,7 +62,7 @@ class StepRecord:
         return int(self._correct[: len(self)].sum()) / (len(self) * self._batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on within the epoch."""
+        """What `load_state_dict` needs to resume within the epoch."""
         done = len(self)
         return {
             "losses": self._losses[:done].cpu(),

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from era_cli.core.data.batches import epoch_order
@@ -29,12 +28,12 @@ from era_cli.runs import artifacts, best_epoch, history, store
 from era_cli.runs.document import Environment, Session, Status
 from era_cli.runs.run import Run
 
-SAMPLES = 40  # images in the picture of what the network sees
+SAMPLES = 40  # images in the figure of what the network sees
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A run ready to train: `prepare` and `resume` make it, `train` does it.
+    """A run ready to train: `start.prepare` and `start.resume` make it, `train` runs it.
 
     `environment` is what run.json says of this session: device, versions, git commit and command.
     """
@@ -48,24 +47,21 @@ class Fit:
 
     def plan(self) -> FitPlan:
         """What is about to happen, for the person to read."""
-        network = networks.build(self.setup.recipe, len(self.setup.dataset.classes))
-        blocks, leaves = layer_rows(network, self.setup.dataset.image_size)
-        parts = {"train": self.setup.train_indices, "val": self.setup.val_indices, "test": self.setup.dataset.test}
+        setup, dataset = self.setup, self.setup.dataset
+        network = networks.build(setup.recipe, len(dataset.classes))
+        blocks, leaves = layer_rows(network, dataset.image_size)
         return FitPlan(
             run=self.run.path,
-            recipe=self.setup.recipe,
-            source=self.setup.dataset.source,
-            classes=self.setup.dataset.classes,
-            class_counts={
-                name: np.bincount(self.setup.dataset.labels[part], minlength=len(self.setup.dataset.classes))
-                for name, part in parts.items()
-            },
-            image_size=self.setup.dataset.image_size,
+            recipe=setup.recipe,
+            source=dataset.source,
+            classes=dataset.classes,
+            class_counts={name: dataset.class_counts(indices) for name, indices in setup.splits.items()},
+            image_size=dataset.image_size,
             layers=blocks,
             leaf_layers=leaves,
-            device=self.setup.device.name,
-            precision=self.setup.device.precision,
-            steps_per_epoch=self.setup.steps_per_epoch,
+            device=setup.device.name,
+            precision=setup.device.precision,
+            steps_per_epoch=setup.steps_per_epoch,
             steps_done=self._steps_done,
             rows_done=tuple(self._rows_done()),
             samples=self._samples(),
@@ -74,7 +70,7 @@ class Fit:
         )
 
     def train(self, listener: Listener, *, before_training: Callable[[FitPlan], None] = lambda plan: None) -> FitResult:
-        """Trains to the last epoch, judges the best one on the test split, and writes all of it to the run.
+        """Trains to the last epoch, tests the best one on the test split, and writes everything to the run.
 
         Args:
             before_training: called with the plan once the listener knows it; what it raises fails the run.
@@ -107,7 +103,7 @@ class Fit:
                 listener.planned(plan)
                 before_training(plan)
                 self._train_network(listener)
-                result = self._judge(listener, watch)
+                result = self._test(listener, watch)
                 status, outcome = "finished", {"result": result}
                 return result
             except (Interrupted, KeyboardInterrupt):
@@ -168,9 +164,9 @@ class Fit:
         if self.run.read().status == "finished" or checkpoint.newest(self.run.checkpoints) != self.resume_from:
             raise EraError(f"{self.run.path} was trained by another era process in the meantime: retry")
 
-    def _judge(self, listener: Listener, watch: Stopwatch) -> FitResult:
+    def _test(self, listener: Listener, watch: Stopwatch) -> FitResult:
         path = self.run.checkpoints / artifacts.BEST
-        if (step := checkpoint.step_of(path)) is None:  # damaged, and its epoch cannot be had back
+        if (step := checkpoint.step_of(path)) is None:  # damaged, and its epoch cannot be restored
             checkpoint.mark_best(self.run.checkpoints)
             step = self.setup.total_steps
         best = self.run.epochs()[step // self.setup.steps_per_epoch - 1]

@@ -1,4 +1,4 @@
-"""The Lightning callback that keeps a run folder true while training goes on."""
+"""The Lightning callback that keeps a run folder up to date during training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHECK_EVERY = 50  # steps between two looks for NaN on a GPU, where a look wait
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's way to the disk, by `checkpoint`'s rules: whole files, plain tensors.
+    """How Lightning reads and writes checkpoints: whole files, plain tensors.
 
     Lightning's own stages files in another folder and moves them unsynced (PL#21253).
     """
@@ -94,7 +94,7 @@ class RunWriter(SignalCallback):
         self._restored = state_dict
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Goes on within an epoch where the run was stopped in one."""
+        """Resumes within an epoch where the run was stopped in one."""
         self._begin_epoch(pl_module.device)
         if self._restored:
             assert self._record is not None
@@ -121,7 +121,7 @@ class RunWriter(SignalCallback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keeps the step; within the epoch, saves when time has come or a signal has."""
+        """Records the step; within the epoch, saves when it is due or a signal came."""
         assert self._record is not None
         self._record.add(outputs["loss"], outputs["correct"], self._rate)
         if pl_module.device.type == "cpu" or len(self._record) % _CHECK_EVERY == 0:
@@ -155,7 +155,7 @@ class RunWriter(SignalCallback):
         """Says that a signal has been heard: the epoch is finished first, since it cannot be saved before."""
         if self.signals.received is not None and not self._told:
             self._told = True
-            self._listener.note("Stopping as soon as this epoch is validated and saved; once more stops at once.")
+            self._listener.note("Stopping once this epoch is validated and saved; a second signal stops at once.")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the epoch's rows, then its checkpoint."""
@@ -173,7 +173,7 @@ class RunWriter(SignalCallback):
             images_per_second=len(self._record) * self._batch_size / self._train_watch.seconds,
         )
         if row.val_loss is not None and not math.isfinite(row.val_loss):
-            self._diverged(trainer, "the validation loss was no number")
+            self._diverged(trainer, "the validation loss was NaN or infinite")
         self._val_seconds = self._epoch_watch.seconds - self._train_watch.seconds
         self._begin_epoch(pl_module.device)
         history.append(self._run.metrics_file, [row])
@@ -189,11 +189,11 @@ class RunWriter(SignalCallback):
         self._under_way = False
 
     def _write_steps(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Brings steps.csv up to now; what is no number gets neither there nor into a checkpoint."""
+        """Brings steps.csv up to date; NaN gets neither there nor into a checkpoint."""
         assert self._record is not None
         self._refuse_nan_loss(trainer)
         if not all(bool(tensor.isfinite().all()) for tensor in module.state_dict().values()):
-            self._diverged(trainer, f"a weight was no number after step {trainer.global_step}")
+            self._diverged(trainer, f"a weight was NaN or infinite after step {trainer.global_step}")
         first_step = trainer.global_step - len(self._record) + 1
         history.append(self._run.steps_file, self._record.rows(first_step, self._written))
         self._written = len(self._record)
@@ -210,11 +210,11 @@ class RunWriter(SignalCallback):
         assert self._record is not None
         if (place := self._record.first_not_finite()) is not None:
             step = trainer.global_step - len(self._record) + place + 1
-            self._diverged(trainer, f"the loss was no number at step {step}")
+            self._diverged(trainer, f"the loss was NaN or infinite at step {step}")
 
     def _diverged(self, trainer: L.Trainer, what: str) -> None:
         kept = (self._run.checkpoints / artifacts.LAST).exists()
         raise EraError(
             f"training diverged: {what} (epoch {trainer.current_epoch + 1}); lower --max-lr."
-            + (f" The last sound state is kept in {self._run.checkpoints}" if kept else "")
+            + (f" The last good checkpoint is in {self._run.checkpoints}" if kept else "")
         )

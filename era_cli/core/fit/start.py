@@ -1,4 +1,4 @@
-"""From what a person asked for to a Fit that is ready to train: data loaded, machine checked, run folder made."""
+"""From a request to a Fit that is ready to train: data loaded, machine checked, run folder created."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class FitRequest(Request):
 
 
 def prepare(request: FitRequest, listener: Listener) -> Fit:
-    """Loads and splits the data, checks the machine, finds the peak rate if asked, and makes the run folder.
+    """Loads and splits the data, checks the machine, finds the peak learning rate if asked, and creates the run folder.
 
     Raises:
-        EraError: anything is amiss; no folder was made then.
+        EraError: anything is wrong; no folder was created then.
     """
     store.check_name(request.runs_dir, request.name)
     setup = Setup.of(request, listener)
@@ -93,8 +93,7 @@ def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None) ->
 
 
 def _data_record(setup: Setup, request: FitRequest) -> DataRecord:
-    dataset = setup.dataset
-    splits = {"train": setup.train_indices, "val": setup.val_indices, "test": dataset.test}
+    dataset, splits = setup.dataset, setup.splits
     return DataRecord(
         source=dataset.source,
         data_dir=None if request.data_dir is None else str(request.data_dir.resolve()),
@@ -114,12 +113,11 @@ def _data_record(setup: Setup, request: FitRequest) -> DataRecord:
 def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     """The Fit that resumes `run` from its newest valid checkpoint.
 
-    Whatever the person named must be as it is in the run, but for where the same data lie and which
-    processor to use.
+    Every option given must be as it is in the run, except for the location of the same data and the device.
 
     Raises:
         UsageError: an option differs from the run's.
-        EraError: the run is finished or in use, its data changed, or no checkpoint is sound.
+        EraError: the run is finished or in use, its data changed, or no checkpoint is valid.
     """
     document = run.read()
     recipe, precision = document.recipe, document.device.precision
@@ -127,7 +125,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     if document.status == "finished":
         raise EraError(
             f"{run.path} is finished ({recipe.epochs} epochs): start a new run to train longer,"
-            " since a one-cycle rate is planned to its end"
+            " since a one-cycle schedule is planned to its end"
         )
     with run.lock():  # finds a live trainer before the data are loaded
         found = checkpoint.newest(run.checkpoints)
@@ -161,7 +159,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
 def _found_rate(setup: Setup, listener: Listener) -> tuple[LrSweep, LrSuggestion]:
     sweep = lr_range.sweep(setup, listener)
     if sweep.recommended is None:
-        raise EraError(f"--max-lr auto found no rate ({sweep.verdict}): give --max-lr a number")
+        raise EraError(f"--max-lr auto found no learning rate ({sweep.verdict}): give --max-lr a number")
     listener.note(f"--max-lr auto takes {sweep.recommended.lr:g}: {sweep.reason}.")
     return sweep, sweep.recommended
 
@@ -170,18 +168,18 @@ def _require_steps(setup: Setup) -> None:
     steps = setup.steps_per_epoch * setup.recipe.epochs
     if steps < FEWEST_STEPS:
         raise UsageError(
-            f"{steps} steps in all are too few for a one-cycle rate, which takes {FEWEST_STEPS}:"
+            f"{steps} steps in total are too few for a one-cycle schedule, which takes at least {FEWEST_STEPS}:"
             " use more --epochs or a smaller --batch-size"
         )
 
 
 def _doubts(setup: Setup) -> list[str]:
-    """What makes the figures of this run doubtful."""
+    """What makes the results of this run doubtful."""
     doubts = []
     if (steps := setup.steps_per_epoch * setup.recipe.epochs) < SETTLING_STEPS:
         doubts.append(
-            f"{steps} steps in all are few: batch-norm's running averages have not settled by then, and validation may"
-            " look like chance; use more --epochs or a smaller --batch-size."
+            f"{steps} steps in total are few: batch-norm's running averages have not settled by then, and validation"
+            " may look random; use more --epochs or a smaller --batch-size."
         )
     dataset, val = setup.dataset, setup.val_indices
     missing = [name for label, name in enumerate(dataset.classes) if label not in dataset.labels[val]]

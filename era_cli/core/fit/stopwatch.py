@@ -1,4 +1,4 @@
-"""Wall time over several sittings."""
+"""Wall time over several sessions."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def explain(
         raise UsageError(
             f"--layer {options.layer} is not a stage of the network: {', '.join(classifier.network.stages)}"
         )
-    if images.labels is None and options.target is not Target.PREDICTED:
+    if images.labels is None and options.target != Target.PREDICTED:
         raise UsageError(f"--target {options.target} needs the true classes, which these images do not have")
     labels = images.predicted if images.labels is None else images.labels
     method = cam.METHODS[options.method]

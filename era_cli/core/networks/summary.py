@@ -1,4 +1,4 @@
-"""What each layer of a network puts out and costs, found by one forward pass."""
+"""The output shape, parameters and multiply-adds of each layer, from one forward pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from era_cli.results import LayerRow
 def layer_rows(network: nn.Module, image_size: int) -> tuple[tuple[LayerRow, ...], tuple[LayerRow, ...]]:
     """The network's direct children, and its leaves, for one image of (3, image_size, image_size).
 
-    Multiply-adds count convolutions and linear layers, as is usual; the rest is small beside them.
+    Multiply-adds count convolutions and linear layers, as is usual; the rest is negligible.
     """
     leaves: dict[str, LayerRow] = {}
     shapes: dict[str, tuple[int, ...]] = {}

@@ -1,4 +1,4 @@
-"""Whole-batch augmentation of uint8 images on their device, each image drawn for itself.
+"""Whole-batch augmentation of uint8 images on their device, drawn independently for each image.
 
 Random crop with padding and horizontal flip as in He et al. 2015 (arXiv:1512.03385, section 4.2),
 cutout as in DeVries and Taylor 2017 (arXiv:1708.04552), with the square wholly inside the image.
@@ -16,9 +16,9 @@ from era_cli.recipes import REFERENCE_IMAGE_SIZE, Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What may happen to an image: padding and cutout in pixels, flip as a chance.
+    """Random crop, flip and cutout: padding and cutout in pixels, flip as a probability.
 
-    `fill` is the (3,) uint8 colour of a cut-out square: the mean of the training images, so that it
+    `fill` is the (3,) uint8 colour of the cutout: the mean of the training images, so that it
     is about zero after normalisation.
     """
 
@@ -41,8 +41,8 @@ class Augmentation:
         )
 
     def __str__(self) -> str:
-        parts = {"random crop": self.padding, "random flip": self.flip, "cutout": self.cutout}
-        return ", ".join(name for name, size in parts.items() if size)
+        sizes = {"random crop": self.padding, "random flip": self.flip, "cutout": self.cutout}
+        return ", ".join(name for name, size in sizes.items() if size)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augments images (N, 3, H, W) uint8 into a new channels_last tensor of the same shape.
@@ -53,8 +53,8 @@ class Augmentation:
         shift_y = torch.randint(-self.padding, self.padding + 1, (count, 1), generator=generator)
         shift_x = torch.randint(-self.padding, self.padding + 1, (count, 1), generator=generator)
         flipped = torch.rand((count, 1), generator=generator) < self.flip
-        cut_y = torch.randint(0, height - min(self.cutout, height) + 1, (count, 1), generator=generator)
-        cut_x = torch.randint(0, width - min(self.cutout, width) + 1, (count, 1), generator=generator)
+        cutout_y = torch.randint(0, height - min(self.cutout, height) + 1, (count, 1), generator=generator)
+        cutout_x = torch.randint(0, width - min(self.cutout, width) + 1, (count, 1), generator=generator)
 
         rows = torch.arange(height) + shift_y
         columns = torch.arange(width)
@@ -70,7 +70,7 @@ class Augmentation:
             inside = _send(in_rows, device)[:, :, None] & _send(in_columns, device)[:, None, :]
             picked *= inside[..., None]
         if self.cutout:
-            square_rows, square_columns = _span(cut_y, self.cutout, height), _span(cut_x, self.cutout, width)
+            square_rows, square_columns = _span(cutout_y, self.cutout, height), _span(cutout_x, self.cutout, width)
             square = _send(square_rows, device)[:, :, None] & _send(square_columns, device)[:, None, :]
             picked = torch.where(square[..., None], _send(self.fill, device), picked)
         return picked.permute(0, 3, 1, 2)

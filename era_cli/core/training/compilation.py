@@ -1,4 +1,4 @@
-"""A network compiled by torch, or as it is where that fails."""
+"""A network compiled by torch, or uncompiled where that fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Compiled:
-    """Calls `network` through torch.compile; where that fails it tells `note` why, and calls it as it is.
+    """Calls `network` through torch.compile; where that fails it tells `note` why, and calls it uncompiled.
 
     The network itself stays as it was, and so do the names in its checkpoints.
     """
@@ -21,19 +21,19 @@ class Compiled:
         self._run: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        """What the network answers to a batch; the first one, whose shape all have, compiles it, in up to a minute."""
+        """The logits of a batch; the first one, whose shape all have, compiles the network, in up to a minute."""
         if self._run is None:
             self._run = self._compiled(images)
         return self._run(images)
 
     def _compiled(self, images: Tensor) -> Callable[[Tensor], Tensor]:
-        """Tries both passes on a copy: the backward one is compiled only when it comes, too late to go without."""
+        """Tries both passes on a copy: the backward one is compiled only when it runs, too late to fall back."""
         trial = copy.deepcopy(self._network)
         try:
-            with torch.random.fork_rng():  # dropout must not miss what is drawn here
+            with torch.random.fork_rng():  # the trial must not change what dropout draws
                 torch.compile(trial, dynamic=False)(images).float().sum().backward()
-        except Exception as error:  # whatever a compiler, or the want of one, may raise
+        except Exception as error:  # whatever a compiler, or the lack of one, may raise
             reason = " ".join(str(getattr(error, "inner_exception", error)).split()) or type(error).__name__
-            self._note(f"torch could not compile the network ({reason[:200]}): training goes on uncompiled.")
+            self._note(f"torch could not compile the network ({reason[:200]}): training continues uncompiled.")
             return self._network
         return torch.compile(self._network, dynamic=False)

@@ -1,4 +1,4 @@
-"""Which processor to train on, and in which arithmetic."""
+"""The processor to train on, and its precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The chosen processor; `precision` is one of `32`, `bf16` and `16`, `emulated` if slowly, in software."""
+    """The chosen processor; `precision` is one of `32`, `bf16` and `16`, `emulated` if in software, slowly."""
 
     accelerator: str
     name: str
@@ -42,11 +42,11 @@ def choose(gpus: str, precision: str) -> Device:
     """The device for `--gpus` (auto, 0, 1) and `--precision` (auto, 32, bf16, 16).
 
     Raises:
-        UsageError: the GPU is not there, or fp16 is asked of a CPU.
+        UsageError: there is no GPU, or fp16 is requested on a CPU.
     """
     there = torch.cuda.is_available()
     if gpus == "1" and not there:
-        raise UsageError("--gpus 1 asks for a GPU, and torch sees none here: use --gpus 0 for the CPU")
+        raise UsageError("--gpus 1 needs a GPU, and torch finds none here: use --gpus 0 for the CPU")
     on_gpu = there and gpus != "0"
     bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
     if precision == "auto":

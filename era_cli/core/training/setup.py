@@ -28,7 +28,7 @@ from era_cli.recipes import Recipe
 from era_cli.results import Labels
 
 DEFAULT_SOURCE = "cifar10"
-FEWEST_STEPS_PER_EPOCH = 8  # below, a batch that nobody named is made smaller
+FEWEST_STEPS_PER_EPOCH = 8  # below, the default batch size is reduced
 SMALLEST_BATCH = 4
 
 
@@ -36,8 +36,8 @@ SMALLEST_BATCH = 4
 class Request:
     """What a person asked for.
 
-    `given` holds the recipe fields that the person named, as against those of the named recipe;
-    `source` is None where `--data` was left out; `find_lr` asks for a peak rate found by a sweep.
+    `given` holds the recipe fields that were given as options, as opposed to those of the named recipe;
+    `source` is None where `--data` was left out; `find_lr` asks for a peak learning rate from a sweep.
     """
 
     recipe: Recipe
@@ -98,6 +98,11 @@ class Setup:
     def steps_per_epoch(self) -> int:
         """Full batches in an epoch."""
         return steps_per_epoch(self.train_indices, self.recipe)
+
+    @property
+    def splits(self) -> dict[str, Labels]:
+        """The indices of the images of each split."""
+        return {"train": self.train_indices, "val": self.val_indices, "test": self.dataset.test}
 
     @property
     def total_steps(self) -> int:

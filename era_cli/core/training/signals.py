@@ -1,4 +1,4 @@
-"""What every training of era does about signals: hold them, since a step must not be broken off in its midst."""
+"""Signals during training: held, since a step must not be interrupted half-way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from era_cli.signals import HeldSignals
 
 
 class SignalCallback(L.Callback):
-    """Holds the signals while the Trainer trains; whoever inherits it asks `signals` where stopping is safe."""
+    """Holds signals while the Trainer trains; a subclass checks `signals` wherever stopping is safe."""
 
     def __init__(self) -> None:
         self.signals = HeldSignals()
@@ -23,5 +23,5 @@ class SignalCallback(L.Callback):
         self.signals.raise_received()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Gives the signals back when training is broken off."""
+        """Gives the signals back when training fails or is stopped."""
         self.signals.release()

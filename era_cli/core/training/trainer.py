@@ -31,7 +31,7 @@ def run(
     validate: bool = False,
     resume_from: Path | None = None,
 ) -> None:
-    """Trains `module` for `epochs` or `steps`, whichever is given, and writes nothing by itself.
+    """Trains `module` for `epochs` or `steps`, whichever is given; only callbacks write anything.
 
     Raises:
         EraError: memory ran out.
@@ -46,7 +46,7 @@ def run(
             limit_val_batches=1.0 if validate else 0,
             num_sanity_val_steps=0,
             benchmark=True,  # cuDNN times its kernels once for the one size of batch there is
-            # Each epoch asks the data module anew: its order depends on the epoch's number.
+            # The data module gives each epoch its own order.
             reload_dataloaders_every_n_epochs=1,
             use_distributed_sampler=False,
             logger=False,
@@ -74,7 +74,7 @@ def _memory_explained(recipe: Recipe) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Keeps Lightning's remarks off the terminal: they speak of loaders and loggers that era does not use."""
+    """Suppresses Lightning's remarks, which are about loaders and loggers that era does not use."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

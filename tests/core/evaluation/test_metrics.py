@@ -55,23 +55,23 @@ answers = st.integers(2, 7).flatmap(
 def test_accuracy_and_loss_are_those_of_the_answers(case: tuple[int, list[tuple[int, int]]]) -> None:
     classes, pairs = case
     true, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    judged = answered(true, predicted, classes)
-    result = metrics.measure(judged)
+    evaluated = answered(true, predicted, classes)
+    result = metrics.measure(evaluated)
     right = sum(one == other for one, other in pairs)
     assert (result.correct, result.count) == (right, len(pairs))
     assert result.accuracy == right / len(pairs)
-    assert result.loss == pytest.approx(log_loss(true, softmax(judged.logits), labels=range(classes)), rel=1e-9)
+    assert result.loss == pytest.approx(log_loss(true, softmax(evaluated.logits), labels=range(classes)), rel=1e-9)
 
 
 def test_the_loss_is_torchs_cross_entropy() -> None:
-    judged = drawn(500, 10, seed=1)
+    evaluated = drawn(500, 10, seed=1)
     wanted = torch.nn.functional.cross_entropy(
-        torch.from_numpy(judged.logits).double(), torch.from_numpy(judged.labels)
+        torch.from_numpy(evaluated.logits).double(), torch.from_numpy(evaluated.labels)
     )
-    assert metrics.measure(judged).loss == pytest.approx(wanted.item(), rel=1e-12)
+    assert metrics.measure(evaluated).loss == pytest.approx(wanted.item(), rel=1e-12)
 
 
-def test_the_interval_of_an_evaluation_is_that_of_its_own_counts() -> None:
+def test_the_interval_is_of_the_evaluations_counts() -> None:
     result = metrics.measure(answered([0] * 9 + [1], [0] * 7 + [1] * 3, 2))
     wanted = binomtest(8, 10).proportion_ci(confidence_level=0.95, method="wilson")
     assert result.interval == pytest.approx((wanted.low, wanted.high), rel=1e-12)
@@ -79,18 +79,18 @@ def test_the_interval_of_an_evaluation_is_that_of_its_own_counts() -> None:
 
 @pytest.mark.parametrize("classes", [6, 10, 100])
 def test_top_5_is_that_of_torchmetrics(classes: int) -> None:
-    judged = drawn(400, classes, seed=classes, skill=0.7)
+    evaluated = drawn(400, classes, seed=classes, skill=0.7)
     wanted = multiclass_accuracy(
-        torch.from_numpy(judged.logits), torch.from_numpy(judged.labels), classes, average="micro", top_k=5
+        torch.from_numpy(evaluated.logits), torch.from_numpy(evaluated.labels), classes, average="micro", top_k=5
     )
-    top5 = metrics.measure(judged).top5
+    top5 = metrics.measure(evaluated).top5
     assert top5 is not None
     assert top5 == pytest.approx(wanted.item(), abs=1e-6)
     assert top5 < 1
 
 
 @pytest.mark.parametrize(("classes", "told"), [(4, False), (5, False), (6, True)])
-def test_top_5_is_told_only_where_a_guess_could_miss_it(classes: int, told: bool) -> None:
+def test_top5_needs_more_than_five_classes(classes: int, told: bool) -> None:
     assert (metrics.measure(drawn(20, classes, seed=0)).top5 is not None) == told
 
 
@@ -99,7 +99,7 @@ def test_top_5_is_told_only_where_a_guess_could_miss_it(classes: int, told: bool
 
 @settings(max_examples=25)
 @given(answers)
-def test_the_confusion_is_that_of_scikit_learn_with_true_classes_in_rows(
+def test_the_confusion_matrix_equals_scikit_learns(
     case: tuple[int, list[tuple[int, int]]],
 ) -> None:
     classes, pairs = case
@@ -110,7 +110,7 @@ def test_the_confusion_is_that_of_scikit_learn_with_true_classes_in_rows(
 
 @settings(max_examples=25)
 @given(answers)
-def test_precision_recall_and_f1_are_those_of_scikit_learn_and_none_where_it_divides_by_zero(
+def test_precision_recall_and_f1_equal_scikit_learns(
     case: tuple[int, list[tuple[int, int]]],
 ) -> None:
     classes, pairs = case
@@ -128,14 +128,14 @@ def test_precision_recall_and_f1_are_those_of_scikit_learn_and_none_where_it_div
 
 @settings(max_examples=25)
 @given(answers)
-def test_macro_f1_is_that_of_scikit_learn_over_the_classes_that_occur(case: tuple[int, list[tuple[int, int]]]) -> None:
+def test_macro_f1_equals_scikit_learns(case: tuple[int, list[tuple[int, int]]]) -> None:
     classes, pairs = case
     true, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     wanted = f1_score(true, predicted, average="macro", zero_division=np.nan)
     assert metrics.measure(answered(true, predicted, classes)).macro_f1 == pytest.approx(wanted, rel=1e-12)
 
 
-def test_a_class_that_is_never_predicted_an_absent_one_and_one_only_guessed_differ() -> None:
+def test_scores_of_absent_and_unpredicted_classes_differ() -> None:
     # 0 is sound, 1 is never predicted, 2 is guessed though no image is of it, 3 is not there at all.
     scores = metrics.measure(answered([0, 0, 1, 1], [0, 0, 0, 2], 4)).per_class
     assert [(score.precision, score.recall, score.f1, score.support) for score in scores] == [
@@ -148,7 +148,7 @@ def test_a_class_that_is_never_predicted_an_absent_one_and_one_only_guessed_diff
 
 @settings(max_examples=25)
 @given(answers)
-def test_every_confusion_is_among_the_pairs_the_most_frequent_first(case: tuple[int, list[tuple[int, int]]]) -> None:
+def test_pairs_list_every_confusion_most_frequent_first(case: tuple[int, list[tuple[int, int]]]) -> None:
     classes, pairs = case
     true, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     found = metrics.measure(answered(true, predicted, classes)).pairs
@@ -173,21 +173,21 @@ def test_the_confusion_itself_keeps_its_diagonal() -> None:
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_calibration_error_is_that_of_torchmetrics_over_15_bins(classes: int, seed: int) -> None:
-    judged = drawn(700, classes, seed=seed)
+def test_the_calibration_error_equals_torchmetrics(classes: int, seed: int) -> None:
+    evaluated = drawn(700, classes, seed=seed)
     wanted = multiclass_calibration_error(
-        torch.from_numpy(softmax(judged.logits)), torch.from_numpy(judged.labels), classes, n_bins=15, norm="l1"
+        torch.from_numpy(softmax(evaluated.logits)), torch.from_numpy(evaluated.labels), classes, n_bins=15, norm="l1"
     )
-    result = metrics.measure(judged).calibration
+    result = metrics.measure(evaluated).calibration
     assert len(result.counts) == 15
     assert result.error == pytest.approx(wanted.item(), abs=1e-6)
 
 
-def test_a_bin_holds_the_means_of_its_images_and_an_empty_one_nan() -> None:
-    judged = drawn(200, 3, seed=3)
-    confidence = softmax(judged.logits).max(axis=1)
-    right = judged.logits.argmax(axis=1) == judged.labels
-    result = metrics.calibration(judged, bins=4)
+def test_a_bin_holds_means_or_nan() -> None:
+    evaluated = drawn(200, 3, seed=3)
+    confidence = softmax(evaluated.logits).max(axis=1)
+    right = evaluated.logits.argmax(axis=1) == evaluated.labels
+    result = metrics.calibration(evaluated, bins=4)
     for place in range(4):
         inside = (confidence > place / 4) & (confidence <= (place + 1) / 4)
         assert result.counts[place] == inside.sum()
@@ -199,13 +199,13 @@ def test_a_bin_holds_the_means_of_its_images_and_an_empty_one_nan() -> None:
     assert math.isnan(result.accuracy[0])
 
 
-def test_a_bin_holds_its_upper_edge_and_the_last_one_certainty() -> None:
-    judged = evaluation([0, 0], [[0, 0], [2_000, 0]])  # confidence one half, and one
-    assert metrics.calibration(judged, bins=2).counts.tolist() == [1, 1]
-    assert metrics.calibration(judged, bins=4).counts.tolist() == [0, 1, 0, 1]
+def test_a_bin_holds_its_upper_edge() -> None:
+    evaluated = evaluation([0, 0], [[0, 0], [2_000, 0]])  # confidence one half, and one
+    assert metrics.calibration(evaluated, bins=2).counts.tolist() == [1, 1]
+    assert metrics.calibration(evaluated, bins=4).counts.tolist() == [0, 1, 0, 1]
 
 
-def test_certain_and_right_is_perfectly_calibrated_and_certain_and_wrong_not_at_all() -> None:
+def test_certainty_is_calibrated_only_where_correct() -> None:
     logits = [[2_000, 0, 0]] * 4
     assert metrics.measure(evaluation([0] * 4, logits)).calibration.error == 0
     assert metrics.measure(evaluation([1] * 4, logits)).calibration.error == 1
@@ -213,8 +213,8 @@ def test_certain_and_right_is_perfectly_calibrated_and_certain_and_wrong_not_at_
 
 
 def test_measuring_changes_nothing_in_the_evaluation() -> None:
-    judged = drawn(50, 6, seed=0)
-    before = [judged.index.copy(), judged.labels.copy(), judged.logits.copy()]
-    metrics.measure(judged)
-    for old, new in zip(before, (judged.index, judged.labels, judged.logits), strict=True):
+    evaluated = drawn(50, 6, seed=0)
+    before = [evaluated.index.copy(), evaluated.labels.copy(), evaluated.logits.copy()]
+    metrics.measure(evaluated)
+    for old, new in zip(before, (evaluated.index, evaluated.labels, evaluated.logits), strict=True):
         np.testing.assert_array_equal(old, new)

@@ -61,18 +61,18 @@ def made(case: tuple[int, list[int], int], *, coarse: bool = False) -> Evaluatio
     return evaluation(labels, np.round(logits) if coarse else logits)
 
 
-def check_rows(found: Mistakes, judged: Evaluation) -> None:
+def check_rows(found: Mistakes, evaluated: Evaluation) -> None:
     """Everything that is said of each image is said of that image."""
     assert len(found.places) == len(found) == len(found.labels) == len(found.answers)
-    probabilities = softmax(judged.logits.astype(np.float64), axis=1)
-    logs = log_softmax(judged.logits.astype(np.float64), axis=1)
+    probabilities = softmax(evaluated.logits.astype(np.float64), axis=1)
+    logs = log_softmax(evaluated.logits.astype(np.float64), axis=1)
     for row, place in enumerate(found.places):
-        label, answer = int(judged.labels[place]), int(found.answers[row])
-        assert (found.index[row], found.labels[row]) == (judged.index[place], label)
+        label, answer = int(evaluated.labels[place]), int(found.answers[row])
+        assert (found.index[row], found.labels[row]) == (evaluated.index[place], label)
         assert found.confidence[row] == pytest.approx(probabilities[place, answer], rel=1e-12)
         assert found.true_probability[row] == pytest.approx(probabilities[place, label], rel=1e-12)
         assert found.loss[row] == pytest.approx(-logs[place, label], rel=1e-12, abs=1e-12)
-        others = [probabilities[place, other] for other in range(len(judged.classes)) if other != label]
+        others = [probabilities[place, other] for other in range(len(evaluated.classes)) if other != label]
         assert found.margin[row] == pytest.approx(max(others) - probabilities[place, label], abs=1e-12)
 
 
@@ -96,34 +96,32 @@ def check_pairs(found: Mistakes) -> None:
 
 @settings(max_examples=60)
 @given(case=cases, coarse=st.booleans())
-def test_wrong_are_just_the_images_whose_likeliest_class_is_not_their_label(
-    case: tuple[int, list[int], int], coarse: bool
-) -> None:
-    judged = made(case, coarse=coarse)
+def test_wrong_images_are_those_not_predicted_as_labelled(case: tuple[int, list[int], int], coarse: bool) -> None:
+    evaluated = made(case, coarse=coarse)
     wanted = []
-    for place, label in enumerate(judged.labels):
-        scores = judged.logits[place].tolist()
+    for place, label in enumerate(evaluated.labels):
+        scores = evaluated.logits[place].tolist()
         answer = scores.index(max(scores))
         if answer != label:
             wanted.append((place, answer))
-    found = mistakes.wrong(judged)
+    found = mistakes.wrong(evaluated)
     assert list(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == wanted
-    assert (found.evaluated, found.total, found.suspects) == (len(judged.labels), len(wanted), False)
+    assert (found.evaluated, found.total, found.suspects) == (len(evaluated.labels), len(wanted), False)
     assert (found.true, found.predicted, found.files) == (None, None, None)
-    check_rows(found, judged)
+    check_rows(found, evaluated)
     check_pairs(found)
 
 
-def test_a_network_that_is_always_right_made_no_mistake_in_any_order_or_class() -> None:
-    judged = planted(3, 4, {})
-    for found in (mistakes.wrong(judged), mistakes.suspects(judged)):
+def test_a_perfect_network_makes_no_mistakes() -> None:
+    evaluated = planted(3, 4, {})
+    for found in (mistakes.wrong(evaluated), mistakes.suspects(evaluated)):
         assert (len(found), found.total, found.evaluated, found.pairs) == (0, 0, 12, ())
         for order in Order:
             assert len(mistakes.ordered(found, order)) == 0
         assert len(mistakes.of_classes(found, "class 0", "class 2")) == 0
 
 
-def test_the_loss_of_a_hopeless_label_stays_finite_and_keeps_its_rank() -> None:
+def test_the_loss_of_a_hopeless_label_is_finite() -> None:
     found = mistakes.wrong(evaluation([1, 1, 1], [[900, 0], [2000, 0], [1000, 0]]))
     assert found.true_probability.tolist() == [0, 0, 0]
     assert found.loss.tolist() == [900, 2000, 1000]
@@ -133,11 +131,11 @@ def test_the_loss_of_a_hopeless_label_stays_finite_and_keeps_its_rank() -> None:
 # Labels that look wrong
 
 
-def confident_joint(judged: Evaluation) -> dict[int, int]:
+def confident_joint(evaluated: Evaluation) -> dict[int, int]:
     """Section 3.1 to the letter: the places in the off-diagonal sets, and the class j of the set that each lies in."""
-    probabilities = softmax(judged.logits.astype(np.float64), axis=1)
-    labels = judged.labels.tolist()
-    classes = range(len(judged.classes))
+    probabilities = softmax(evaluated.logits.astype(np.float64), axis=1)
+    labels = evaluated.labels.tolist()
+    classes = range(len(evaluated.classes))
     thresholds: dict[int, Fraction] = {}  # exact: t_j is the mean self-confidence of the examples labelled j
     for j in classes:
         own = [Fraction(float(probabilities[place, j])) for place, label in enumerate(labels) if label == j]
@@ -154,62 +152,62 @@ def confident_joint(judged: Evaluation) -> dict[int, int]:
 
 @settings(max_examples=80)
 @given(cases)
-def test_suspects_are_the_off_diagonal_entries_of_the_confident_joint(case: tuple[int, list[int], int]) -> None:
-    judged = made(case)
-    wanted = confident_joint(judged)
-    found = mistakes.suspects(judged)
+def test_suspects_are_the_confident_joints_off_diagonal(case: tuple[int, list[int], int]) -> None:
+    evaluated = made(case)
+    wanted = confident_joint(evaluated)
+    found = mistakes.suspects(evaluated)
     assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == wanted
     assert found.places.tolist() == sorted(wanted)
-    assert (found.evaluated, found.total, found.suspects) == (len(judged.labels), len(wanted), True)
-    check_rows(found, judged)
+    assert (found.evaluated, found.total, found.suspects) == (len(evaluated.labels), len(wanted), True)
+    check_rows(found, evaluated)
     check_pairs(found)
 
 
-def test_suspects_of_a_large_random_evaluation_are_those_of_the_paper() -> None:
-    judged = drawn(600, 10, seed=2)
-    found = mistakes.suspects(judged)
-    assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == confident_joint(judged)
-    assert 0 < len(found) < len(mistakes.wrong(judged))
+def test_suspects_equal_those_of_the_paper() -> None:
+    evaluated = drawn(600, 10, seed=2)
+    found = mistakes.suspects(evaluated)
+    assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == confident_joint(evaluated)
+    assert 0 < len(found) < len(mistakes.wrong(evaluated))
 
 
-def test_an_image_below_every_threshold_is_no_suspect_although_the_network_is_wrong_on_it() -> None:
-    judged = exactly([0, 0, 1, 1, 0], [[0.95, 0.05], [0.9, 0.1], [0.1, 0.9], [0.05, 0.95], [0.45, 0.55]])
+def test_below_every_threshold_nothing_is_suspect() -> None:
+    evaluated = exactly([0, 0, 1, 1, 0], [[0.95, 0.05], [0.9, 0.1], [0.1, 0.9], [0.05, 0.95], [0.45, 0.55]])
     # thresholds: (0.95 + 0.9 + 0.45) / 3 = 0.77 and (0.9 + 0.95) / 2 = 0.925
-    assert mistakes.wrong(judged).places.tolist() == [4]
-    assert mistakes.suspects(judged).places.tolist() == []
+    assert mistakes.wrong(evaluated).places.tolist() == [4]
+    assert mistakes.suspects(evaluated).places.tolist() == []
 
 
-def test_an_image_over_a_low_threshold_is_a_suspect_although_the_network_is_right_on_it() -> None:
-    judged = exactly([0, 0, 1, 1], [[0.99, 0.01], [0.6, 0.4], [0.7, 0.3], [0.72, 0.28]])
+def test_over_a_low_threshold_even_correct_is_suspect() -> None:
+    evaluated = exactly([0, 0, 1, 1], [[0.99, 0.01], [0.6, 0.4], [0.7, 0.3], [0.72, 0.28]])
     # thresholds: (0.99 + 0.6) / 2 = 0.795 and (0.3 + 0.28) / 2 = 0.29; the second image reaches the other's alone
-    found = mistakes.suspects(judged)
+    found = mistakes.suspects(evaluated)
     assert (found.places.tolist(), found.answers.tolist()) == ([1], [1])
     assert found.confidence == pytest.approx(0.4)
-    assert mistakes.wrong(judged).places.tolist() == [2, 3]
+    assert mistakes.wrong(evaluated).places.tolist() == [2, 3]
 
 
-def test_of_several_thresholds_that_are_reached_the_likeliest_class_counts() -> None:
-    judged = exactly([0, 1, 2, 0], [[0.3, 0.3, 0.4], [0.5, 0.3, 0.2], [0.7, 0.1, 0.2], [0.12, 0.38, 0.5]])
+def test_of_several_reached_thresholds_the_likeliest_counts() -> None:
+    evaluated = exactly([0, 1, 2, 0], [[0.3, 0.3, 0.4], [0.5, 0.3, 0.2], [0.7, 0.1, 0.2], [0.12, 0.38, 0.5]])
     # thresholds: 0.21, 0.3 and 0.2, so that the last image reaches the second and the third
-    found = mistakes.suspects(judged)
+    found = mistakes.suspects(evaluated)
     assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True))[3] == 2
 
 
-def test_no_image_is_suspected_to_be_of_a_class_that_no_label_names() -> None:
-    judged = exactly([0, 1, 1], [[0.1, 0.1, 0.8], [0.2, 0.5, 0.3], [0.0001, 0.0001, 0.9998]])
-    found = mistakes.suspects(judged)
+def test_a_class_without_labels_is_never_suggested() -> None:
+    evaluated = exactly([0, 1, 1], [[0.1, 0.1, 0.8], [0.2, 0.5, 0.3], [0.0001, 0.0001, 0.9998]])
+    found = mistakes.suspects(evaluated)
     assert 2 not in found.answers
-    assert mistakes.wrong(judged).answers.tolist() == [2, 2]
+    assert mistakes.wrong(evaluated).answers.tolist() == [2, 2]
 
 
 @pytest.mark.parametrize("count", [3, 5, 6, 7, 10, 11, 13, 300])
-def test_answers_that_are_all_the_same_reach_their_own_mean(count: int) -> None:
+def test_equal_probabilities_reach_their_own_mean(count: int) -> None:
     # Each image has the mean of its class, whatever the rounding of a sum of `count` of them does.
     for seed in range(20):
         logits = np.random.default_rng(seed).normal(size=3).astype(np.float32)
         labels = np.arange(count) % 3
-        judged = evaluation(labels, np.tile(logits, (count, 1)))
-        found = mistakes.suspects(judged)
+        evaluated = evaluation(labels, np.tile(logits, (count, 1)))
+        found = mistakes.suspects(evaluated)
         likeliest = int(logits.argmax())
         assert found.places.tolist() == np.flatnonzero(labels != likeliest).tolist()
         assert set(found.answers.tolist()) == {likeliest}
@@ -217,9 +215,9 @@ def test_answers_that_are_all_the_same_reach_their_own_mean(count: int) -> None:
 
 def test_planted_wrong_labels_are_found_and_come_first() -> None:
     wrong = {5: 3, 27: 0, 44: 2, 81: 0}
-    judged = planted(4, 25, wrong)
+    evaluated = planted(4, 25, wrong)
     true = np.repeat(np.arange(4), 25)
-    found = mistakes.suspects(judged)
+    found = mistakes.suspects(evaluated)
     assert set(wrong) <= set(found.places.tolist())
     for order in ("margin", "loss"):
         first = mistakes.ordered(found, order)
@@ -227,23 +225,23 @@ def test_planted_wrong_labels_are_found_and_come_first() -> None:
         assert first.answers[:4].tolist() == true[first.places[:4]].tolist()
 
 
-def test_the_ranking_of_suspects_by_margin_is_that_of_the_normalised_margin() -> None:
-    judged = drawn(400, 5, seed=3)
-    found = mistakes.suspects(judged)
-    probabilities = softmax(judged.logits.astype(np.float64), axis=1)
+def test_suspects_rank_by_normalised_margin() -> None:
+    evaluated = drawn(400, 5, seed=3)
+    found = mistakes.suspects(evaluated)
+    probabilities = softmax(evaluated.logits.astype(np.float64), axis=1)
 
     def normalised(place: int) -> float:
-        label = judged.labels[place]
+        label = evaluated.labels[place]
         return float(probabilities[place, label] - np.delete(probabilities[place], label).max())
 
     assert mistakes.ordered(found, "margin").places.tolist() == sorted(found.places.tolist(), key=normalised)
 
 
-def test_the_ranking_of_suspects_by_loss_is_that_of_self_confidence() -> None:
-    judged = drawn(400, 5, seed=4)
-    found = mistakes.suspects(judged)
-    probabilities = softmax(judged.logits.astype(np.float64), axis=1)
-    own = {place: float(probabilities[place, judged.labels[place]]) for place in found.places.tolist()}
+def test_suspects_rank_by_self_confidence() -> None:
+    evaluated = drawn(400, 5, seed=4)
+    found = mistakes.suspects(evaluated)
+    probabilities = softmax(evaluated.logits.astype(np.float64), axis=1)
+    own = {place: float(probabilities[place, evaluated.labels[place]]) for place in found.places.tolist()}
     assert mistakes.ordered(found, "loss").places.tolist() == sorted(own, key=lambda place: own[place])
 
 
@@ -253,7 +251,7 @@ def test_the_ranking_of_suspects_by_loss_is_that_of_self_confidence() -> None:
 @pytest.mark.parametrize(
     ("true", "predicted"), [(None, None), ("class 1", None), (None, "class 2"), ("class 1", "class 2")]
 )
-def test_of_classes_keeps_those_of_the_label_and_the_answer(true: str | None, predicted: str | None) -> None:
+def test_of_classes_filters_by_label_and_answer(true: str | None, predicted: str | None) -> None:
     for found in (mistakes.wrong(drawn(200, 4, seed=5)), mistakes.suspects(drawn(400, 4, seed=5))):
         kept = mistakes.of_classes(found, true, predicted)
         wanted = [
@@ -276,9 +274,7 @@ def test_of_classes_may_leave_none() -> None:
 
 @settings(max_examples=30)
 @given(case=cases, order=st.sampled_from(["confidence", "loss", "margin", "index"]))
-def test_each_order_puts_first_what_it_says_and_ties_stay_as_they_were(
-    case: tuple[int, list[int], int], order: str
-) -> None:
+def test_orders_are_stable_and_as_named(case: tuple[int, list[int], int], order: str) -> None:
     _, labels, _ = case
     once = made(case, coarse=True)
     twice = evaluation(labels * 2, np.tile(once.logits, (2, 1)))  # every image has a twin
@@ -301,14 +297,14 @@ def test_the_random_order_depends_on_the_seed_alone() -> None:
     assert one != found.places.tolist()
     # Other answers on as many images are drawn in the same order.
     both = evaluation([1] * 8, [[1, 0]] * 8), evaluation([0] * 8, np.arange(16).reshape(8, 2))
-    first, second = (mistakes.ordered(mistakes.wrong(judged), "random", 5).places.tolist() for judged in both)
+    first, second = (mistakes.ordered(mistakes.wrong(evaluated), "random", 5).places.tolist() for evaluated in both)
     assert first == second
 
 
 def test_the_files_follow_their_images() -> None:
-    judged = drawn(100, 4, seed=7)
+    evaluated = drawn(100, 4, seed=7)
     files = tuple(f"{place}.png" for place in range(100))
-    for found in (mistakes.wrong(judged, files), mistakes.suspects(judged, files)):
+    for found in (mistakes.wrong(evaluated, files), mistakes.suspects(evaluated, files)):
         narrowed = mistakes.of_classes(found, None, "class 3")
         for some in (found, narrowed, mistakes.ordered(narrowed, "random", 3), mistakes.ordered(found, "loss")):
             assert len(some) > 0

@@ -60,7 +60,7 @@ def trained(run: Run) -> TrainedRun:
 
 @pytest.fixture
 def subset(trained: TrainedRun) -> Subset:
-    """A dozen images of its test split: judging them takes no time."""
+    """A dozen images of its test split: evaluating them takes no time."""
     whole = trained.subset("test", None, Listener())
     return dataclasses.replace(whole, indices=whole.indices[:12])
 
@@ -99,7 +99,7 @@ def same(one: Predictions, other: Predictions) -> bool:
 # Kept
 
 
-def test_what_was_computed_is_used_again(trained: TrainedRun, subset: Subset, no_network: NoNetwork) -> None:
+def test_computed_predictions_are_reused(trained: TrainedRun, subset: Subset, no_network: NoNetwork) -> None:
     first = ask(trained, subset)
     with no_network():
         second = ask(trained, subset)
@@ -109,7 +109,7 @@ def test_what_was_computed_is_used_again(trained: TrainedRun, subset: Subset, no
     assert (first.file, first.step) == (second.file, second.step)
 
 
-def test_what_fit_computed_of_the_test_split_is_used_at_once(finished_run: Path, no_network: NoNetwork) -> None:
+def test_the_predictions_of_fit_are_reused(finished_run: Path, no_network: NoNetwork) -> None:
     trained = TrainedRun(Run(finished_run), finished_run / "checkpoints" / artifacts.BEST, CPU)
     with no_network():
         kept = ask(trained, trained.subset("test", None, Listener()))
@@ -139,7 +139,7 @@ def test_each_split_and_each_checkpoint_has_its_own_file(run: Run, subset: Subse
     assert labels == ["test", "train", "test-last", "train-last"]
 
 
-def test_the_file_holds_plain_arrays_that_numpy_alone_can_read(trained: TrainedRun, subset: Subset) -> None:
+def test_the_file_holds_plain_arrays(trained: TrainedRun, subset: Subset) -> None:
     kept = ask(trained, subset)
     with np.load(kept.file, allow_pickle=False) as arrays:
         stored = dict(arrays)
@@ -156,7 +156,7 @@ def test_the_file_holds_plain_arrays_that_numpy_alone_can_read(trained: TrainedR
     assert origin["step"] == checkpoint.step_of(trained.checkpoint)
 
 
-def test_odd_class_names_come_back_as_they_are(trained: TrainedRun, subset: Subset, no_network: NoNetwork) -> None:
+def test_odd_class_names_survive(trained: TrainedRun, subset: Subset, no_network: NoNetwork) -> None:
     names = (r"$\frac{$", "dog[/]", "\"'`", "x" * 60, "猫", "\x1b[31mred", "caf\udce9", "é", "", "null")
     odd = dataclasses.replace(subset, dataset=dataclasses.replace(subset.dataset, classes=names))
     assert ask(trained, odd).evaluation.classes == names
@@ -175,7 +175,7 @@ def retaught(source: Path, target: Path) -> None:
     checkpoint.write(state, target)
 
 
-def test_another_checkpoint_under_the_same_name_is_judged_anew(run: Run, trained: TrainedRun, subset: Subset) -> None:
+def test_a_replaced_checkpoint_is_evaluated_afresh(run: Run, trained: TrainedRun, subset: Subset) -> None:
     before = ask(trained, subset)
     times = trained.checkpoint.stat()
     retaught(trained.checkpoint, trained.checkpoint)
@@ -188,9 +188,7 @@ def test_another_checkpoint_under_the_same_name_is_judged_anew(run: Run, trained
     assert same(ask(trained, subset), after)
 
 
-def test_a_checkpoint_of_the_same_name_elsewhere_is_never_taken_for_it(
-    run: Run, trained: TrainedRun, subset: Subset, tmp_path: Path
-) -> None:
+def test_checkpoints_of_one_name_are_told_apart(run: Run, trained: TrainedRun, subset: Subset, tmp_path: Path) -> None:
     ask(trained, subset)
     retaught(trained.checkpoint, tmp_path / artifacts.BEST)
     other = TrainedRun(run, tmp_path / artifacts.BEST, CPU)
@@ -199,7 +197,7 @@ def test_a_checkpoint_of_the_same_name_elsewhere_is_never_taken_for_it(
     assert same(ask(trained, subset), predictions.compute(trained, subset, "none", Listener()))
 
 
-def test_other_images_of_the_split_are_judged_anew(trained: TrainedRun, subset: Subset) -> None:
+def test_other_images_are_evaluated_afresh(trained: TrainedRun, subset: Subset) -> None:
     ask(trained, subset)
     other = dataclasses.replace(subset, indices=subset.indices + 1)
     kept = ask(trained, other)
@@ -207,7 +205,7 @@ def test_other_images_of_the_split_are_judged_anew(trained: TrainedRun, subset: 
     assert np.array_equal(kept.evaluation.labels, subset.dataset.labels[subset.indices + 1])
 
 
-def test_another_order_of_the_same_images_is_judged_anew(trained: TrainedRun, subset: Subset) -> None:
+def test_another_order_is_evaluated_afresh(trained: TrainedRun, subset: Subset) -> None:
     first = ask(trained, subset)
     turned = ask(trained, dataclasses.replace(subset, indices=subset.indices[::-1]))
     assert np.array_equal(turned.evaluation.index, first.evaluation.index[::-1])
@@ -221,7 +219,7 @@ def altered(dataset: Dataset, **changes: Any) -> Dataset:
     )
 
 
-def test_changed_pixels_or_labels_are_judged_anew(trained: TrainedRun, subset: Subset) -> None:
+def test_changed_pixels_or_labels_are_evaluated_afresh(trained: TrainedRun, subset: Subset) -> None:
     first = ask(trained, subset)
     images, labels = subset.dataset.images.copy(), subset.dataset.labels.copy()
     images[subset.indices[0]] = 255 - images[subset.indices[0]]
@@ -235,7 +233,7 @@ def test_changed_pixels_or_labels_are_judged_anew(trained: TrainedRun, subset: S
 
 
 @pytest.mark.parametrize("name", ["mean", "std"])
-def test_another_normalization_is_judged_anew(run: Run, trained: TrainedRun, subset: Subset, name: str) -> None:
+def test_another_normalization_is_evaluated_afresh(run: Run, trained: TrainedRun, subset: Subset, name: str) -> None:
     first = ask(trained, subset)
     data: Any = trained.document.data
     first_two, last = getattr(data, name)[:2], getattr(data, name)[2]
@@ -245,7 +243,7 @@ def test_another_normalization_is_judged_anew(run: Run, trained: TrainedRun, sub
     assert not np.array_equal(kept.evaluation.logits, first.evaluation.logits)
 
 
-def test_another_factor_of_the_logits_is_judged_anew(run: Run, trained: TrainedRun, subset: Subset) -> None:
+def test_another_logit_scale_is_evaluated_afresh(run: Run, trained: TrainedRun, subset: Subset) -> None:
     first = ask(trained, subset)
     recipe = trained.document.recipe
     run.update(recipe=dataclasses.replace(recipe, logit_scale=recipe.logit_scale * 2))
@@ -253,7 +251,7 @@ def test_another_factor_of_the_logits_is_judged_anew(run: Run, trained: TrainedR
     assert np.array_equal(kept.evaluation.logits, first.evaluation.logits * 2)
 
 
-def test_a_file_under_another_augmentations_name_is_not_believed(trained: TrainedRun, subset: Subset) -> None:
+def test_a_renamed_file_is_not_reused(trained: TrainedRun, subset: Subset) -> None:
     flip = ask(trained, subset, "flip")
     plain = ask(trained, subset)
     plain.file.unlink()
@@ -262,7 +260,7 @@ def test_a_file_under_another_augmentations_name_is_not_believed(trained: Traine
     assert not same(ask(trained, subset), flip)
 
 
-def test_a_file_of_another_format_is_computed_anew(
+def test_a_file_of_another_format_is_recomputed(
     trained: TrainedRun, subset: Subset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(trained, subset)
@@ -289,7 +287,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("name", ["computed_from", "logits"])
-def test_a_file_with_pickles_is_neither_loaded_nor_kept(trained: TrainedRun, subset: Subset, name: str) -> None:
+def test_a_file_with_pickles_is_replaced_unread(trained: TrainedRun, subset: Subset, name: str) -> None:
     wanted = ask(trained, subset)
     bomb = np.array([Bomb()], dtype=object)
     wanted.file.write_bytes(with_arrays(wanted.file.read_bytes(), **{name: bomb}))
@@ -356,35 +354,31 @@ def with_arrays(content: bytes, **arrays: Any) -> bytes:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"no archive", b"\x80\x04N.", b"\x93NUMPY\x01\x00"])
-def test_a_file_of_something_else_is_computed_anew(
-    store: Store, content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_foreign_file_is_recomputed(store: Store, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     assert believed(store, content, monkeypatch) is None
 
 
 @pytest.mark.parametrize("name", ["computed_from", "index", "true", "logits"])
-def test_a_file_that_lacks_an_array_is_computed_anew(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_array_is_recomputed(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert believed(store, with_arrays(store[3]), monkeypatch) is not None
     assert believed(store, with_arrays(store[3], **{name: None}), monkeypatch) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '"fingerprint"', '{"fingerprint": {}}'])
-def test_a_file_that_does_not_say_what_it_was_computed_from_is_computed_anew(
-    store: Store, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_without_its_origin_is_recomputed(store: Store, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert believed(store, with_arrays(store[3], computed_from=np.array(text)), monkeypatch) is None
 
 
 @pytest.mark.parametrize(
     "arrays", [{"true": np.zeros(3, np.int64)}, {"logits": np.zeros((12, 3), np.float32)}], ids=["images", "classes"]
 )
-def test_arrays_that_do_not_fit_each_other_are_computed_anew(
+def test_mismatched_arrays_are_recomputed(
     store: Store, arrays: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert believed(store, with_arrays(store[3], **arrays), monkeypatch) is None
 
 
-def test_a_file_cut_short_anywhere_is_computed_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_file_is_recomputed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = store[3]
     assert believed(store, whole, monkeypatch) is not None
     for length in range(0, len(whole), 83):
@@ -393,9 +387,7 @@ def test_a_file_cut_short_anywhere_is_computed_anew(store: Store, monkeypatch: p
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_changed_bit_anywhere_is_computed_anew_or_does_no_harm(
-    store: Store, data: st.DataObject, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_flipped_bit_does_no_harm(store: Store, data: st.DataObject, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = store[3]
     content = bytearray(whole)
     content[data.draw(st.integers(0, len(whole) - 1), label="byte")] ^= 1 << data.draw(st.integers(0, 7), label="bit")
@@ -403,7 +395,7 @@ def test_a_changed_bit_anywhere_is_computed_anew_or_does_no_harm(
     assert found is None or same(found, store[2])
 
 
-def test_a_changed_length_in_an_arrays_header_is_computed_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_shape_in_a_header_is_recomputed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = store[3]
     assert whole.count(b"(12, 10)") == 1
     for shape in (b"(11, 10)", b"(12, 1) ", b"(10, 12)"):
@@ -411,7 +403,7 @@ def test_a_changed_length_in_an_arrays_header_is_computed_anew(store: Store, mon
         assert found is None, shape
 
 
-def test_an_encrypted_or_oddly_packed_file_is_computed_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encrypted_or_oddly_packed_file_is_recomputed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = store[3]
     entry = whole.index(b"PK\x01\x02")  # the first line of the archive's list of contents
     for offset, value in ((6, 173), (8, 1), (10, 99)):  # version needed, flags, method
@@ -420,9 +412,7 @@ def test_an_encrypted_or_oddly_packed_file_is_computed_anew(store: Store, monkey
         assert believed(store, bytes(content), monkeypatch) is None, offset
 
 
-def test_weights_that_do_not_say_after_how_many_steps_are_judged_all_the_same(
-    run: Run, subset: Subset, tmp_path: Path, no_network: NoNetwork
-) -> None:
+def test_weights_without_a_step_are_evaluated(run: Run, subset: Subset, tmp_path: Path, no_network: NoNetwork) -> None:
     weights = {"state_dict": checkpoint.read(run.checkpoints / artifacts.BEST)["state_dict"]}
     checkpoint.write(weights, tmp_path / "weights.ckpt")
     trained = TrainedRun(run, tmp_path / "weights.ckpt", CPU)
@@ -439,7 +429,7 @@ def test_nothing_half_written_is_left(run: Run, trained: TrainedRun, subset: Sub
     assert list(run.path.rglob("*.partial")) == []
 
 
-def test_a_network_that_answers_nan_is_refused_and_nothing_is_kept(trained: TrainedRun, subset: Subset) -> None:
+def test_a_network_with_nan_logits_is_refused(trained: TrainedRun, subset: Subset) -> None:
     state = checkpoint.read(trained.checkpoint)
     state["state_dict"]["network.linear.bias"][3] = math.nan
     trained.checkpoint.unlink()
@@ -449,7 +439,7 @@ def test_a_network_that_answers_nan_is_refused_and_nothing_is_kept(trained: Trai
     assert not list(trained.run.path.glob("predictions-test*.npz.*"))
 
 
-def test_predictions_that_cannot_be_kept_are_given_all_the_same(trained: TrainedRun, subset: Subset) -> None:
+def test_predictions_that_cannot_be_cached_are_returned(trained: TrainedRun, subset: Subset) -> None:
     heard: list[str] = []
 
     class Ear(Listener):

@@ -72,7 +72,7 @@ def refusal(act: Callable[[], object], kind: type[EraError] = EraError) -> str:
 # Which checkpoint
 
 
-def test_a_finished_run_is_judged_by_its_best_checkpoint(run: Run) -> None:
+def test_a_finished_run_opens_its_best_checkpoint(run: Run) -> None:
     trained = opened(run)
     assert (trained.checkpoint, trained.checkpoint_name) == (run.checkpoints / "best.ckpt", "best")
     state = checkpoint.read(run.checkpoints / "best.ckpt")["state_dict"]
@@ -82,7 +82,7 @@ def test_a_finished_run_is_judged_by_its_best_checkpoint(run: Run) -> None:
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
-def test_an_unfinished_run_is_refused_unless_a_checkpoint_is_named(run: Run, status: str) -> None:
+def test_an_unfinished_run_needs_a_named_checkpoint(run: Run, status: str) -> None:
     run.update(status=status)
     sentence = refusal(lambda: opened(run))
     assert status in sentence
@@ -93,7 +93,7 @@ def test_an_unfinished_run_is_refused_unless_a_checkpoint_is_named(run: Run, sta
     assert opened(run, "last").checkpoint == run.checkpoints / "last.ckpt"
 
 
-def test_a_checkpoint_can_be_named_by_its_path_even_outside_of_the_run(run: Run, tmp_path: Path) -> None:
+def test_a_checkpoint_can_be_named_by_path(run: Run, tmp_path: Path) -> None:
     elsewhere = tmp_path / "kept" / "here" / "epoch2.ckpt"
     elsewhere.parent.mkdir(parents=True)
     elsewhere.hardlink_to(run.checkpoints / "last.ckpt")
@@ -110,7 +110,7 @@ def test_a_checkpoint_that_is_not_there_is_refused(
     assert "no checkpoint" in refusal(lambda: opened(run, which))
 
 
-def test_a_checkpoint_of_another_run_is_refused_and_that_run_is_named(run: Run, photo_run: tuple[Run, Path]) -> None:
+def test_a_checkpoint_of_another_run_is_refused(run: Run, photo_run: tuple[Run, Path]) -> None:
     foreign = run.checkpoints / "best.ckpt"
     assert f"--run {run.path}" in refusal(lambda: opened(photo_run[0], str(foreign)))
 
@@ -168,7 +168,7 @@ def test_a_checkpoint_of_another_class_count_is_refused(run: Run) -> None:
 # Its images
 
 
-def test_the_three_splits_are_those_that_training_had(run: Run) -> None:
+def test_the_splits_are_those_of_training(run: Run) -> None:
     trained = opened(run)
     subsets = {name: trained.subset(name, None, Listener()) for name in ("test", "val", "train")}
     data = trained.document.as_dict()["data"]
@@ -182,7 +182,7 @@ def test_the_three_splits_are_those_that_training_had(run: Run) -> None:
     assert np.array_equal(subsets["test"].indices, digits.load(8).test)
 
 
-def test_the_validation_split_gives_the_accuracy_that_training_saw(run: Run) -> None:
+def test_the_validation_split_gives_trainings_accuracy(run: Run) -> None:
     # Its rows in metrics.csv come from Lightning's own loop: another path through other code.
     trained = opened(run)
     subset = trained.subset("val", None, Listener())
@@ -226,7 +226,7 @@ def test_a_folder_that_is_gone_is_named(photo_run: tuple[Run, Path]) -> None:
 # Other images
 
 
-def test_the_runs_own_source_means_its_test_split_however_it_is_written(
+def test_the_runs_own_source_means_its_test_split(
     run: Run, photo_run: tuple[Run, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert opened(run).other_subset("digits", None, Listener()).name == "test"
@@ -238,9 +238,7 @@ def test_the_runs_own_source_means_its_test_split_however_it_is_written(
         assert (subset.name, len(subset.indices)) == ("test", 24)
 
 
-def test_another_folder_is_judged_whole_at_the_runs_image_size_and_named_after_itself(
-    photo_run: tuple[Run, Path], photos: Path, tmp_path: Path
-) -> None:
+def test_another_folder_is_evaluated_whole(photo_run: tuple[Run, Path], photos: Path, tmp_path: Path) -> None:
     run, _ = photo_run
     other = tmp_path / "été 2024 (2)"
     shutil.copytree(photos / "c", other / "c")
@@ -251,9 +249,7 @@ def test_another_folder_is_judged_whole_at_the_runs_image_size_and_named_after_i
     assert subset.dataset.labels[subset.indices].tolist() == [2] * 13
 
 
-def test_the_runs_own_folder_found_elsewhere_is_judged_on_its_test_images_alone(
-    photo_run: tuple[Run, Path], photos: Path, tmp_path: Path
-) -> None:
+def test_the_runs_moved_folder_gives_its_test_images(photo_run: tuple[Run, Path], photos: Path, tmp_path: Path) -> None:
     run, _ = photo_run
     moved = tmp_path / "moved"
     shutil.copytree(photos, moved)
@@ -265,9 +261,7 @@ def test_the_runs_own_folder_found_elsewhere_is_judged_on_its_test_images_alone(
     assert subset.dataset.content_hash == before.dataset.content_hash
 
 
-def test_two_folders_of_one_name_get_files_of_their_own(
-    photo_run: tuple[Run, Path], photos: Path, tmp_path: Path
-) -> None:
+def test_folders_of_one_name_get_separate_files(photo_run: tuple[Run, Path], photos: Path, tmp_path: Path) -> None:
     trained = TrainedRun(photo_run[0], photo_run[0].checkpoints / "best.ckpt", CPU)
     names = set()
     for year in ("2023", "2024"):
@@ -276,7 +270,7 @@ def test_two_folders_of_one_name_get_files_of_their_own(
     assert len(names) == 2
 
 
-def test_unreadable_images_of_another_folder_are_told_of(
+def test_unreadable_images_of_another_folder_are_noted(
     photo_run: tuple[Run, Path], photos: Path, tmp_path: Path
 ) -> None:
     heard: list[str] = []

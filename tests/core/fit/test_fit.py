@@ -129,7 +129,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
 
     fit = fit_digits()
     monkeypatch.setattr(F, "cross_entropy", poisoned)
-    with pytest.raises(EraError, match=r"no number at step 6 \(epoch 2\); lower --max-lr.*is kept in"):
+    with pytest.raises(EraError, match=r"NaN or infinite at step 6 \(epoch 2\); lower --max-lr.*is in"):
         fit.train(Listener())
     assert fit.run.read().as_dict()["status"] == "failed"
     assert "diverged" in fit.run.read().as_dict()["error"]
@@ -149,7 +149,7 @@ def test_a_weight_that_is_no_number_never_reaches_a_checkpoint(
 
     monkeypatch.setattr(module.Classifier, "on_validation_epoch_end", poison)
     fit = fit_digits()
-    with pytest.raises(EraError, match="a weight was no number after step 10"):
+    with pytest.raises(EraError, match="a weight was NaN or infinite after step 10"):
         fit.train(Listener())
     assert checkpoint.read(fit.run.checkpoints / artifacts.LAST)["global_step"] == 5
 
@@ -172,7 +172,7 @@ def test_an_exception_elsewhere_marks_the_run_failed_and_surfaces(
     [
         ({"val_size": 2000}, "--val-size 2000 leaves nothing of the 1438"),
         ({"batch_size": 512}, "160 training images do not fill a batch of 512"),
-        ({"batch_size": 160, "epochs": 2}, "2 steps in all are too few"),
+        ({"batch_size": 160, "epochs": 2}, "2 steps in total are too few"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(

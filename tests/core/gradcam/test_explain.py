@@ -55,9 +55,7 @@ def digit_file(path: Path, number: int) -> Path:
     return path
 
 
-def test_images_of_the_data_are_told_by_the_number_that_their_source_has_for_them(
-    opened: TrainedRun, subset: Subset, evaluation: Evaluation
-) -> None:
+def test_images_of_the_data_keep_their_numbers(opened: TrainedRun, subset: Subset, evaluation: Evaluation) -> None:
     chosen = np.array([40, 3, 100])
     subjects = ClassifiedImages.of_subset(subset, evaluation, chosen)
     assert subjects.index is not None
@@ -78,7 +76,7 @@ def test_images_of_a_folder_have_their_names(subset: Subset, evaluation: Evaluat
     assert subjects.files == tuple(f"{number}.png" for number in subjects.index)
 
 
-def test_a_picture_is_answered_as_the_same_image_of_the_data_is(
+def test_an_own_image_is_classified_like_the_data(
     opened: TrainedRun, subset: Subset, evaluation: Evaluation, tmp_path: Path
 ) -> None:
     chosen = np.array([5, 0, 11])
@@ -96,9 +94,7 @@ def test_a_picture_is_answered_as_the_same_image_of_the_data_is(
     assert np.array_equal(found.images, known.images.transpose(0, 2, 3, 1))
 
 
-def test_a_larger_picture_is_made_as_small_as_the_images_that_the_network_knows(
-    opened: TrainedRun, tmp_path: Path
-) -> None:
+def test_a_larger_image_is_resized(opened: TrainedRun, tmp_path: Path) -> None:
     digit_file(tmp_path / "small.png", 0)
     with Image.open(tmp_path / "small.png") as small:
         small.resize((64, 64), Image.Resampling.NEAREST).save(tmp_path / "large.png")
@@ -109,7 +105,7 @@ def test_a_larger_picture_is_made_as_small_as_the_images_that_the_network_knows(
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "folder", "absent"])
-def test_a_picture_that_cannot_be_read_is_named_in_a_sentence(opened: TrainedRun, tmp_path: Path, damage: str) -> None:
+def test_an_unreadable_image_is_named(opened: TrainedRun, tmp_path: Path, damage: str) -> None:
     good, bad = digit_file(tmp_path / "good.png", 0), tmp_path / "bad.png"
     if damage == "cut":
         bad.write_bytes(good.read_bytes()[:60])
@@ -129,7 +125,7 @@ def test_a_picture_that_cannot_be_read_is_named_in_a_sentence(opened: TrainedRun
 
 
 @pytest.mark.parametrize("target", explanation.ROLES)
-def test_the_maps_are_for_the_classes_that_were_asked_for(
+def test_the_maps_are_for_the_requested_classes(
     opened: TrainedRun, subset: Subset, evaluation: Evaluation, target: str
 ) -> None:
     chosen = np.concatenate([rows(evaluation, False, 2), rows(evaluation, True, 1)])
@@ -153,7 +149,7 @@ def test_the_maps_are_for_the_classes_that_were_asked_for(
 
 
 @pytest.mark.parametrize(("flip", "mirrored"), [(0.0, False), (0.5, True)])
-def test_mirror_images_count_only_for_a_network_that_saw_them(
+def test_only_networks_trained_mirrored_are_mirrored(
     opened: TrainedRun, subset: Subset, evaluation: Evaluation, flip: float, mirrored: bool
 ) -> None:
     recipe = dataclasses.replace(opened.document.recipe, flip=flip)
@@ -173,9 +169,7 @@ def test_mirror_images_count_only_for_a_network_that_saw_them(
     assert np.array_equal(found.maps, maps)
 
 
-def test_one_map_is_enough_where_every_answer_is_right_or_the_method_knows_no_classes(
-    opened: TrainedRun, subset: Subset, evaluation: Evaluation
-) -> None:
+def test_one_map_where_both_would_be_equal(opened: TrainedRun, subset: Subset, evaluation: Evaluation) -> None:
     right = ClassifiedImages.of_subset(subset, evaluation, rows(evaluation, True, 3))
     wrong = ClassifiedImages.of_subset(subset, evaluation, rows(evaluation, False, 3))
     assert explain(opened, right).roles == ("predicted",)
@@ -185,7 +179,7 @@ def test_one_map_is_enough_where_every_answer_is_right_or_the_method_knows_no_cl
     assert explain(opened, wrong, method="layercam").roles == ("predicted", "true")
 
 
-def test_only_maps_that_show_something_are_tested(opened: TrainedRun, subset: Subset, evaluation: Evaluation) -> None:
+def test_only_nonempty_maps_are_measured(opened: TrainedRun, subset: Subset, evaluation: Evaluation) -> None:
     # Labelled with the class that the network thinks least of, for which few features speak.
     evaluation = dataclasses.replace(evaluation, labels=evaluation.logits.argmin(axis=1))
     subjects = ClassifiedImages.of_subset(subset, evaluation, np.arange(40))
@@ -199,9 +193,7 @@ def test_only_maps_that_show_something_are_tested(opened: TrainedRun, subset: Su
     assert explain(opened, some, layer="layer2", method="hirescam", target="true").faithfulness is None
 
 
-def test_a_map_of_one_cell_points_nowhere_and_is_not_tested(
-    opened: TrainedRun, subset: Subset, evaluation: Evaluation
-) -> None:
+def test_a_map_of_one_cell_is_not_measured(opened: TrainedRun, subset: Subset, evaluation: Evaluation) -> None:
     found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(3)), layer="layer3")
     assert found.maps.shape[2:] == (1, 1)
     assert not found.empty.all()
@@ -215,7 +207,7 @@ def test_no_images_have_no_maps(opened: TrainedRun, subset: Subset, evaluation: 
     assert found.probabilities.shape == (0, 10)
 
 
-def test_what_is_saved_is_read_again_without_pickle(
+def test_saved_maps_load_without_pickle(
     opened: TrainedRun, subset: Subset, evaluation: Evaluation, tmp_path: Path
 ) -> None:
     found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, rows(evaluation, False, 3)))
@@ -227,7 +219,7 @@ def test_what_is_saved_is_read_again_without_pickle(
     assert [path.name for path in tmp_path.iterdir()] == ["maps.npz"]
 
 
-def test_maps_of_pictures_are_saved_with_their_names(opened: TrainedRun, tmp_path: Path) -> None:
+def test_maps_of_own_images_are_saved_with_names(opened: TrainedRun, tmp_path: Path) -> None:
     files = [digit_file(tmp_path / name, number) for number, name in enumerate(("猫.png", "b.png"))]
     subjects = ClassifiedImages.of_files(opened, files, Listener())
     explanation.save(explain(opened, subjects, target="predicted"), tmp_path / "maps.npz")
@@ -236,7 +228,7 @@ def test_maps_of_pictures_are_saved_with_their_names(opened: TrainedRun, tmp_pat
         assert not {"index", "labels"} & set(arrays)
 
 
-def test_where_maps_cannot_be_written_a_sentence_says_so(
+def test_unwritable_maps_are_an_error(
     opened: TrainedRun, subset: Subset, evaluation: Evaluation, tmp_path: Path
 ) -> None:
     found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(1)))

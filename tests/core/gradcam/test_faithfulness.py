@@ -60,7 +60,7 @@ def measure(network: nn.Module, maps: Maps, *, targets: int = 1, seed: int = 0) 
     )
 
 
-def test_a_right_map_loses_much_and_a_moved_or_random_one_little() -> None:
+def test_a_correct_map_loses_the_most() -> None:
     worth = measure(Corner(), heats(12, cells=SIDE))
     assert worth.count == 12
     assert worth.hottest > 0.9
@@ -68,18 +68,18 @@ def test_a_right_map_loses_much_and_a_moved_or_random_one_little() -> None:
     assert worth.moved < 0.5 * worth.hottest
 
 
-def test_a_wrong_map_loses_nothing_but_moved_it_hits_at_times() -> None:
+def test_a_wrong_map_loses_nothing() -> None:
     worth = measure(Corner(), heats(12, left=1, top=1, cells=SIDE))
     assert abs(worth.hottest) < 0.01
     assert worth.moved > worth.hottest
 
 
-def test_the_loss_is_that_of_the_class_which_the_map_is_for() -> None:
+def test_the_loss_is_of_the_target_class() -> None:
     maps = heats(4)
     assert measure(Corner(), maps, targets=0).hottest == pytest.approx(-measure(Corner(), maps).hottest, abs=1e-6)
 
 
-def test_the_means_are_those_of_the_networks_answers() -> None:
+def test_the_means_are_of_the_networks_probabilities() -> None:
     network = Corner()
     worth = measure(network, heats(5))
     with torch.no_grad():
@@ -99,7 +99,7 @@ MAPS = {
 
 
 @pytest.mark.parametrize("kind", MAPS)
-def test_just_a_quarter_of_the_pixels_is_replaced_and_they_are_the_hottest(kind: str) -> None:
+def test_the_hottest_quarter_of_pixels_is_replaced(kind: str) -> None:
     network = Corner()
     worth = measure(network, MAPS[kind])
     assert worth.share == 0.25
@@ -112,7 +112,7 @@ def test_just_a_quarter_of_the_pixels_is_replaced_and_they_are_the_hottest(kind:
         assert large[changed[0]].min() >= large[~changed[0]].max()
 
 
-def test_the_moved_pixels_have_the_same_shape_in_another_place() -> None:
+def test_the_shifted_mask_has_the_same_shape() -> None:
     network = Corner()
     measure(network, heats(6, cells=SIDE))
     for images in network.seen:
@@ -122,7 +122,7 @@ def test_the_moved_pixels_have_the_same_shape_in_another_place() -> None:
         assert any(torch.equal(hottest.roll(place, (0, 1)), moved) for place in places)
 
 
-def test_the_pixels_that_are_equally_hot_are_drawn_and_not_the_first() -> None:
+def test_ties_are_broken_at_random() -> None:
     network = Corner()
     measure(network, np.ones((8, 4, 4), np.float32))
     counts = sum((images[1] != images[0]).any(dim=0).int() for images in network.seen)
@@ -132,7 +132,7 @@ def test_the_pixels_that_are_equally_hot_are_drawn_and_not_the_first() -> None:
     assert int(counts.max()) < 8  # not the same ones in every image
 
 
-def test_a_seed_gives_the_same_again_and_another_gives_other_pixels() -> None:
+def test_the_seed_decides_the_draws() -> None:
     maps = heats(4)
     first = measure(Corner(), maps, seed=3)
     torch.rand(1)  # whatever the caller draws in between
@@ -141,7 +141,7 @@ def test_a_seed_gives_the_same_again_and_another_gives_other_pixels() -> None:
     assert first != other
 
 
-def test_the_callers_random_numbers_stay_as_they_were() -> None:
+def test_the_callers_random_state_is_untouched() -> None:
     torch.manual_seed(5)
     np.random.seed(5)
     wanted = torch.rand(3), np.random.rand(3)
@@ -152,7 +152,7 @@ def test_the_callers_random_numbers_stay_as_they_were() -> None:
     assert np.array_equal(np.random.rand(3), wanted[1])
 
 
-def test_no_more_than_the_first_hundred_images_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_a_hundred_images_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert faithfulness.MOST_IMAGES == 100
     monkeypatch.setattr(faithfulness, "MOST_IMAGES", 3)
     network = Corner()

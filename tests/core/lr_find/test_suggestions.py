@@ -51,14 +51,14 @@ def test_the_steepest_place_of_a_sigmoid_is_its_centre(centre: float, width: flo
 
 
 @pytest.mark.parametrize("steps", [30, 60, 400])
-def test_the_steepest_place_does_not_depend_on_how_finely_the_rates_are_stepped(steps: int) -> None:
+def test_steepest_is_independent_of_the_step(steps: int) -> None:
     rates = np.geomspace(1e-5, 10, steps)
     found = suggested(sigmoid(-2.0, decades=np.log10(rates)), rates)[STEEPEST]
     assert found == pytest.approx(-2.0, abs=max(SMOOTHING, 6 / (steps - 1)))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_noise_moves_the_steepest_place_by_no_more_than_the_kernel_is_wide(seed: int) -> None:
+def test_noise_moves_steepest_within_the_kernel(seed: int) -> None:
     noise = 0.03 * np.random.default_rng(seed).normal(size=len(RATES))
     assert suggested(sigmoid(-2.0, 0.15) + noise)[STEEPEST] == pytest.approx(-2.0, abs=2 * SMOOTHING)
 
@@ -87,19 +87,19 @@ def test_a_steeper_fall_after_the_minimum_does_not_win() -> None:
     assert suggested(spiked)[VALLEY] < -0.5
 
 
-def test_a_lower_loss_after_a_divergence_is_not_the_minimum() -> None:
+def test_a_minimum_after_divergence_is_ignored() -> None:
     found = suggested(drawn((-5, 2.3), (-3, 2.3), (-1, 1.2), (0, 3.0), (1, 0.5)))
     assert found[TENTH] == pytest.approx(-2, abs=SMOOTHING)
     assert -3 < found[STEEPEST] < -1
     assert found[VALLEY] < -1
 
 
-def test_a_bump_on_the_way_down_is_not_the_end_of_the_fall() -> None:
+def test_a_bump_does_not_end_the_fall() -> None:
     found = suggested(drawn((-5, 1.1), (-3.5, 1.1), (-2.4, 0.9), (-1.6, 0.97), (0.2, 0.44), (1, 3.0)))
     assert found[TENTH] == pytest.approx(-0.8, abs=2 * SMOOTHING)
 
 
-def test_the_middle_of_a_smoothed_line_stays_where_it_was() -> None:
+def test_smoothing_keeps_a_straight_line() -> None:
     line = 2.3 - 0.3 * DECADES
     middle = slice(len(RATES) // 4, -len(RATES) // 4)
     np.testing.assert_allclose(lr_suggestions.smooth(RATES, line)[middle], line[middle], atol=1e-6)
@@ -115,14 +115,14 @@ def test_the_kernel_is_a_normal_curve_over_decades() -> None:
     assert np.average((DECADES - mean) ** 4, weights=spread) == pytest.approx(3 * SMOOTHING**4, rel=1e-2)
 
 
-def test_a_divergence_does_not_smear_into_the_minimum_before_it() -> None:
+def test_divergence_does_not_smear_into_the_minimum() -> None:
     calm = drawn((-5, 2.3), (-3, 2.3), (-0.5, 1.2), (1, 1.2))
     wild = np.where(DECADES > -0.5, 500.0, calm)
     assert suggested(wild)[TENTH] == pytest.approx(-1.5, abs=2.5 * SMOOTHING)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 12, FEWEST_POINTS - 1])
-def test_too_few_points_give_no_rate_and_the_sentence_counts_them(count: int) -> None:
+def test_too_few_points_give_no_rate(count: int) -> None:
     rates = np.geomspace(1e-5, 10, count)
     verdict = refused(sigmoid(-2.0, decades=np.log10(rates)), rates)
     assert f"{count} valid steps are too few" in verdict
@@ -159,7 +159,7 @@ def test_noise_alone_gives_hardly_ever_a_rate() -> None:
     assert misled <= 20
 
 
-def test_a_jump_right_after_the_minimum_does_not_hide_the_fall() -> None:
+def test_a_jump_after_the_minimum_is_ignored() -> None:
     rates = np.geomspace(1e-5, 10, 20)
     start = [2.302, 2.300, 2.303, 2.299, 2.301, 2.302, 2.298, 2.301, 2.300, 2.299]
     falling = [2.29, 2.27, 2.28, 2.25, 2.21, 2.03]  # by dozens of times the noise of the start
@@ -167,7 +167,7 @@ def test_a_jump_right_after_the_minimum_does_not_hide_the_fall() -> None:
     assert np.log10(rates[9]) < found[STEEPEST] <= np.log10(rates[15])
 
 
-def test_the_spread_goes_from_the_least_to_the_most_over_the_seeds() -> None:
+def test_the_spread_is_the_range_over_seeds() -> None:
     picked = {STEEPEST: 0.1, VALLEY: 0.02, TENTH: 0.3}
     each = [{STEEPEST: 0.12, VALLEY: 0.03, TENTH: 0.4}, {}, {STEEPEST: 0.15, VALLEY: 0.01, TENTH: 0.5}]
     assert lr_suggestions.over_seeds(picked, each) == (
@@ -177,7 +177,7 @@ def test_the_spread_goes_from_the_least_to_the_most_over_the_seeds() -> None:
     )
 
 
-def test_without_a_suggestion_there_is_nothing_over_the_seeds_either() -> None:
+def test_without_a_suggestion_there_is_no_spread() -> None:
     assert lr_suggestions.over_seeds({}, [{STEEPEST: 0.1}]) == ()
 
 

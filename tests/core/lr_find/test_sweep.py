@@ -98,9 +98,7 @@ def by_hand(setup: Setup, rates: Sequence[float]) -> list[float]:
     return losses
 
 
-def test_the_losses_are_those_of_a_plain_loop_at_these_rates_over_the_border_of_an_epoch(
-    tiny: Setup, single: LrSweep
-) -> None:
+def test_the_losses_equal_those_of_a_plain_loop(tiny: Setup, single: LrSweep) -> None:
     factor = (HIGH / LOW) ** (1 / (STEPS - 1))
     rates = [LOW * factor**step for step in range(STEPS)]
     assert single.rates == pytest.approx(rates)
@@ -108,7 +106,7 @@ def test_the_losses_are_those_of_a_plain_loop_at_these_rates_over_the_border_of_
     assert (single.seeds, single.stops) == ((SEED,), (None,))
 
 
-def test_several_seeds_give_a_curve_each_and_the_first_is_that_of_a_single_sweep(tiny: Setup, single: LrSweep) -> None:
+def test_several_seeds_give_a_curve_each(tiny: Setup, single: LrSweep) -> None:
     many = sweep.sweep(tiny, Listener(), low=LOW, high=HIGH, steps=STEPS, seeds=2)
     assert many.seeds == (SEED, SEED + 1)
     assert many.losses.shape == (2, STEPS)
@@ -117,13 +115,13 @@ def test_several_seeds_give_a_curve_each_and_the_first_is_that_of_a_single_sweep
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_the_last_seed_there_is_can_be_swept(seeds: int, tiny: Setup, script: Callable[..., None]) -> None:
+def test_the_largest_seed_can_be_swept(seeds: int, tiny: Setup, script: Callable[..., None]) -> None:
     script([2.0] * 4)
     last = replace(tiny, recipe=replace(tiny.recipe, seed=2**32 - seeds))
     assert sweep.sweep(last, Listener(), steps=4, seeds=seeds).seeds[-1] == 2**32 - 1
 
 
-def test_nothing_is_written_and_nothing_that_was_loaded_is_changed(
+def test_a_sweep_writes_and_changes_nothing(
     tiny: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "kept").write_text("as it was")
@@ -138,7 +136,7 @@ def test_nothing_is_written_and_nothing_that_was_loaded_is_changed(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_huge_rate_stops_a_real_sweep_and_is_named(tiny: Setup) -> None:
+def test_a_huge_rate_stops_a_real_sweep(tiny: Setup) -> None:
     swept = sweep.sweep(tiny, Listener(), low=1e-3, high=1e6, steps=12)
     kept = int(np.isfinite(swept.losses[0]).sum())
     assert 1 <= kept < 12
@@ -170,9 +168,7 @@ def swept(setup: Setup, **options: Any) -> LrSweep:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_a_loss_that_is_no_number_ends_the_sweep_at_its_rate(
-    bad: float, tiny: Setup, script: Callable[..., None]
-) -> None:
+def test_a_nan_or_infinite_loss_ends_the_sweep(bad: float, tiny: Setup, script: Callable[..., None]) -> None:
     script([2.3, 2.2, 2.1, bad, 2.0, 1.9, 1.8, 1.7, 1.6])
     found = swept(tiny, steps=9)
     np.testing.assert_allclose(found.losses, [[2.3, 2.2, 2.1, *[np.nan] * 6]], rtol=1e-6)
@@ -183,9 +179,7 @@ def test_a_loss_that_is_no_number_ends_the_sweep_at_its_rate(
     assert np.isnan(found.smoothed[3:]).all()
 
 
-def test_a_first_loss_that_is_no_number_leaves_no_curve_and_no_suggestion(
-    tiny: Setup, script: Callable[..., None]
-) -> None:
+def test_a_first_nan_leaves_no_suggestion(tiny: Setup, script: Callable[..., None]) -> None:
     script([float("nan")] * 9)
     found = swept(tiny, steps=9)
     assert np.isnan(found.losses).all()
@@ -195,7 +189,7 @@ def test_a_first_loss_that_is_no_number_leaves_no_curve_and_no_suggestion(
     assert "0 valid steps are too few" in found.verdict
 
 
-def test_a_loss_that_diverges_ends_the_sweep_at_its_rate(tiny: Setup, script: Callable[..., None]) -> None:
+def test_a_diverging_loss_ends_the_sweep(tiny: Setup, script: Callable[..., None]) -> None:
     script([2.0] * 4 + [500.0] * 5)
     found = swept(tiny, steps=9)
     np.testing.assert_allclose(found.losses, [[2.0] * 4 + [500.0] + [np.nan] * 4])
@@ -206,7 +200,7 @@ def test_a_loss_that_diverges_ends_the_sweep_at_its_rate(tiny: Setup, script: Ca
     ("learnt", "share", "diverges"),
     [(2.0, 1.2, False), (2.0, 1.3, True), (1.0, 1.02, False), (1.0, 1.1, True)],
 )
-def test_it_has_diverged_a_quarter_above_its_start_or_just_above_it_once_it_had_learnt(
+def test_divergence_is_relative_to_the_first_loss(
     learnt: float, share: float, diverges: bool, tiny: Setup, script: Callable[..., None]
 ) -> None:
     script([2.0] * 5 + [learnt] * 5 + [2.0 * share] * 40)
@@ -224,7 +218,7 @@ def test_one_wild_batch_is_no_divergence(tiny: Setup, script: Callable[..., None
     assert swept(tiny, steps=20).stops == (None,)
 
 
-def test_the_mean_over_seeds_ends_where_the_first_seed_stops(tiny: Setup, script: Callable[..., None]) -> None:
+def test_the_mean_ends_at_the_first_stop(tiny: Setup, script: Callable[..., None]) -> None:
     falling = [2.3 - 0.04 * step for step in range(30)]
     script([*falling[:25], *[float("nan")] * 5], [loss + 0.2 for loss in falling])
     found = swept(tiny, steps=30, seeds=2)
@@ -263,9 +257,7 @@ def handlers() -> list[Any]:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_sweep_within_a_step_and_the_handlers_come_back(
-    signum: int, tiny: Setup, script: Callable[..., None]
-) -> None:
+def test_a_signal_ends_the_sweep_within_a_step(signum: int, tiny: Setup, script: Callable[..., None]) -> None:
     script([2.0] * 9)
     before, listener = handlers(), SignalAt(4, signum)
     with pytest.raises(Interrupted) as stopped:
@@ -276,9 +268,7 @@ def test_a_signal_ends_the_sweep_within_a_step_and_the_handlers_come_back(
 
 
 @pytest.mark.parametrize(("step", "seeds"), [(9, 1), (9, 2)], ids=["the last step", "the last step of a seed"])
-def test_a_signal_at_the_end_of_a_seeds_sweep_is_not_lost(
-    step: int, seeds: int, tiny: Setup, script: Callable[..., None]
-) -> None:
+def test_a_signal_at_the_end_is_not_lost(step: int, seeds: int, tiny: Setup, script: Callable[..., None]) -> None:
     script([2.0] * 9)
     listener = SignalAt(step)
     with pytest.raises(Interrupted):
@@ -286,7 +276,7 @@ def test_a_signal_at_the_end_of_a_seeds_sweep_is_not_lost(
     assert listener.done <= step + 1
 
 
-def test_a_whole_sweep_gives_the_handlers_back_and_tells_of_each_step(tiny: Setup, script: Callable[..., None]) -> None:
+def test_a_sweep_restores_handlers_and_reports_steps(tiny: Setup, script: Callable[..., None]) -> None:
     script([2.0] * 4)
     before, listener = handlers(), SignalAt(0)
     sweep.sweep(tiny, listener, steps=4, seeds=3)
@@ -294,7 +284,7 @@ def test_a_whole_sweep_gives_the_handlers_back_and_tells_of_each_step(tiny: Setu
     assert (listener.done, listener.total, listener.unit) == (12, 12, "steps")
 
 
-def test_on_a_cpu_the_person_is_told_how_long_it_takes(tiny: Setup) -> None:
+def test_on_a_cpu_the_duration_is_estimated(tiny: Setup) -> None:
     notes: list[str] = []
 
     class Notes(Listener):

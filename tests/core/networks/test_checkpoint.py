@@ -91,7 +91,7 @@ def test_the_most_recent_valid_state_is_resumed(tmp_path: Path) -> None:
         checkpoint.newest(tmp_path)
 
 
-def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tiny_disk: Path) -> None:
+def test_a_full_disk_leaves_the_old_checkpoint(tiny_disk: Path) -> None:
     checkpoint.write(STATE, tiny_disk / artifacts.LAST)
     with pytest.raises(EraError, match=r"last.ckpt cannot be written \(No space left.*make room"):
         checkpoint.write({"state_dict": {"network.a": torch.zeros(100_000)}}, tiny_disk / artifacts.LAST)
@@ -99,18 +99,25 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tiny_disk: Path) -> N
     assert [path.name for path in tiny_disk.iterdir()] == [artifacts.LAST]
 
 
-WRITER = """
-import sys, torch
+# Forks a writer for each line that it reads: importing torch takes seconds, a fork does not.
+WRITERS = """
+import os, sys, torch
 from pathlib import Path
 from era_cli.core.networks import checkpoint
-folder, step = Path(sys.argv[1]), 0
-state = {"network.a": torch.zeros(300_000)}
-print("ready", flush=True)
-while True:
-    step += 1
-    state["network.a"].fill_(step)
-    checkpoint.keep_previous(folder)
-    checkpoint.write({"state_dict": state, "global_step": step}, folder / "last.ckpt")
+
+def write(folder):
+    step, state = 0, {"network.a": torch.zeros(300_000)}
+    while True:
+        step += 1
+        state["network.a"].fill_(step)
+        checkpoint.keep_previous(folder)
+        checkpoint.write({"state_dict": state, "global_step": step}, folder / "last.ckpt")
+
+for line in sys.stdin:
+    if not (writer := os.fork()):
+        write(Path(sys.argv[1]))
+    print(writer, flush=True)
+    os.waitpid(writer, 0)
 """
 
 
@@ -118,16 +125,21 @@ def test_kill_9_leaves_a_valid_checkpoint(tmp_path: Path) -> None:
     # TMPDIR on another file system is what broke Lightning's own way of writing.
     elsewhere = Path("/dev/shm")
     environment = {**os.environ, **({"TMPDIR": str(elsewhere)} if elsewhere.is_dir() else {}), "OMP_NUM_THREADS": "1"}
-    for delay in (0.02, 0.05, 0.11):
-        child = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, env=environment)
-        assert child.stdout is not None
-        child.stdout.readline()
-        while not (tmp_path / artifacts.PREVIOUS).exists():
-            time.sleep(0.01)
-        time.sleep(delay)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
-        for name in (artifacts.LAST, artifacts.PREVIOUS):
-            state = checkpoint.read(tmp_path / name)
-            assert (state["state_dict"]["network.a"] == state["global_step"]).all()
+    command = [sys.executable, "-c", WRITERS, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+    ) as writers:
+        assert writers.stdin is not None
+        assert writers.stdout is not None
+        for delay in (0.02, 0.03, 0.05, 0.07, 0.11, 0.13):
+            writers.stdin.write("\n")
+            writers.stdin.flush()
+            writer = int(writers.stdout.readline())
+            while not (tmp_path / artifacts.PREVIOUS).exists():
+                time.sleep(0.01)
+            time.sleep(delay)
+            os.kill(writer, signal.SIGKILL)
+            for name in (artifacts.LAST, artifacts.PREVIOUS):
+                state = checkpoint.read(tmp_path / name)
+                assert (state["state_dict"]["network.a"] == state["global_step"]).all()
+        writers.stdin.close()

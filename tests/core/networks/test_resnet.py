@@ -48,7 +48,7 @@ def test_the_residual_blocks_add_their_input() -> None:
         assert torch.equal(residual(before), before)
 
 
-def test_a_pooled_block_is_conv_pool_norm_relu_in_this_order() -> None:
+def test_a_pooled_block_is_conv_pool_norm_relu() -> None:
     kinds = [type(module).__name__ for module in ConvBlock(3, 8, pool=True, dropout=0.1)]
     assert kinds == ["Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU", "Dropout"]
 
@@ -57,7 +57,7 @@ def test_no_operation_is_in_place() -> None:
     assert not any(getattr(module, "inplace", False) for module in CustomResNet(10, dropout=0.1).modules())
 
 
-def test_dropout_is_off_by_default_and_in_every_block_when_asked() -> None:
+def test_dropout_is_in_every_block_or_none() -> None:
     def dropouts(network: nn.Module) -> list[float]:
         return [module.p for module in network.modules() if isinstance(module, nn.Dropout)]
 

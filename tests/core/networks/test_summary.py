@@ -9,7 +9,7 @@ from era_cli.core.networks.summary import layer_rows
 
 
 @pytest.mark.parametrize("size", [8, 32])
-def test_multiply_adds_are_half_of_the_operations_that_torch_counts(size: int) -> None:
+def test_multiply_adds_are_half_of_torchs_operations(size: int) -> None:
     network = CustomResNet(10).eval()
     with FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, size, size))
@@ -23,7 +23,7 @@ def test_parameters_add_up_in_both_views() -> None:
         assert sum(row.parameters for row in rows) == 6_573_130
 
 
-def test_a_convolution_tells_its_kernel_and_a_norm_has_none() -> None:
+def test_only_convolutions_and_pools_have_a_kernel() -> None:
     _, leaves = layer_rows(CustomResNet(10), 32)
     kernels = {row.name: row.kernel for row in leaves}
     assert kernels["prep.conv"] == "3x3"

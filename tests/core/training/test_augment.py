@@ -73,7 +73,7 @@ def test_cutout_is_one_whole_square_of_the_mean_colour(images: Tensor) -> None:
     assert len(corners) > 30
 
 
-def test_equal_seed_and_step_give_equal_images_and_another_step_others(images: Tensor) -> None:
+def test_seed_and_step_decide_the_images(images: Tensor) -> None:
     augment = augmentation(padding=4, flip=0.5, cutout=5)
     assert torch.equal(augment(images, draws(3)), augment(images, draws(3)))
     assert not torch.equal(augment(images, draws(3)), augment(images, draws(4)))
@@ -101,12 +101,12 @@ def test_pixels_of_a_recipe_scale_with_the_image() -> None:
     assert Augmentation.of(default(), 32, mean).fill.tolist() == [128, 64, 0]
 
 
-def test_cutout_as_large_as_the_image_leaves_only_the_mean(images: Tensor) -> None:
+def test_a_full_cutout_leaves_only_the_mean(images: Tensor) -> None:
     cut = augmentation(cutout=SIZE)(images, draws())
     assert (cut == torch.tensor([9, 8, 7], dtype=torch.uint8).view(1, 3, 1, 1)).all()
 
 
 def test_it_names_what_it_does() -> None:
-    assert str(augmentation(padding=4, flip=0.5, cutout=5)) == "random crop, random flip, a square cut out"
+    assert str(augmentation(padding=4, flip=0.5, cutout=5)) == "random crop, random flip, cutout"
     assert str(augmentation(padding=4)) == "random crop"
     assert str(augmentation()) == ""

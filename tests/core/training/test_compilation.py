@@ -45,9 +45,7 @@ class FailsBackward(Wrapped):
 
 
 @pytest.mark.parametrize("failing", [FailsForward, FailsBackward])
-def test_where_compiling_fails_the_network_answers_itself_and_it_is_said_once(
-    failing: type[nn.Module], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_compilation_falls_back_with_a_note(failing: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", failing)
     notes: list[str] = []
     network = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5))
@@ -62,7 +60,7 @@ def test_where_compiling_fails_the_network_answers_itself_and_it_is_said_once(
         assert torch.equal(answers, twin(batch))
         answers.sum().backward()
     assert notes == [
-        "torch could not compile the network (no compiler here, and a long story): training goes on uncompiled."
+        "torch could not compile the network (no compiler here, and a long story): training continues uncompiled."
     ]
     assert (
         network.state_dict()["0.num_batches_tracked"] == before["0.num_batches_tracked"] + 2
@@ -83,7 +81,7 @@ def test_a_stop_signal_is_no_fault_of_the_compiler(monkeypatch: pytest.MonkeyPat
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_network_gives_the_same_gradients() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    network = nn.Sequential(nn.Linear(3, 4, bias=False))  # its products are calls: a kernel takes g++ some ten seconds
     notes: list[str] = []
     compiled = Compiled(network, notes.append)
     batch = torch.rand(5, 3)
@@ -93,10 +91,10 @@ def test_a_compiled_network_gives_the_same_gradients() -> None:
     (fast,) = torch.autograd.grad(compiled(batch).square().sum(), weight)
     torch.testing.assert_close(fast, plain)
     assert notes == []
-    assert set(network.state_dict()) == {"0.weight", "0.bias"}
+    assert set(network.state_dict()) == {"0.weight"}
 
 
-def test_a_training_is_compiled_where_asked_and_stored_under_the_plain_names(
+def test_compilation_changes_neither_results_nor_names(
     fit_digits: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[tuple[int, ...]] = []

@@ -31,7 +31,7 @@ def rates(recipe: Recipe, total_steps: int) -> list[float]:
     return [rate for (rate,) in rates_of_groups(OneCycle(recipe, total_steps), total_steps)]
 
 
-def test_session12_rises_to_its_peak_at_epoch_five_and_falls_to_a_ten_thousandth() -> None:
+def test_session12_peaks_at_epoch_five() -> None:
     steps = 24 * 175
     seen = rates(session12(), steps)
     peak = max(range(steps), key=seen.__getitem__)
@@ -54,16 +54,14 @@ def test_the_momentum_stays() -> None:
 
 @pytest.mark.parametrize("steps", [FEWEST_STEPS, 4, 5, 8, 100])
 @pytest.mark.parametrize("warmup", [0.01, 0.2, 0.25, 0.5, 0.99])
-def test_even_the_shortest_run_has_a_finite_rate_at_each_step(steps: int, warmup: float) -> None:
+def test_every_run_has_finite_rates(steps: int, warmup: float) -> None:
     seen = rates(replace(default(), warmup=warmup, max_lr=0.1), steps)
     assert all(0 < rate <= 0.1 + 1e-12 for rate in seen)
     assert max(seen) > seen[0]
 
 
 @pytest.mark.parametrize(("low", "high", "steps"), [(1e-5, 10.0, 100), (0.3, 0.4, 7), (1e-7, 1e6, 2)])
-def test_the_exponential_goes_from_the_first_rate_to_the_last_by_one_factor(
-    low: float, high: float, steps: int
-) -> None:
+def test_the_exponential_rises_by_one_factor(low: float, high: float, steps: int) -> None:
     seen = [rate for (rate,) in rates_of_groups(Exponential(low, high, steps), steps)]
     assert seen[0] == pytest.approx(low)
     assert seen[-1] == pytest.approx(high)
@@ -76,6 +74,6 @@ def test_the_exponential_holds_for_every_parameter_group() -> None:
     assert seen == [pytest.approx((rate, rate, rate)) for rate in (1e-3, 1e-2, 1e-1, 1.0)]
 
 
-def test_past_its_end_the_exponential_stays_at_the_last_rate() -> None:
+def test_past_its_end_the_exponential_stays() -> None:
     seen = [rate for (rate,) in rates_of_groups(Exponential(1e-3, 1.0, 4), 9)]
     assert seen[3:] == pytest.approx([1.0] * 6)
