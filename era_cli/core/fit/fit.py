@@ -126,7 +126,6 @@ class Fit:
             callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size)],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,
-            validate=bool(len(setup.val_indices)),
             resume_from=None if self.resume_from is None else self.resume_from.path,
         )
 

@@ -28,10 +28,11 @@ def run(
     plugins: Sequence[Any] = (),
     epochs: int = -1,
     steps: int = -1,
-    validate: bool = False,
     resume_from: Path | None = None,
 ) -> None:
     """Trains `module` for `epochs` or `steps`, whichever is given; only callbacks write anything.
+
+    Each of `epochs` is validated if there are validation images; `steps` are not.
 
     Raises:
         EraError: memory ran out.
@@ -43,7 +44,7 @@ def run(
             precision=devices.LIGHTNING_PRECISION[setup.device.precision],  # type: ignore[arg-type]
             max_epochs=epochs,
             max_steps=steps,
-            limit_val_batches=1.0 if validate else 0,
+            limit_val_batches=1.0 if epochs > 0 and len(setup.val_indices) else 0,
             num_sanity_val_steps=0,
             benchmark=True,  # cuDNN times its kernels once for the one size of batch there is
             # The data module gives each epoch its own order.

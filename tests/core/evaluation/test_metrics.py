@@ -151,15 +151,15 @@ def test_scores_of_absent_and_unpredicted_classes_differ() -> None:
 def test_pairs_list_every_confusion_most_frequent_first(case: tuple[int, list[tuple[int, int]]]) -> None:
     classes, pairs = case
     true, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    found = metrics.measure(answered(true, predicted, classes)).pairs
+    listed = metrics.measure(answered(true, predicted, classes)).pairs
     counted = {
         (f"class {one}", f"class {other}"): (pairs.count((one, other)), pairs.count((one, other)) / true.count(one))
         for one, other in pairs
         if one != other
     }
-    assert {(pair.true, pair.predicted): (pair.count, pair.share) for pair in found} == counted
-    assert len(found) == len(counted)
-    counts = [pair.count for pair in found]
+    assert {(pair.true, pair.predicted): (pair.count, pair.share) for pair in listed} == counted
+    assert len(listed) == len(counted)
+    counts = [pair.count for pair in listed]
     assert counts == sorted(counts, reverse=True)
 
 

@@ -54,41 +54,41 @@ cases = st.integers(2, 6).flatmap(
 )
 
 
-def made(case: tuple[int, list[int], int], *, coarse: bool = False) -> Evaluation:
+def random_evaluation(case: tuple[int, list[int], int], *, coarse: bool = False) -> Evaluation:
     """The answers of a case; coarse ones tie."""
     classes, labels, seed = case
     logits = np.random.default_rng(seed).normal(scale=2, size=(len(labels), classes))
     return evaluation(labels, np.round(logits) if coarse else logits)
 
 
-def check_rows(found: Mistakes, evaluated: Evaluation) -> None:
+def check_rows(listed: Mistakes, evaluated: Evaluation) -> None:
     """Everything that is said of each image is said of that image."""
-    assert len(found.places) == len(found) == len(found.labels) == len(found.answers)
+    assert len(listed.places) == len(listed) == len(listed.labels) == len(listed.answers)
     probabilities = softmax(evaluated.logits.astype(np.float64), axis=1)
     logs = log_softmax(evaluated.logits.astype(np.float64), axis=1)
-    for row, place in enumerate(found.places):
-        label, answer = int(evaluated.labels[place]), int(found.answers[row])
-        assert (found.index[row], found.labels[row]) == (evaluated.index[place], label)
-        assert found.confidence[row] == pytest.approx(probabilities[place, answer], rel=1e-12)
-        assert found.true_probability[row] == pytest.approx(probabilities[place, label], rel=1e-12)
-        assert found.loss[row] == pytest.approx(-logs[place, label], rel=1e-12, abs=1e-12)
+    for row, place in enumerate(listed.places):
+        label, answer = int(evaluated.labels[place]), int(listed.answers[row])
+        assert (listed.index[row], listed.labels[row]) == (evaluated.index[place], label)
+        assert listed.confidence[row] == pytest.approx(probabilities[place, answer], rel=1e-12)
+        assert listed.true_probability[row] == pytest.approx(probabilities[place, label], rel=1e-12)
+        assert listed.loss[row] == pytest.approx(-logs[place, label], rel=1e-12, abs=1e-12)
         others = [probabilities[place, other] for other in range(len(evaluated.classes)) if other != label]
-        assert found.margin[row] == pytest.approx(max(others) - probabilities[place, label], abs=1e-12)
+        assert listed.margin[row] == pytest.approx(max(others) - probabilities[place, label], abs=1e-12)
 
 
-def check_pairs(found: Mistakes) -> None:
+def check_pairs(listed: Mistakes) -> None:
     """The pairs are a count of the rows, the most frequent first."""
     counted: dict[tuple[str, str], int] = {}
-    for label, answer in zip(found.labels, found.answers, strict=True):
-        names = (found.classes[label], found.classes[answer])
+    for label, answer in zip(listed.labels, listed.answers, strict=True):
+        names = (listed.classes[label], listed.classes[answer])
         counted[names] = counted.get(names, 0) + 1
-    assert {(pair.true, pair.predicted): pair.count for pair in found.pairs} == counted
-    assert len(found.pairs) == len(counted)
-    assert [pair.count for pair in found.pairs] == sorted(counted.values(), reverse=True)
-    for pair in found.pairs:
-        assert pair.share == pair.count / len(found)
-    if found.pairs:
-        assert math.fsum(pair.share for pair in found.pairs) == pytest.approx(1)
+    assert {(pair.true, pair.predicted): pair.count for pair in listed.pairs} == counted
+    assert len(listed.pairs) == len(counted)
+    assert [pair.count for pair in listed.pairs] == sorted(counted.values(), reverse=True)
+    for pair in listed.pairs:
+        assert pair.share == pair.count / len(listed)
+    if listed.pairs:
+        assert math.fsum(pair.share for pair in listed.pairs) == pytest.approx(1)
 
 
 # The network's mistakes
@@ -97,35 +97,35 @@ def check_pairs(found: Mistakes) -> None:
 @settings(max_examples=60)
 @given(case=cases, coarse=st.booleans())
 def test_wrong_images_are_those_not_predicted_as_labelled(case: tuple[int, list[int], int], coarse: bool) -> None:
-    evaluated = made(case, coarse=coarse)
+    evaluated = random_evaluation(case, coarse=coarse)
     wanted = []
     for place, label in enumerate(evaluated.labels):
         scores = evaluated.logits[place].tolist()
         answer = scores.index(max(scores))
         if answer != label:
             wanted.append((place, answer))
-    found = mistakes.wrong(evaluated)
-    assert list(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == wanted
-    assert (found.evaluated, found.total, found.suspects) == (len(evaluated.labels), len(wanted), False)
-    assert (found.true, found.predicted, found.files) == (None, None, None)
-    check_rows(found, evaluated)
-    check_pairs(found)
+    listed = mistakes.wrong(evaluated)
+    assert list(zip(listed.places.tolist(), listed.answers.tolist(), strict=True)) == wanted
+    assert (listed.evaluated, listed.total, listed.suspects) == (len(evaluated.labels), len(wanted), False)
+    assert (listed.true, listed.predicted, listed.files) == (None, None, None)
+    check_rows(listed, evaluated)
+    check_pairs(listed)
 
 
 def test_a_perfect_network_makes_no_mistakes() -> None:
     evaluated = planted(3, 4, {})
-    for found in (mistakes.wrong(evaluated), mistakes.suspects(evaluated)):
-        assert (len(found), found.total, found.evaluated, found.pairs) == (0, 0, 12, ())
+    for listed in (mistakes.wrong(evaluated), mistakes.suspects(evaluated)):
+        assert (len(listed), listed.total, listed.evaluated, listed.pairs) == (0, 0, 12, ())
         for order in Order:
-            assert len(mistakes.ordered(found, order)) == 0
-        assert len(mistakes.of_classes(found, "class 0", "class 2")) == 0
+            assert len(mistakes.ordered(listed, order)) == 0
+        assert len(mistakes.of_classes(listed, "class 0", "class 2")) == 0
 
 
 def test_the_loss_of_a_hopeless_label_is_finite() -> None:
-    found = mistakes.wrong(evaluation([1, 1, 1], [[900, 0], [2000, 0], [1000, 0]]))
-    assert found.true_probability.tolist() == [0, 0, 0]
-    assert found.loss.tolist() == [900, 2000, 1000]
-    assert mistakes.ordered(found, "loss").places.tolist() == [1, 2, 0]
+    listed = mistakes.wrong(evaluation([1, 1, 1], [[900, 0], [2000, 0], [1000, 0]]))
+    assert listed.true_probability.tolist() == [0, 0, 0]
+    assert listed.loss.tolist() == [900, 2000, 1000]
+    assert mistakes.ordered(listed, "loss").places.tolist() == [1, 2, 0]
 
 
 # Labels that look wrong
@@ -153,21 +153,21 @@ def confident_joint(evaluated: Evaluation) -> dict[int, int]:
 @settings(max_examples=80)
 @given(cases)
 def test_suspects_are_the_confident_joints_off_diagonal(case: tuple[int, list[int], int]) -> None:
-    evaluated = made(case)
+    evaluated = random_evaluation(case)
     wanted = confident_joint(evaluated)
-    found = mistakes.suspects(evaluated)
-    assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == wanted
-    assert found.places.tolist() == sorted(wanted)
-    assert (found.evaluated, found.total, found.suspects) == (len(evaluated.labels), len(wanted), True)
-    check_rows(found, evaluated)
-    check_pairs(found)
+    listed = mistakes.suspects(evaluated)
+    assert dict(zip(listed.places.tolist(), listed.answers.tolist(), strict=True)) == wanted
+    assert listed.places.tolist() == sorted(wanted)
+    assert (listed.evaluated, listed.total, listed.suspects) == (len(evaluated.labels), len(wanted), True)
+    check_rows(listed, evaluated)
+    check_pairs(listed)
 
 
 def test_suspects_equal_those_of_the_paper() -> None:
     evaluated = drawn(600, 10, seed=2)
-    found = mistakes.suspects(evaluated)
-    assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True)) == confident_joint(evaluated)
-    assert 0 < len(found) < len(mistakes.wrong(evaluated))
+    listed = mistakes.suspects(evaluated)
+    assert dict(zip(listed.places.tolist(), listed.answers.tolist(), strict=True)) == confident_joint(evaluated)
+    assert 0 < len(listed) < len(mistakes.wrong(evaluated))
 
 
 def test_below_every_threshold_nothing_is_suspect() -> None:
@@ -180,23 +180,23 @@ def test_below_every_threshold_nothing_is_suspect() -> None:
 def test_over_a_low_threshold_even_correct_is_suspect() -> None:
     evaluated = exactly([0, 0, 1, 1], [[0.99, 0.01], [0.6, 0.4], [0.7, 0.3], [0.72, 0.28]])
     # thresholds: (0.99 + 0.6) / 2 = 0.795 and (0.3 + 0.28) / 2 = 0.29; the second image reaches the other's alone
-    found = mistakes.suspects(evaluated)
-    assert (found.places.tolist(), found.answers.tolist()) == ([1], [1])
-    assert found.confidence == pytest.approx(0.4)
+    listed = mistakes.suspects(evaluated)
+    assert (listed.places.tolist(), listed.answers.tolist()) == ([1], [1])
+    assert listed.confidence == pytest.approx(0.4)
     assert mistakes.wrong(evaluated).places.tolist() == [2, 3]
 
 
 def test_of_several_reached_thresholds_the_likeliest_counts() -> None:
     evaluated = exactly([0, 1, 2, 0], [[0.3, 0.3, 0.4], [0.5, 0.3, 0.2], [0.7, 0.1, 0.2], [0.12, 0.38, 0.5]])
     # thresholds: 0.21, 0.3 and 0.2, so that the last image reaches the second and the third
-    found = mistakes.suspects(evaluated)
-    assert dict(zip(found.places.tolist(), found.answers.tolist(), strict=True))[3] == 2
+    listed = mistakes.suspects(evaluated)
+    assert dict(zip(listed.places.tolist(), listed.answers.tolist(), strict=True))[3] == 2
 
 
 def test_a_class_without_labels_is_never_suggested() -> None:
     evaluated = exactly([0, 1, 1], [[0.1, 0.1, 0.8], [0.2, 0.5, 0.3], [0.0001, 0.0001, 0.9998]])
-    found = mistakes.suspects(evaluated)
-    assert 2 not in found.answers
+    listed = mistakes.suspects(evaluated)
+    assert 2 not in listed.answers
     assert mistakes.wrong(evaluated).answers.tolist() == [2, 2]
 
 
@@ -207,42 +207,42 @@ def test_equal_probabilities_reach_their_own_mean(count: int) -> None:
         logits = np.random.default_rng(seed).normal(size=3).astype(np.float32)
         labels = np.arange(count) % 3
         evaluated = evaluation(labels, np.tile(logits, (count, 1)))
-        found = mistakes.suspects(evaluated)
+        listed = mistakes.suspects(evaluated)
         likeliest = int(logits.argmax())
-        assert found.places.tolist() == np.flatnonzero(labels != likeliest).tolist()
-        assert set(found.answers.tolist()) == {likeliest}
+        assert listed.places.tolist() == np.flatnonzero(labels != likeliest).tolist()
+        assert set(listed.answers.tolist()) == {likeliest}
 
 
 def test_planted_wrong_labels_are_found_and_come_first() -> None:
     wrong = {5: 3, 27: 0, 44: 2, 81: 0}
     evaluated = planted(4, 25, wrong)
     true = np.repeat(np.arange(4), 25)
-    found = mistakes.suspects(evaluated)
-    assert set(wrong) <= set(found.places.tolist())
+    listed = mistakes.suspects(evaluated)
+    assert set(wrong) <= set(listed.places.tolist())
     for order in ("margin", "loss"):
-        first = mistakes.ordered(found, order)
+        first = mistakes.ordered(listed, order)
         assert set(first.places[:4].tolist()) == set(wrong)
         assert first.answers[:4].tolist() == true[first.places[:4]].tolist()
 
 
 def test_suspects_rank_by_normalised_margin() -> None:
     evaluated = drawn(400, 5, seed=3)
-    found = mistakes.suspects(evaluated)
+    listed = mistakes.suspects(evaluated)
     probabilities = softmax(evaluated.logits.astype(np.float64), axis=1)
 
     def normalised(place: int) -> float:
         label = evaluated.labels[place]
         return float(probabilities[place, label] - np.delete(probabilities[place], label).max())
 
-    assert mistakes.ordered(found, "margin").places.tolist() == sorted(found.places.tolist(), key=normalised)
+    assert mistakes.ordered(listed, "margin").places.tolist() == sorted(listed.places.tolist(), key=normalised)
 
 
 def test_suspects_rank_by_self_confidence() -> None:
     evaluated = drawn(400, 5, seed=4)
-    found = mistakes.suspects(evaluated)
+    listed = mistakes.suspects(evaluated)
     probabilities = softmax(evaluated.logits.astype(np.float64), axis=1)
-    own = {place: float(probabilities[place, evaluated.labels[place]]) for place in found.places.tolist()}
-    assert mistakes.ordered(found, "loss").places.tolist() == sorted(own, key=lambda place: own[place])
+    own = {place: float(probabilities[place, evaluated.labels[place]]) for place in listed.places.tolist()}
+    assert mistakes.ordered(listed, "loss").places.tolist() == sorted(own, key=lambda place: own[place])
 
 
 # Which, and in which order
@@ -252,49 +252,49 @@ def test_suspects_rank_by_self_confidence() -> None:
     ("true", "predicted"), [(None, None), ("class 1", None), (None, "class 2"), ("class 1", "class 2")]
 )
 def test_of_classes_filters_by_label_and_answer(true: str | None, predicted: str | None) -> None:
-    for found in (mistakes.wrong(drawn(200, 4, seed=5)), mistakes.suspects(drawn(400, 4, seed=5))):
-        kept = mistakes.of_classes(found, true, predicted)
+    for listed in (mistakes.wrong(drawn(200, 4, seed=5)), mistakes.suspects(drawn(400, 4, seed=5))):
+        kept = mistakes.of_classes(listed, true, predicted)
         wanted = [
             place
-            for place, label, answer in zip(found.places, found.labels, found.answers, strict=True)
+            for place, label, answer in zip(listed.places, listed.labels, listed.answers, strict=True)
             if true in (None, f"class {label}") and predicted in (None, f"class {answer}")
         ]
         assert kept.places.tolist() == wanted
-        assert 0 < len(kept) <= found.total
-        assert (kept.total, kept.evaluated) == (found.total, found.evaluated)
+        assert 0 < len(kept) <= listed.total
+        assert (kept.total, kept.evaluated) == (listed.total, listed.evaluated)
         assert (kept.true, kept.predicted) == (true, predicted)
         check_pairs(kept)
 
 
 def test_of_classes_may_leave_none() -> None:
-    found = mistakes.wrong(evaluation([0, 0, 1], [[0, 1, 0], [1, 0, 0], [0, 1, 0]]))
-    kept = mistakes.of_classes(found, "class 1", None)
-    assert (len(kept), kept.pairs, kept.total, found.total) == (0, (), 1, 1)
+    listed = mistakes.wrong(evaluation([0, 0, 1], [[0, 1, 0], [1, 0, 0], [0, 1, 0]]))
+    kept = mistakes.of_classes(listed, "class 1", None)
+    assert (len(kept), kept.pairs, kept.total, listed.total) == (0, (), 1, 1)
 
 
 @settings(max_examples=30)
 @given(case=cases, order=st.sampled_from(["confidence", "loss", "margin", "index"]))
 def test_orders_are_stable_and_as_named(case: tuple[int, list[int], int], order: str) -> None:
     _, labels, _ = case
-    once = made(case, coarse=True)
+    once = random_evaluation(case, coarse=True)
     twice = evaluation(labels * 2, np.tile(once.logits, (2, 1)))  # every image has a twin
-    found = mistakes.wrong(twice)
-    value = found.index if order == "index" else -getattr(found, order)
-    rows = sorted(range(len(found)), key=lambda row: float(value[row]))  # Python's sort is stable
-    sorted_ = mistakes.ordered(found, order)
-    assert sorted_.places.tolist() == found.places[rows].tolist()
+    listed = mistakes.wrong(twice)
+    value = listed.index if order == "index" else -getattr(listed, order)
+    rows = sorted(range(len(listed)), key=lambda row: float(value[row]))  # Python's sort is stable
+    sorted_ = mistakes.ordered(listed, order)
+    assert sorted_.places.tolist() == listed.places[rows].tolist()
     assert sorted_.order == order
     check_rows(sorted_, twice)
     check_pairs(sorted_)
 
 
 def test_the_random_order_depends_on_the_seed_alone() -> None:
-    found = mistakes.wrong(drawn(300, 4, seed=6))
-    one, again, other = (mistakes.ordered(found, "random", seed).places.tolist() for seed in (1, 1, 2))
+    listed = mistakes.wrong(drawn(300, 4, seed=6))
+    one, again, other = (mistakes.ordered(listed, "random", seed).places.tolist() for seed in (1, 1, 2))
     assert one == again
     assert one != other
-    assert sorted(one) == sorted(other) == found.places.tolist()
-    assert one != found.places.tolist()
+    assert sorted(one) == sorted(other) == listed.places.tolist()
+    assert one != listed.places.tolist()
     # Other answers on as many images are drawn in the same order.
     both = evaluation([1] * 8, [[1, 0]] * 8), evaluation([0] * 8, np.arange(16).reshape(8, 2))
     first, second = (mistakes.ordered(mistakes.wrong(evaluated), "random", 5).places.tolist() for evaluated in both)
@@ -304,8 +304,8 @@ def test_the_random_order_depends_on_the_seed_alone() -> None:
 def test_the_files_follow_their_images() -> None:
     evaluated = drawn(100, 4, seed=7)
     files = tuple(f"{place}.png" for place in range(100))
-    for found in (mistakes.wrong(evaluated, files), mistakes.suspects(evaluated, files)):
-        narrowed = mistakes.of_classes(found, None, "class 3")
-        for some in (found, narrowed, mistakes.ordered(narrowed, "random", 3), mistakes.ordered(found, "loss")):
+    for listed in (mistakes.wrong(evaluated, files), mistakes.suspects(evaluated, files)):
+        narrowed = mistakes.of_classes(listed, None, "class 3")
+        for some in (listed, narrowed, mistakes.ordered(narrowed, "random", 3), mistakes.ordered(listed, "loss")):
             assert len(some) > 0
             assert some.files == tuple(f"{place}.png" for place in some.places)

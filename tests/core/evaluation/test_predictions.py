@@ -391,16 +391,16 @@ def test_a_flipped_bit_does_no_harm(store: Store, data: st.DataObject, monkeypat
     whole = store[3]
     content = bytearray(whole)
     content[data.draw(st.integers(0, len(whole) - 1), label="byte")] ^= 1 << data.draw(st.integers(0, 7), label="bit")
-    found = believed(store, bytes(content), monkeypatch)
-    assert found is None or same(found, store[2])
+    kept = believed(store, bytes(content), monkeypatch)
+    assert kept is None or same(kept, store[2])
 
 
 def test_a_wrong_shape_in_a_header_is_recomputed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = store[3]
     assert whole.count(b"(12, 10)") == 1
     for shape in (b"(11, 10)", b"(12, 1) ", b"(10, 12)"):
-        found = believed(store, whole.replace(b"(12, 10)", shape), monkeypatch)
-        assert found is None, shape
+        kept = believed(store, whole.replace(b"(12, 10)", shape), monkeypatch)
+        assert kept is None, shape
 
 
 def test_an_encrypted_or_oddly_packed_file_is_recomputed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def alike(one: Maps, other: Maps) -> bool:
 
 
 def hooked(network: CustomResNet, image: Images, target: int, layer: str) -> tuple[Tensor, Tensor]:
-    """What `layer` made of one image, and how the logit of `target` depends on that: both (C, h, w)."""
+    """The output of `layer` for one image, and how the logit of `target` depends on that: both (C, h, w)."""
     network = copy.deepcopy(network)
     caught: dict[str, Any] = {}
     module = network.get_submodule(layer)
@@ -120,11 +120,11 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 @pytest.mark.parametrize("method", FORMULAS)
 def test_the_maps_equal_those_of_hooks(network: CustomResNet, method: str, layer: str) -> None:
     images = noise(2, 16)
-    found = maps(network, images, TARGETS, method, layer)
-    assert found.dtype == np.float32
+    ours = maps(network, images, TARGETS, method, layer)
+    assert ours.dtype == np.float32
     for row, column in np.ndindex(TARGETS.shape):
         features, gradients = hooked(network, images[row], int(TARGETS[row, column]), layer)
-        assert alike(found[row, column], FORMULAS[method](features, gradients).numpy())
+        assert alike(ours[row, column], FORMULAS[method](features, gradients).numpy())
 
 
 SLOW = ("scorecam", "ablationcam")
@@ -148,31 +148,31 @@ def as_the_library_shows(raw: Maps, side: int) -> Maps:
 def test_rectified_and_scaled_they_equal_the_librarys(network: CustomResNet, method: str) -> None:
     images = noise(2, 32)
     likeliest = answers(network, images).argsort(axis=1)[:, [-1, -2]]  # below zero ablationcam is not the library's
-    found = maps(network, images, likeliest, method, "layer2")
-    assert found.shape == (2, 2, 8, 8)
+    ours = maps(network, images, likeliest, method, "layer2")
+    assert ours.shape == (2, 2, 8, 8)
     for column in (0, 1):
         wanted = of_library(network, images, likeliest[:, column], method, "layer2")
         assert wanted.max() > 0.9
-        np.testing.assert_allclose(as_the_library_shows(found[:, column], 32), wanted, atol=1e-4)
+        np.testing.assert_allclose(as_the_library_shows(ours[:, column], 32), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["eigencam", "eigengradcam"])
 def test_a_projection_equals_the_librarys_up_to_sign(network: CustomResNet, method: str) -> None:
     images = noise(6, 16, seed=1)
     targets = np.arange(6)[:, None]
-    found = maps(network, images, targets, method, "layer2")
+    ours = maps(network, images, targets, method, "layer2")
     wanted = of_library(network, images, targets[:, 0], method, "layer2")
     for row in range(6):
         signs = [
-            np.abs(as_the_library_shows(sign * found[row], 16)[0] - wanted[row]).max() < 1e-3 for sign in (1.0, -1.0)
+            np.abs(as_the_library_shows(sign * ours[row], 16)[0] - wanted[row]).max() < 1e-3 for sign in (1.0, -1.0)
         ]
         assert signs.count(True) == 1
 
 
 def test_only_eigencam_is_class_agnostic(network: CustomResNet) -> None:
     images = noise(2, 16)
-    found = maps(network, images, TARGETS, "eigencam", "layer2")
-    assert np.array_equal(found[:, 0], found[:, 1])
+    ours = maps(network, images, TARGETS, "eigencam", "layer2")
+    assert np.array_equal(ours[:, 0], ours[:, 1])
     for method in sorted(set(cam.METHODS) - {"eigencam"}):
         one, other = np.moveaxis(maps(network, images, TARGETS, method, "layer2"), 1, 0)
         assert not alike(one, other)
@@ -183,8 +183,8 @@ def principal(values: Tensor) -> Maps:
     cells = values.double().reshape(len(values), -1).T.numpy()
     cells = cells - cells.mean(axis=0)
     _, directions = np.linalg.eigh(cells.T @ cells)
-    found = (cells @ directions[:, -1]).reshape(values.shape[1:])
-    return found * (1 if found.max() > -found.min() else -1)
+    ours = (cells @ directions[:, -1]).reshape(values.shape[1:])
+    return ours * (1 if ours.max() > -ours.min() else -1)
 
 
 # What eigen smoothing, or the method itself, takes the component of.
@@ -201,11 +201,11 @@ PROJECTED: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
 def test_a_principal_component_has_its_larger_side_up(network: CustomResNet, method: str, smooth: str) -> None:
     images = noise(8, 16, seed=2)
     targets = np.arange(8)[:, None] % CLASSES
-    found = maps(network, images, targets, method, "layer2", smooth)
-    assert (found.max(axis=(2, 3)) > -found.min(axis=(2, 3))).all()
+    ours = maps(network, images, targets, method, "layer2", smooth)
+    assert (ours.max(axis=(2, 3)) > -ours.min(axis=(2, 3))).all()
     for row, target in enumerate(targets[:, 0]):
         wanted = principal(PROJECTED[method, smooth](*hooked(network, images[row], target, "layer2")))
-        assert np.abs(found[row, 0] - wanted).max() < 1e-4 * wanted.max()
+        assert np.abs(ours[row, 0] - wanted).max() < 1e-4 * wanted.max()
 
 
 def ablated(network: CustomResNet, image: Images, target: int, layer: str) -> tuple[float, Maps]:
@@ -225,15 +225,15 @@ def test_ablation_weights_survive_a_negative_score(network: CustomResNet) -> Non
     images = noise(1, 16)
     order = answers(network, images)[0].argsort()
     targets = np.array([[order[-1], order[0]]])
-    found = maps(network, images, targets, "ablationcam", "layer3")[0]
+    ours = maps(network, images, targets, "ablationcam", "layer3")[0]
     signs = []
     for column, target in enumerate(targets[0]):
         score, wanted = ablated(network, images[0], target, "layer3")
         # Desai and Ramaswamy 2020, equation 3, divides by the score; which way is up must not hang on its sign.
-        assert np.abs(found[column] - wanted / abs(score)).max() < 1e-3 * np.abs(wanted / score).max()
+        assert np.abs(ours[column] - wanted / abs(score)).max() < 1e-3 * np.abs(wanted / score).max()
         plain = of_library(network, images, targets[:, column], "ablationcam", "layer3")
         np.testing.assert_allclose(
-            plain, as_the_library_shows(np.sign(score) * found[[column]], 16), atol=1e-3
+            plain, as_the_library_shows(np.sign(score) * ours[[column]], 16), atol=1e-3
         )  # upside down for the negative one
         signs.append(np.sign(score))
     assert signs == [1, -1]
@@ -359,8 +359,8 @@ def test_maps_are_made_in_fp32_even_within_autocast(network: CustomResNet, metho
     wanted = maps(network, images, TARGETS, method, "prep")
     with torch.autocast("cpu", torch.bfloat16):
         options = CamOptions(method=CamMethod(method), layer="prep")
-        found = cam.maps(classifier(network), images, TARGETS, known, options, Listener())
-    assert np.array_equal(found, wanted)
+        ours = cam.maps(classifier(network), images, TARGETS, known, options, Listener())
+    assert np.array_equal(ours, wanted)
 
 
 def test_nothing_of_the_library_is_printed(network: CustomResNet, capfd: pytest.CaptureFixture[str]) -> None:
@@ -390,7 +390,7 @@ class Ear(Listener):
     def __init__(self, each: Callable[[], object] = lambda: None) -> None:
         self.total = -1
         self.done: list[int] = []
-        self.found: list[object] = []
+        self.results: list[object] = []
         self._each = each
 
     @contextlib.contextmanager
@@ -399,7 +399,7 @@ class Ear(Listener):
 
         def advance(done: int) -> None:
             self.done.append(done)
-            self.found.append(self._each())
+            self.results.append(self._each())
 
         yield advance
 
@@ -411,7 +411,7 @@ def test_many_images_take_no_more_memory_than_a_few(network: CustomResNet) -> No
     maps(network, images, targets, "gradcam", "layer2", listener=ear)
     assert (ear.total, sum(ear.done)) == (192, 192)
     assert len(ear.done) > 2
-    assert len(set(ear.found)) == 1
+    assert len(set(ear.results)) == 1
     assert held() == before
 
 
@@ -454,7 +454,7 @@ def test_slow_methods_tell_of_each_image(network: CustomResNet, method: str) -> 
 @pytest.mark.parametrize("method", cam.METHODS)
 @pytest.mark.parametrize("smooth", ["none", "both"])
 def test_no_images_have_no_maps(network: CustomResNet, method: str, smooth: str) -> None:
-    found = cam.maps(
+    ours = cam.maps(
         classifier(network),
         noise(0, 8),
         np.zeros((0, 2), int),
@@ -462,8 +462,8 @@ def test_no_images_have_no_maps(network: CustomResNet, method: str, smooth: str)
         CamOptions(method=CamMethod(method), layer="layer1", smooth=Smoothing(smooth)),
         Listener(),
     )
-    assert found.shape[:2] == (0, 2)
-    assert found.ndim == 4
+    assert ours.shape[:2] == (0, 2)
+    assert ours.ndim == 4
 
 
 @pytest.mark.parametrize(
@@ -504,12 +504,12 @@ def test_augmentation_smoothing_is_the_mean_over_views(
             flipped = np.ascontiguousarray(images[..., ::-1])
             view = maps(network, flipped, TARGETS, method, "layer1", each, normalization=normalization)
             views.append(view[..., ::-1])
-    found = maps(network, images, TARGETS, method, "layer1", smooth, mirrored)
+    ours = maps(network, images, TARGETS, method, "layer1", smooth, mirrored)
     if smooth == "both":  # a component's sign is arbitrary: views must not cancel each other
         views = [np.where((view * views[0]).sum((-2, -1), keepdims=True) < 0, -view, view) for view in views]
     wanted = np.mean(views, axis=0)
-    assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
-    assert not alike(found, views[0])
+    assert np.abs(ours - wanted).max() < 1e-4 * np.abs(wanted).max()
+    assert not alike(ours, views[0])
 
 
 def test_without_smoothing_a_mirror_image_is_another_image(network: CustomResNet) -> None:
@@ -523,8 +523,8 @@ def test_mirroring_makes_symmetric_maps_symmetric(network: CustomResNet, method:
     half = noise(1, 8)[..., :4]
     images = np.concatenate([half, half[..., ::-1]], axis=-1)
     for mirrored in (True, False):
-        found = maps(network, images, TARGETS[:1], method, "prep", "aug", mirrored)
-        assert alike(found[..., ::-1], found) == mirrored
+        ours = maps(network, images, TARGETS[:1], method, "prep", "aug", mirrored)
+        assert alike(ours[..., ::-1], ours) == mirrored
 
 
 def test_each_method_is_the_librarys_of_that_name() -> None:

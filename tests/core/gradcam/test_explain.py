@@ -87,11 +87,11 @@ def test_an_own_image_is_classified_like_the_data(
     assert (own.index, own.labels, own.files) == (None, None, tuple(map(str, files)))
     assert np.array_equal(own.images, known.images)
     assert np.abs(own.logits - known.logits).max() < 1e-4
-    found = explain(opened, own, target="predicted")
-    assert found.labels is None
-    assert np.array_equal(found.predicted, evaluation.predicted[chosen])
-    assert np.abs(found.probabilities - evaluation.probabilities[chosen]).max() < 1e-5
-    assert np.array_equal(found.images, known.images.transpose(0, 2, 3, 1))
+    heatmaps = explain(opened, own, target="predicted")
+    assert heatmaps.labels is None
+    assert np.array_equal(heatmaps.predicted, evaluation.predicted[chosen])
+    assert np.abs(heatmaps.probabilities - evaluation.probabilities[chosen]).max() < 1e-5
+    assert np.array_equal(heatmaps.images, known.images.transpose(0, 2, 3, 1))
 
 
 def test_a_larger_image_is_resized(opened: TrainedRun, tmp_path: Path) -> None:
@@ -129,23 +129,23 @@ def test_the_maps_are_for_the_requested_classes(
     opened: TrainedRun, subset: Subset, evaluation: Evaluation, target: str
 ) -> None:
     chosen = np.concatenate([rows(evaluation, False, 2), rows(evaluation, True, 1)])
-    found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, chosen), target=target)
+    heatmaps = explain(opened, ClassifiedImages.of_subset(subset, evaluation, chosen), target=target)
     wanted = {
         "predicted": [evaluation.predicted[chosen]],
         "true": [evaluation.labels[chosen]],
         "both": [evaluation.predicted[chosen], evaluation.labels[chosen]],
     }[target]
-    assert found.roles == {"both": ("predicted", "true")}.get(target, (target,))
-    assert np.array_equal(found.targets, np.stack(wanted, axis=1))
+    assert heatmaps.roles == {"both": ("predicted", "true")}.get(target, (target,))
+    assert np.array_equal(heatmaps.targets, np.stack(wanted, axis=1))
     maps = cam.maps(
         opened.classifier,
         subset.dataset.images[subset.indices[chosen]],
-        found.targets,
+        heatmaps.targets,
         evaluation.logits[chosen],
         CamOptions(method=CamMethod("gradcam"), layer="layer1"),
         Listener(),
     )
-    assert np.array_equal(found.maps, maps)
+    assert np.array_equal(heatmaps.maps, maps)
 
 
 @pytest.mark.parametrize(("flip", "mirrored"), [(0.0, False), (0.5, True)])
@@ -157,16 +157,16 @@ def test_only_networks_trained_mirrored_are_mirrored(
     other = TrainedRun.open(opened.run, None, CPU)
     other.__dict__["document"] = document  # where a cached property keeps its value
     chosen = rows(evaluation, False, 2)
-    found = explain(other, ClassifiedImages.of_subset(subset, evaluation, chosen), smooth="aug")
+    heatmaps = explain(other, ClassifiedImages.of_subset(subset, evaluation, chosen), smooth="aug")
     maps = cam.maps(
         dataclasses.replace(opened.classifier, mirrored=mirrored),
         subset.dataset.images[subset.indices[chosen]],
-        found.targets,
+        heatmaps.targets,
         evaluation.logits[chosen],
         CamOptions(method=CamMethod("gradcam"), layer="layer1", smooth=Smoothing("aug")),
         Listener(),
     )
-    assert np.array_equal(found.maps, maps)
+    assert np.array_equal(heatmaps.maps, maps)
 
 
 def test_one_map_where_both_would_be_equal(opened: TrainedRun, subset: Subset, evaluation: Evaluation) -> None:
@@ -183,39 +183,39 @@ def test_only_nonempty_maps_are_measured(opened: TrainedRun, subset: Subset, eva
     # Labelled with the class that the network thinks least of, for which few features speak.
     evaluation = dataclasses.replace(evaluation, labels=evaluation.logits.argmin(axis=1))
     subjects = ClassifiedImages.of_subset(subset, evaluation, np.arange(40))
-    found = explain(opened, subjects, layer="layer2", method="hirescam", target="true")
-    shows_nothing = found.maps[:, 0].max(axis=(1, 2)) <= 0
+    heatmaps = explain(opened, subjects, layer="layer2", method="hirescam", target="true")
+    shows_nothing = heatmaps.maps[:, 0].max(axis=(1, 2)) <= 0
     empty = shows_nothing.sum()
     assert 0 < empty < 40, empty
-    assert found.faithfulness is not None
-    assert found.faithfulness.count == 40 - empty
+    assert heatmaps.faithfulness is not None
+    assert heatmaps.faithfulness.count == 40 - empty
     some = ClassifiedImages.of_subset(subset, evaluation, np.flatnonzero(shows_nothing))
     assert explain(opened, some, layer="layer2", method="hirescam", target="true").faithfulness is None
 
 
 def test_a_map_of_one_cell_is_not_measured(opened: TrainedRun, subset: Subset, evaluation: Evaluation) -> None:
-    found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(3)), layer="layer3")
-    assert found.maps.shape[2:] == (1, 1)
-    assert not found.empty.all()
-    assert found.faithfulness is None
+    heatmaps = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(3)), layer="layer3")
+    assert heatmaps.maps.shape[2:] == (1, 1)
+    assert not heatmaps.empty.all()
+    assert heatmaps.faithfulness is None
 
 
 def test_no_images_have_no_maps(opened: TrainedRun, subset: Subset, evaluation: Evaluation) -> None:
-    found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(0)))
-    assert len(found) == 0
-    assert found.faithfulness is None
-    assert found.probabilities.shape == (0, 10)
+    heatmaps = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(0)))
+    assert len(heatmaps) == 0
+    assert heatmaps.faithfulness is None
+    assert heatmaps.probabilities.shape == (0, 10)
 
 
 def test_saved_maps_load_without_pickle(
     opened: TrainedRun, subset: Subset, evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, rows(evaluation, False, 3)))
-    explanation.save(found, tmp_path / "maps.npz")
+    heatmaps = explain(opened, ClassifiedImages.of_subset(subset, evaluation, rows(evaluation, False, 3)))
+    explanation.save(heatmaps, tmp_path / "maps.npz")
     with np.load(tmp_path / "maps.npz", allow_pickle=False) as arrays:
         assert set(arrays) == {"maps", "targets", "roles", "classes", "images", "index", "labels", "probabilities"}
         for name in arrays:
-            assert np.array_equal(arrays[name], np.array(getattr(found, name)))
+            assert np.array_equal(arrays[name], np.array(getattr(heatmaps, name)))
     assert [path.name for path in tmp_path.iterdir()] == ["maps.npz"]
 
 
@@ -231,8 +231,8 @@ def test_maps_of_own_images_are_saved_with_names(opened: TrainedRun, tmp_path: P
 def test_unwritable_maps_are_an_error(
     opened: TrainedRun, subset: Subset, evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    found = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(1)))
+    heatmaps = explain(opened, ClassifiedImages.of_subset(subset, evaluation, np.arange(1)))
     shutil.copy(__file__, tmp_path / "file")
     with pytest.raises(EraError) as caught:
-        explanation.save(found, tmp_path / "file" / "maps.npz")
+        explanation.save(heatmaps, tmp_path / "file" / "maps.npz")
     assert "\n" not in str(caught.value)

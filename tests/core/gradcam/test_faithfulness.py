@@ -43,10 +43,10 @@ def striped(count: int) -> Images:
 
 def heats(count: int, left: int = 0, top: int = 0, cells: int = 4) -> Maps:
     """Hot in the quarter that begins there, counted in half images."""
-    found = np.zeros((count, cells, cells), np.float32)
+    maps = np.zeros((count, cells, cells), np.float32)
     half = cells // 2
-    found[:, top * half : (top + 1) * half, left * half : (left + 1) * half] = 1
-    return found
+    maps[:, top * half : (top + 1) * half, left * half : (left + 1) * half] = 1
+    return maps
 
 
 def measure(network: nn.Module, maps: Maps, *, targets: int = 1, seed: int = 0) -> Faithfulness:

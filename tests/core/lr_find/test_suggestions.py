@@ -53,8 +53,8 @@ def test_the_steepest_place_of_a_sigmoid_is_its_centre(centre: float, width: flo
 @pytest.mark.parametrize("steps", [30, 60, 400])
 def test_steepest_is_independent_of_the_step(steps: int) -> None:
     rates = np.geomspace(1e-5, 10, steps)
-    found = suggested(sigmoid(-2.0, decades=np.log10(rates)), rates)[STEEPEST]
-    assert found == pytest.approx(-2.0, abs=max(SMOOTHING, 6 / (steps - 1)))
+    steepest = suggested(sigmoid(-2.0, decades=np.log10(rates)), rates)[STEEPEST]
+    assert steepest == pytest.approx(-2.0, abs=max(SMOOTHING, 6 / (steps - 1)))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -88,15 +88,15 @@ def test_a_steeper_fall_after_the_minimum_does_not_win() -> None:
 
 
 def test_a_minimum_after_divergence_is_ignored() -> None:
-    found = suggested(drawn((-5, 2.3), (-3, 2.3), (-1, 1.2), (0, 3.0), (1, 0.5)))
-    assert found[TENTH] == pytest.approx(-2, abs=SMOOTHING)
-    assert -3 < found[STEEPEST] < -1
-    assert found[VALLEY] < -1
+    rates_by_rule = suggested(drawn((-5, 2.3), (-3, 2.3), (-1, 1.2), (0, 3.0), (1, 0.5)))
+    assert rates_by_rule[TENTH] == pytest.approx(-2, abs=SMOOTHING)
+    assert -3 < rates_by_rule[STEEPEST] < -1
+    assert rates_by_rule[VALLEY] < -1
 
 
 def test_a_bump_does_not_end_the_fall() -> None:
-    found = suggested(drawn((-5, 1.1), (-3.5, 1.1), (-2.4, 0.9), (-1.6, 0.97), (0.2, 0.44), (1, 3.0)))
-    assert found[TENTH] == pytest.approx(-0.8, abs=2 * SMOOTHING)
+    rates_by_rule = suggested(drawn((-5, 1.1), (-3.5, 1.1), (-2.4, 0.9), (-1.6, 0.97), (0.2, 0.44), (1, 3.0)))
+    assert rates_by_rule[TENTH] == pytest.approx(-0.8, abs=2 * SMOOTHING)
 
 
 def test_smoothing_keeps_a_straight_line() -> None:
@@ -163,8 +163,8 @@ def test_a_jump_after_the_minimum_is_ignored() -> None:
     rates = np.geomspace(1e-5, 10, 20)
     start = [2.302, 2.300, 2.303, 2.299, 2.301, 2.302, 2.298, 2.301, 2.300, 2.299]
     falling = [2.29, 2.27, 2.28, 2.25, 2.21, 2.03]  # by dozens of times the noise of the start
-    found = suggested(np.array([*start, *falling, 2.76, 3.25, 4.17, 6.04]), rates)
-    assert np.log10(rates[9]) < found[STEEPEST] <= np.log10(rates[15])
+    rates_by_rule = suggested(np.array([*start, *falling, 2.76, 3.25, 4.17, 6.04]), rates)
+    assert np.log10(rates[9]) < rates_by_rule[STEEPEST] <= np.log10(rates[15])
 
 
 def test_the_spread_is_the_range_over_seeds() -> None:

@@ -170,30 +170,30 @@ def swept(setup: Setup, **options: Any) -> LrSweep:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_a_nan_or_infinite_loss_ends_the_sweep(bad: float, tiny: Setup, script: Callable[..., None]) -> None:
     script([2.3, 2.2, 2.1, bad, 2.0, 1.9, 1.8, 1.7, 1.6])
-    found = swept(tiny, steps=9)
-    np.testing.assert_allclose(found.losses, [[2.3, 2.2, 2.1, *[np.nan] * 6]], rtol=1e-6)
-    assert found.stops == (
+    result = swept(tiny, steps=9)
+    np.testing.assert_allclose(result.losses, [[2.3, 2.2, 2.1, *[np.nan] * 6]], rtol=1e-6)
+    assert result.stops == (
         "the loss was NaN or infinite at a learning rate of 0.00316",
     )  # the fourth of two a decade from 1e-4
-    assert np.isfinite(found.smoothed[:3]).all()
-    assert np.isnan(found.smoothed[3:]).all()
+    assert np.isfinite(result.smoothed[:3]).all()
+    assert np.isnan(result.smoothed[3:]).all()
 
 
 def test_a_first_nan_leaves_no_suggestion(tiny: Setup, script: Callable[..., None]) -> None:
     script([float("nan")] * 9)
-    found = swept(tiny, steps=9)
-    assert np.isnan(found.losses).all()
-    assert np.isnan(found.smoothed).all()
-    assert found.stops == ("the loss was NaN or infinite at a learning rate of 0.0001",)
-    assert (found.suggestions, found.recommended) == ((), None)
-    assert "0 valid steps are too few" in found.verdict
+    result = swept(tiny, steps=9)
+    assert np.isnan(result.losses).all()
+    assert np.isnan(result.smoothed).all()
+    assert result.stops == ("the loss was NaN or infinite at a learning rate of 0.0001",)
+    assert (result.suggestions, result.recommended) == ((), None)
+    assert "0 valid steps are too few" in result.verdict
 
 
 def test_a_diverging_loss_ends_the_sweep(tiny: Setup, script: Callable[..., None]) -> None:
     script([2.0] * 4 + [500.0] * 5)
-    found = swept(tiny, steps=9)
-    np.testing.assert_allclose(found.losses, [[2.0] * 4 + [500.0] + [np.nan] * 4])
-    assert found.stops == ("the loss diverged at a learning rate of 0.01",)
+    result = swept(tiny, steps=9)
+    np.testing.assert_allclose(result.losses, [[2.0] * 4 + [500.0] + [np.nan] * 4])
+    assert result.stops == ("the loss diverged at a learning rate of 0.01",)
 
 
 @pytest.mark.parametrize(
@@ -204,12 +204,12 @@ def test_divergence_is_relative_to_the_first_loss(
     learnt: float, share: float, diverges: bool, tiny: Setup, script: Callable[..., None]
 ) -> None:
     script([2.0] * 5 + [learnt] * 5 + [2.0 * share] * 40)
-    found = swept(tiny, steps=50)
-    kept = int(np.isfinite(found.losses).sum())
+    result = swept(tiny, steps=50)
+    kept = int(np.isfinite(result.losses).sum())
     assert (kept < 50) is diverges
     assert kept > 12  # not at the first step that is above
-    assert found.stops == (
-        f"the loss diverged at a learning rate of {found.rates[kept - 1]:.3g}" if diverges else None,
+    assert result.stops == (
+        f"the loss diverged at a learning rate of {result.rates[kept - 1]:.3g}" if diverges else None,
     )
 
 
@@ -221,16 +221,16 @@ def test_one_wild_batch_is_no_divergence(tiny: Setup, script: Callable[..., None
 def test_the_mean_ends_at_the_first_stop(tiny: Setup, script: Callable[..., None]) -> None:
     falling = [2.3 - 0.04 * step for step in range(30)]
     script([*falling[:25], *[float("nan")] * 5], [loss + 0.2 for loss in falling])
-    found = swept(tiny, steps=30, seeds=2)
-    assert [stop is None for stop in found.stops] == [False, True]
-    assert np.isfinite(found.losses).sum(axis=1).tolist() == [25, 30]
-    assert np.isfinite(found.smoothed).sum() == 25
+    result = swept(tiny, steps=30, seeds=2)
+    assert [stop is None for stop in result.stops] == [False, True]
+    assert np.isfinite(result.losses).sum(axis=1).tolist() == [25, 30]
+    assert np.isfinite(result.smoothed).sum() == 25
     middle = slice(8, 17)  # a straight line is its own smoothed curve, away from its ends
-    np.testing.assert_allclose(found.smoothed[middle], np.array(falling)[middle] + 0.1, rtol=1e-3)
-    assert {suggestion.rule for suggestion in found.suggestions} == {"steepest", "valley", "minimum / 10"}
-    assert found.recommended in found.suggestions
-    assert found.reason
-    assert found.verdict == ""
+    np.testing.assert_allclose(result.smoothed[middle], np.array(falling)[middle] + 0.1, rtol=1e-3)
+    assert {suggestion.rule for suggestion in result.suggestions} == {"steepest", "valley", "minimum / 10"}
+    assert result.recommended in result.suggestions
+    assert result.reason
+    assert result.verdict == ""
 
 
 class SignalAt(Listener):

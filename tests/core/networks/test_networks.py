@@ -9,7 +9,7 @@ from torch import nn
 from era_cli.core.networks import networks
 from era_cli.core.networks.networks import NETWORKS
 from era_cli.core.networks.resnet import CustomResNet
-from era_cli.recipes import default
+from era_cli.recipes import NETWORK_STAGES, default
 
 
 def test_a_network_is_drawn_from_the_global_generator() -> None:
@@ -30,3 +30,7 @@ def test_every_network_keeps_the_protocol(name: str) -> None:
     assert network.first_convolution is first
     assert (first.in_channels, network.head.out_features) == (3, 4)
     assert set(network.stages) <= {child for child, _ in network.named_children()}
+
+
+def test_the_registry_holds_what_recipes_can_name() -> None:
+    assert {name: network.stages for name, network in NETWORKS.items()} == NETWORK_STAGES
