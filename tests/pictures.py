@@ -25,8 +25,9 @@ from era_cli.runs.run import Run
 
 IMAGES = Path(__file__).parents[1] / ".github" / "images"
 LARGEST = 200_000  # bytes
-WIDEST = 1500  # pixels: twice the column of a README, for sharp screens
-STRIP_WIDTH, STRIP_GAP = 1660, 24  # pixels
+WIDEST = 1660  # pixels: twice the column of a README, for sharp screens
+STRIP_GAP = 24  # pixels
+PNG, JPEG = ("curves", "confusion", "reliability", "lr-find", "misclassified"), ("samples", "gradcam")
 COLUMNS = 88  # of the terminal captures
 ROOT = Path(__file__).parents[1]
 
@@ -43,30 +44,30 @@ def era(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def small_png(picture: Image.Image, file: Path) -> None:
-    """Writes `picture` with 256 colors, scaled down until it takes no more than LARGEST bytes."""
-    scale = min(1.0, WIDEST / picture.width) if picture.width != STRIP_WIDTH else 1.0
+def small(picture: Image.Image, file: Path) -> None:
+    """Writes `picture`, scaled down until it takes no more than LARGEST bytes; the suffix of `file` is the format."""
+    scale = min(1.0, WIDEST / picture.width)
     while True:
         size = (round(picture.width * scale), round(picture.height * scale))
-        scaled = picture.convert("RGB") if scale == 1 else picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-        scaled.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
+        scaled = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        scaled.save(file, optimize=True, quality=82, subsampling=0)  # the latter two for JPEG: text stays sharp
         if file.stat().st_size <= LARGEST:
             return
         scale *= 0.9
 
 
 def strip(files: list[Path], file: Path) -> None:
-    """Writes the pictures side by side at one height, STRIP_WIDTH wide."""
+    """Writes the pictures side by side at one height."""
     pictures = [Image.open(one).convert("RGB") for one in files]
-    room = STRIP_WIDTH - STRIP_GAP * (len(pictures) - 1)
+    room = WIDEST - STRIP_GAP * (len(pictures) - 1)
     height = int(room / sum(picture.width / picture.height for picture in pictures))
-    canvas = Image.new("RGB", (STRIP_WIDTH, height), "white")
+    canvas = Image.new("RGB", (WIDEST, height), "white")
     left = 0
     for picture in pictures:
         width = round(picture.width * height / picture.height)
         canvas.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, 0))
         left += width + STRIP_GAP
-    small_png(canvas, file)
+    small(canvas, file)
 
 
 class Capture:
@@ -122,13 +123,14 @@ def draw(run: Run, data: list[str], folder: Path) -> None:
     era(folder, "misclassified", "--n", "15", *data)
     era(folder, "gradcam", "--n", "6", *data)
     era(folder, "lr-find", "--out", str(run.path / "lr-find.png"), *source_option, *data)
-    for name in ("samples", "curves", "confusion", "reliability", "misclassified", "gradcam", "lr-find"):
-        small_png(Image.open(run.path / f"{name}.png"), IMAGES / f"{name}.png")
+    for suffix, pictures in (("png", PNG), ("jpg", JPEG)):
+        for name in pictures:
+            small(Image.open(run.path / f"{name}.png"), IMAGES / f"{name}.{suffix}")
 
     few = [folder / "misclassified.png", folder / "gradcam.png"]
-    era(folder, "misclassified", "--n", "6", "--columns", "2", "--out", str(few[0]), *data)
+    era(folder, "misclassified", "--n", "9", "--columns", "3", "--out", str(few[0]), *data)
     era(folder, "gradcam", "--n", "3", "--out", str(few[1]), *data)
-    strip([run.path / "curves.png", run.path / "confusion.png", *few], IMAGES / "strip.png")
+    strip([run.path / "curves.png", run.path / "confusion.png", *few], IMAGES / "strip.jpg")
 
 
 def main() -> None:
