@@ -8,16 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from era_cli.errors import EraError
-from era_cli.results import StepRow
-from era_cli.runs import history
 from era_cli.runs.run import Run
-from tests.support import RESULT, epoch_row, make_run
+from tests.support import RESULT, curve_run, make_run
 
 
 @pytest.fixture
@@ -111,15 +108,6 @@ def test_the_lock_keeps_others_out_for_the_whole_block(runs_dir: Path) -> None:
 
 
 # Curves
-
-
-def curve_run(runs_dir: Path, epochs: int, **changes: Any) -> Run:
-    """A run with `epochs` of 24 epochs behind it, five steps each; the second is its best."""
-    run = make_run(runs_dir, **changes)
-    rows = [epoch_row(epoch, val_acc=0.75 if epoch == 2 else 0.5) for epoch in range(1, epochs + 1)]
-    history.append(run.metrics_file, rows)
-    history.append(run.steps_file, [StepRow(step=step, lr=step / 8, loss=2.0) for step in range(1, 5 * epochs + 3)])
-    return run
 
 
 def test_the_curves_are_what_the_files_of_the_run_hold(runs_dir: Path) -> None:
