@@ -126,12 +126,12 @@ def test_ctrl_c_among_seeds_names_those_left(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["digits-1"]
 
 
-def test_on_a_terminal_a_bar_comes_and_goes(tmp_path: Path) -> None:
-    screen = on_a_terminal(tmp_path, "fit", *SHORT)
+def test_on_a_terminal_a_bar_comes_and_goes_uncolored(tmp_path: Path) -> None:
+    screen = on_a_terminal(tmp_path, "fit", *SHORT, NO_COLOR="1")
     for text in ("epoch 1/1", "images/s", "left", "Result"):
         assert text in screen
     assert screen.rindex(f"{ESCAPE}[?25h") > screen.rindex(f"{ESCAPE}[?25l")  # the cursor hides and comes back
-    assert re.search(f"{ESCAPE}\\[[0-9;]*3[0-7]m", screen)
+    assert re.findall(f"{ESCAPE}\\[[0-9;]*(?:3[0-7]|4[0-7]|9[0-7])m", screen) == []
 
 
 @pytest.mark.parametrize("command", ["fit", "lr-find"])

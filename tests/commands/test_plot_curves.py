@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from era_cli.commands.fit import _draw_curves
 from era_cli.console.fit import FitProgress
 from era_cli.runs import artifacts
 from era_cli.runs.document import SCHEMA
-from tests.support import ERA, ESCAPE, RESULT, curve_run, environment, files, invoke, on_a_terminal, the_error, too_wide
+from tests.support import ERA, ESCAPE, RESULT, curve_run, environment, files, invoke, the_error, too_wide
 
 PNG = b"\x89PNG\r\n\x1a\n"
 RUNS = Path("runs")
@@ -104,14 +103,6 @@ def test_what_cannot_be_drawn_is_one_sentence(option: str, says: str) -> None:
     path = curve_run(RUNS, 0, "empty").path
     assert says in the_error(invoke("plot-curves", option, code=1))
     assert files(path) == {"run.json"}
-
-
-def test_no_color_leaves_a_terminal_uncolored(tmp_path: Path) -> None:
-    curve_run(RUNS, 2, "a")
-    styled, plain = on_a_terminal(tmp_path, "plot-curves"), on_a_terminal(tmp_path, "plot-curves", NO_COLOR="1")
-    color = f"{ESCAPE}\\[[0-9;]*(?:3[0-7]|4[0-7]|9[0-7])m"
-    assert re.search(color, styled)
-    assert not re.search(color, plain)
 
 
 def test_curves_that_cannot_be_written_fail_no_fit(capsys: pytest.CaptureFixture[str]) -> None:
