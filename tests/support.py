@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
@@ -49,6 +48,7 @@ TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0"
 
 
 # Runs
+
 
 def request(runs_dir: Path, *, name: str | None = None, source: str | None = "digits", **fields: Any) -> Any:
     """What `era fit` asks the core for, with the tiny recipe and `fields` on top."""
@@ -173,6 +173,8 @@ def assert_equal_runs(resumed: Path, uninterrupted: Path) -> None:
 
 def assert_same(left: Any, right: Any) -> None:
     """Nested lists and dictionaries of tensors and numbers are equal."""
+    import torch  # not needed by the processes that make runs
+
     assert type(left) is type(right)
     if isinstance(left, torch.Tensor):
         assert torch.equal(left, right)
@@ -261,7 +263,6 @@ def era(*arguments: str, cwd: Path, **changes: str) -> subprocess.CompletedProce
     return subprocess.run(
         [*ERA, *arguments], cwd=cwd, capture_output=True, text=True, env=environment(**changes), timeout=120
     )
-
 
 
 def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:

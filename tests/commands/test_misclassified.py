@@ -108,14 +108,12 @@ def test_the_image_drawn_is_that_of_its_index(run: Run, drawn: list[Figure]) -> 
     texts = [text.get_text() for text in figure.axes[0].texts]
     for row, image in zip(rows, images, strict=False):
         pixels = np.round(digits.images[int(row["index"])] * 255 / 16)
-        np.testing.assert_array_equal(image.get_array(), np.repeat(pixels[:, :, None], 3, axis=2))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(image.get_array(), np.repeat(pixels[:, :, None], 3, axis=2))
         assert f"{row['predicted']} / {row['true']}" in texts
         assert f"{float(row['confidence']):.1%}" in texts
 
 
-@pytest.mark.parametrize(
-    ("options", "order"), [("", "confidence"), ("--suspects", "margin"), ("--sort=loss", "loss")]
-)
+@pytest.mark.parametrize(("options", "order"), [("", "confidence"), ("--suspects", "margin"), ("--sort=loss", "loss")])
 def test_the_sort_order_and_its_defaults(run: Run, options: str, order: str) -> None:
     told = as_json("misclassified", "--n=1", *options.split())["result"]
     values = [image[order] for image in told["images"]]

@@ -117,9 +117,7 @@ def test_it_learns_and_lightning_says_nothing(fit_digits: Prepare, capfd: pytest
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_nan_loss_keeps_the_last_good_checkpoint(
-    fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_nan_loss_keeps_the_last_good_checkpoint(fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     real = F.cross_entropy
 
     def poisoned(logits: Any, labels: Any, **options: Any) -> Any:
@@ -139,9 +137,7 @@ def test_a_nan_loss_keeps_the_last_good_checkpoint(
     assert len(fit.run.steps()) == 5
 
 
-def test_an_infinite_weight_never_reaches_a_checkpoint(
-    fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_infinite_weight_never_reaches_a_checkpoint(fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     def poison(self: module.Classifier) -> None:
         if self.trainer.current_epoch == 1:
             next(self.network.parameters()).data[0] = float("inf")

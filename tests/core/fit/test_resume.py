@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from era_cli.core.fit import run_writer, start
+from era_cli.core.fit import start
 from era_cli.core.fit.fit import Fit
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError, Interrupted, UsageError
