@@ -17,8 +17,8 @@ from hypothesis import settings
 
 from era_cli.core.data.cifar10 import FOLDER, META_FILE, default_data_dir
 from era_cli.listener import Listener
-from era_cli.recipes import Recipe, default, with_options
-from tests.support import TINY, request
+from era_cli.signals import STOPPING
+from tests.support import request
 
 # Where a failure blocks others the examples are the same each time; at a desk they wander and find more.
 settings.register_profile("era", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -61,6 +61,15 @@ def _own_cache(_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ERA_DATA_DIR", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _signal_handlers() -> Iterator[None]:
+    """Gives pytest its signal handlers back after a command ran in this process."""
+    handlers = {signum: signal.getsignal(signum) for signum in STOPPING}
+    yield
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+
+
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KiB, which a test can fill."""
@@ -75,11 +84,6 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         yield disk
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
-
-
-@pytest.fixture
-def tiny_recipe() -> Recipe:
-    return with_options(default(), TINY)
 
 
 @pytest.fixture

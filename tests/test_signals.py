@@ -4,20 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from era_cli.errors import Interrupted
 from era_cli.signals import STOPPING, HeldSignals, held, raise_on_signals
-
-
-@pytest.fixture(autouse=True)
-def _handlers_come_back() -> Iterator[None]:
-    before = {signum: signal.getsignal(signum) for signum in STOPPING}
-    yield
-    for signum, handler in before.items():
-        signal.signal(signum, handler)
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -1,33 +1,45 @@
-"""What the tests of the reading commands share: a run that they may write to, in a place of their own."""
+"""What the tests of the commands share: a working folder of their own and a run that they may write to."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from era_cli.reports import style
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
-from era_cli.signals import STOPPING
 from tests.support import copied
 
 
-@pytest.fixture
-def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An own working folder, and pytest's signal handlers given back after a command ran in this process."""
+@pytest.fixture(autouse=True)
+def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(style, "DPI", 40)  # quicker to write
-    handlers = {signum: signal.getsignal(signum) for signum in STOPPING}
-    yield
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
+
+
+@pytest.fixture(scope="session")
+def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run with a checkpoint that holds no optimizer, which is read faster; not to be written to."""
+    from era_cli.core.evaluation import predictions, trained_run
+    from era_cli.core.networks import checkpoint
+    from era_cli.listener import Listener
+
+    path = tmp_path_factory.mktemp("light") / "run"
+    shutil.copytree(finished_run, path, ignore=shutil.ignore_patterns("*.ckpt"))
+    state = checkpoint.read(finished_run / artifacts.CHECKPOINTS / artifacts.BEST)
+    light = {name: state[name] for name in ("state_dict", "global_step")}
+    checkpoint.write(light, path / artifacts.CHECKPOINTS / artifacts.BEST)
+    opened = trained_run.TrainedRun.open(Run(path), None, torch.device("cpu"))
+    predictions.load_or_compute(opened, opened.subset("test", None, Listener()), "none", Listener())
+    return path
 
 
 @pytest.fixture
-def run(finished_run: Path, tmp_path: Path) -> Run:
-    """The finished run as runs/mine in the working folder."""
-    return copied(finished_run, tmp_path / "runs" / "mine")
+def run(light_run: Path, tmp_path: Path) -> Run:
+    """A finished run as runs/mine in the working folder."""
+    return copied(light_run, tmp_path / "runs" / "mine")

@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
-from typer.testing import CliRunner
 
-from era_cli.cli import app
 from era_cli.commands import deliver
 from era_cli.errors import EraError
 from era_cli.runs.document import SCHEMA
-from era_cli.runs.run import Run
 
 
 def show(console: Any, facts: Any) -> None:
@@ -58,20 +55,3 @@ def test_the_result_is_printed_even_if_writing_fails(tmp_path: Path, capsys: pyt
     with pytest.raises(EraError, match="cannot be written"):
         hand_over(tmp_path, files=[deliver.json_file(tmp_path / "file" / "all.json")])
     assert "the result" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("own_place")
-@pytest.mark.parametrize("command", ["eval", "misclassified", "gradcam --layer=layer1 --n=1"])
-def test_quiet_means_the_same_to_every_reading_command(command: str, run: Run) -> None:
-    loud = CliRunner().invoke(app, command.split())
-    quiet = CliRunner().invoke(app, [*command.split(), "--quiet"])
-    assert (loud.exit_code, quiet.exit_code) == (0, 0), loud.stderr + quiet.stderr
-    facts = {"run", "checkpoint", "data", "computed"}
-
-    def first_words(text: str) -> set[str]:
-        return {line.split()[0] for line in text.splitlines() if line.strip()}
-
-    assert facts <= first_words(loud.stdout)
-    assert not facts & first_words(quiet.stdout)
-    paths = [line for line in loud.stdout.splitlines() if line.startswith(str(Path("runs") / "mine"))]
-    assert set(paths) <= set(quiet.stdout.splitlines())

@@ -1,4 +1,4 @@
-"""`era plot-curves` as its users run it, on run folders written by hand."""
+"""`era plot-curves` as its users run it, on runs that were never trained."""
 
 from __future__ import annotations
 
@@ -6,148 +6,107 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from rich.cells import cell_len
 
 from era_cli.commands.fit import _draw_curves
 from era_cli.console.fit import FitProgress
 from era_cli.runs import artifacts
-from era_cli.runs.run import Run
-from tests.support import ERA, ESCAPE, environment, era
-from tests.test_imports import _ASK, HEAVY
+from era_cli.runs.document import SCHEMA
+from tests.support import ERA, ESCAPE, RESULT, curve_run, environment, files, invoke, the_error, too_wide
 
 PNG = b"\x89PNG\r\n\x1a\n"
-HEADER = "epoch,train_loss,train_acc,val_loss,val_acc,lr,seconds,images_per_second\n"
+RUNS = Path("runs")
 
 
-def write_run(folder: Path, name: str, epochs: int, **changes: Any) -> Path:
-    """A run of 24 epochs of 5 steps that was stopped after `epochs`; the second is its best."""
-    path = folder / "runs" / name
-    path.mkdir(parents=True)
-    document = {
-        "schema": 1,
-        "name": name,
-        "status": "interrupted",
-        "started": "2026-01-01T00:00:00+00:00",
-        "recipe": {"epochs": 24, "batch_size": 32},
-        "data": {"counts": {"train": 160, "val": 1_000}},
-        "result": None,
-    }
-    (path / "run.json").write_text(json.dumps({**document, **changes}))
-    if epochs:
-        rows = [f"{n},2.5,0.25,{2.0 / n},{0.75 if n == 2 else 0.5},0.1,12.5,4000.0\n" for n in range(1, epochs + 1)]
-        (path / "metrics.csv").write_text(HEADER + "".join(rows))
-        steps = [f"{n},{n / 100},2.5\n" for n in range(1, 5 * epochs + 1)]
-        (path / "steps.csv").write_text("step,lr,loss\n" + "".join(steps))
-    return path
-
-
-def test_the_figure_of_the_latest_run_is_written_and_named_in_60_columns(tmp_path: Path) -> None:
-    write_run(tmp_path, "old", 2)
-    path = write_run(tmp_path, "new-" + "x" * 80, 3, started="2026-01-02T00:00:00+00:00")
-    done = era("plot-curves", cwd=tmp_path, COLUMNS="60")
-    assert (done.returncode, done.stderr) == (0, "")
-    *table, last = done.stdout.splitlines()
-    assert last == str((path / "curves.png").relative_to(tmp_path))
+def test_the_latest_run_is_drawn_and_named() -> None:
+    curve_run(RUNS, 2, "old")
+    path = curve_run(RUNS, 3, "new-" + "x" * 80, started="2026-01-02T00:00:00+00:00", status="interrupted").path
+    done = invoke("plot-curves", COLUMNS="60")
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == str(path / "curves.png")
     assert (path / "curves.png").read_bytes().startswith(PNG)
-    assert all(cell_len(line) <= 60 for line in table)
-    assert "interrupted" in done.stdout
-    assert "3/24" in done.stdout
-    assert "75.00%" in done.stdout
+    assert too_wide(done.stdout) == []
+    for text in ("interrupted", "3/24", "75.00%"):
+        assert text in done.stdout
     assert ESCAPE not in done.stdout
-    assert not (tmp_path / "runs" / "old" / "curves.png").exists()
+    assert not (RUNS / "old" / "curves.png").exists()
 
 
-def test_several_runs_are_laid_over_each_other_and_json_tells_all(tmp_path: Path) -> None:
-    write_run(tmp_path, "a", 3)
-    write_run(tmp_path, "b", 1, status="finished", result={"test_acc": 0.5})
+def test_several_runs_are_overlaid(tmp_path: Path) -> None:
+    curve_run(RUNS, 3, "a")
+    curve_run(RUNS, 2, "b", status="finished", result=RESULT)
+    curve_run(RUNS, 0, "c")  # has no epoch yet, which the others make up for
     out = "new/folder/both.SVG"
-    done = era(
-        "plot-curves", "--run=a", "--run=runs/b", "--run=a", "--baseline=0.9311", f"--out={out}", "--json", cwd=tmp_path
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    document = json.loads(done.stdout)
-    assert (document["schema"], document["baseline"], document["files"]) == (1, 0.9311, [out])
+    runs = ("--run=a", "--run=runs/b", "--run=a")
+    document = json.loads(invoke("plot-curves", *runs, "--baseline=0.9311", f"--out={out}", "--json").stdout)
+    assert (document["schema"], document["baseline"], document["files"]) == (SCHEMA, 0.9311, [out])
     a, b = document["runs"]
-    assert (a["run"], a["name"], a["status"], a["planned_epochs"], a["steps"]) == ("runs/a", "a", "interrupted", 24, 15)
+    assert (a["run"], a["name"], a["status"], a["planned_epochs"], a["steps"]) == ("runs/a", "a", "running", 24, 17)
     assert (a["best"]["epoch"], a["best"]["val_acc"], a["test_acc"]) == (2, 0.75, None)
     assert [row["epoch"] for row in a["epochs"]] == [1, 2, 3]
-    assert (b["name"], b["status"], b["test_acc"], len(b["epochs"])) == ("b", "finished", 0.5, 1)
+    assert (b["name"], b["status"], b["test_acc"], len(b["epochs"])) == ("b", "finished", 0.875, 2)
     drawn = (tmp_path / out).read_text()
-    assert "<svg" in drawn
-    assert "2 runs" in drawn  # matplotlib writes each text as a comment beside its outlines
-    assert "baseline 93.11%" in drawn
-    assert not (tmp_path / "runs" / "curves.png").exists()
-
-
-def test_without_out_several_runs_go_into_the_folder_of_the_runs(tmp_path: Path) -> None:
-    write_run(tmp_path, "a", 1)
-    write_run(tmp_path, "b", 0)  # has no epoch yet, which the other makes up for
-    done = era("plot-curves", "--run=a", "--run=b", "--quiet", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "runs/curves.png\n")
+    for text in ("<svg", "2 runs", "baseline 93.11%"):  # matplotlib writes each text as a comment beside its outlines
+        assert text in drawn
+    assert invoke("plot-curves", "--run=a", "--run=c", "--quiet").stdout == "runs/curves.png\n"
     assert (tmp_path / "runs" / "curves.png").read_bytes().startswith(PNG)
 
 
-def test_damaged_lines_are_named_the_rest_is_drawn_and_torch_is_not_loaded(tmp_path: Path) -> None:
-    path = write_run(tmp_path, "a", 4)
-    metrics, steps = path / "metrics.csv", path / "steps.csv"
+LOADED = """
+import sys
+from era_cli.cli import app
+try:
+    app(sys.argv[1:], prog_name="era")
+finally:
+    print(*sorted(sys.modules), file=sys.stderr)
+"""
+
+
+def test_damaged_lines_are_left_out_without_loading_torch(tmp_path: Path) -> None:
+    run = curve_run(RUNS, 4, "a")
+    metrics, steps = run.metrics_file, run.steps_file
     metrics.write_text(metrics.read_text().replace("\n3,2.5", "\n3,?")[:-4])
-    steps.write_text(steps.read_text() + "21,0.")
+    steps.write_text(steps.read_text() + "23,0.")
     before = {file: file.read_bytes() for file in (metrics, steps)}
     done = subprocess.run(
-        [sys.executable, "-c", _ASK, "plot-curves", "--out=a.pdf", "--json"],
+        [sys.executable, "-c", LOADED, "plot-curves", "--out=a.pdf", "--json"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         env=environment(),
         timeout=60,
     )
-    document, _, answer = done.stdout.rpartition("{")
-    told = json.loads("{" + answer)
-    assert told["code"] == 0
-    assert set(told["loaded"]) & (HEAVY - {"matplotlib"}) == set()
-    assert "matplotlib" in told["loaded"]
-    (one,) = json.loads(document)["runs"]
-    assert [row["epoch"] for row in one["epochs"]] == [1, 2]
-    assert one["steps"] == 20
-    notes = done.stderr.splitlines()
+    *notes, loaded = done.stderr.splitlines()
+    assert done.returncode == 0
+    assert "matplotlib" in loaded.split()
+    assert not {"torch", "lightning", "sklearn", "scipy"} & set(loaded.split())
+    (one,) = json.loads(done.stdout)["runs"]
+    assert ([row["epoch"] for row in one["epochs"]], one["steps"]) == ([1, 2], 22)
     assert len(notes) == len(one["left_out"]) == 3
-    for note, line in zip(
-        notes,
-        ("line 4 of runs/a/metrics.csv", "line 5 of runs/a/metrics.csv", "line 22 of runs/a/steps.csv"),
-        strict=True,
-    ):
+    lines = ("line 4 of runs/a/metrics.csv", "line 5 of runs/a/metrics.csv", "line 24 of runs/a/steps.csv")
+    for note, line in zip(notes, lines, strict=True):
         assert line in note
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
     assert {file: file.read_bytes() for file in (metrics, steps)} == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("option", "says"),
     [
-        (["--run=empty"], 1, "no epoch to draw in runs/empty"),
-        (["--run=nobody"], 1, "no run 'nobody'"),
-        (["--runs-dir=elsewhere"], 1, "no run under elsewhere"),
-        (["--run=empty", "--out=curves.gif"], 2, ".png, .svg or .pdf"),
-        (["--baseline=93.11"], 2, "baseline"),
+        ("--run=empty", "no epoch to draw in runs/empty"),
+        ("--run=nobody", "no run 'nobody'"),
+        ("--runs-dir=elsewhere", "no run under elsewhere"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_sentence(arguments: list[str], code: int, says: str, tmp_path: Path) -> None:
-    path = write_run(tmp_path, "empty", 0)
-    done = era("plot-curves", *arguments, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (code, "")
-    (sentence,) = done.stderr.splitlines()
-    assert sentence.startswith("Error: ")
-    assert says in sentence
-    assert [file.name for file in path.iterdir()] == ["run.json"]
+def test_what_cannot_be_drawn_is_one_sentence(option: str, says: str) -> None:
+    path = curve_run(RUNS, 0, "empty").path
+    assert says in the_error(invoke("plot-curves", option, code=1))
+    assert files(path) == {"run.json"}
 
 
-def test_fit_draws_the_curves_and_that_they_cannot_be_written_does_not_fail_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = Run(write_run(tmp_path, "a", 2))
+def test_curves_that_cannot_be_written_fail_no_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    run = curve_run(RUNS, 2, "a")
     _draw_curves(run, FitProgress(None))
     assert (run.path / artifacts.CURVES).read_bytes().startswith(PNG)
     assert capsys.readouterr().err == ""
@@ -162,7 +121,7 @@ def test_fit_draws_the_curves_and_that_they_cannot_be_written_does_not_fail_it(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_a_full_disk_under_stdout_is_an_error(arguments: list[str], tmp_path: Path) -> None:
-    write_run(tmp_path, "a", 2)
+    curve_run(RUNS, 2, "a")
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*ERA, "plot-curves", *arguments],

@@ -54,14 +54,10 @@ def test_session12_is_the_course_run() -> None:
     assert recipe.warmup * recipe.epochs == pytest.approx(5)  # the peak comes at epoch 5
 
 
-def test_session12_holds_5000_of_the_50000_images_out() -> None:
-    train, val = train_and_val(np.repeat(np.arange(10), 5_000), recipes.named("session12"))
-    assert (len(train), len(val)) == (45_000, 5_000)
-
-
-def test_session10_trains_on_all_50000_images() -> None:
-    train, val = train_and_val(np.repeat(np.arange(10), 5_000), recipes.named("session10"))
-    assert (len(train), len(val)) == (50_000, 0)
+@pytest.mark.parametrize(("name", "counts"), [("session12", (45_000, 5_000)), ("session10", (50_000, 0))])
+def test_what_the_course_recipes_hold_out_of_cifar10(name: str, counts: tuple[int, int]) -> None:
+    train, val = train_and_val(np.repeat(np.arange(10), 5_000), recipes.named(name))
+    assert (len(train), len(val)) == counts
 
 
 def test_session10_is_the_course_run_with_adam() -> None:
@@ -87,11 +83,6 @@ def test_session10_is_the_course_run_with_adam() -> None:
     assert {name: getattr(recipe, name) for name in wanted} == wanted
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_named_recipe_carries_its_name(name: str) -> None:
-    assert recipes.named(name).name == name
-
-
 def test_the_default_recipe_is_what_no_arguments_give() -> None:
     assert recipes.named("default") == recipes.default() == Recipe()
 
@@ -110,42 +101,17 @@ def test_an_unknown_recipe_names_the_known_ones() -> None:
         ("epochs", True, "a whole number in [1, 10000]"),
         ("epochs", None, "a whole number in [1, 10000]"),
         ("epochs", "24", "a whole number in [1, 10000]"),
-        ("batch_size", 1, "a whole number in [2, 65536]"),
-        ("batch_size", 65_537, "a whole number in [2, 65536]"),
         ("batch_size", math.nan, "a whole number in [2, 65536]"),
         ("optimizer", "SGD", "one of sgd, adam"),
         ("optimizer", None, "one of sgd, adam"),
-        ("max_lr", 0, "a number in (0, 100]"),
         ("max_lr", -1.0, "a number in (0, 100]"),
-        ("max_lr", 100.1, "a number in (0, 100]"),
+        ("max_lr", math.inf, "a number in (0, 100]"),
         ("max_lr", True, "a number in (0, 100]"),
         ("max_lr", "0.1", "a number in (0, 100]"),
-        ("momentum", 1.0, "a number in [0, 1)"),
         ("nesterov", 1, "true or false"),
         ("nesterov", None, "true or false"),
         ("weight_decay", -1e-9, "a number in [0, 1]"),
-        ("decay_norm_and_bias", "yes", "true or false"),
-        ("label_smoothing", 1, "a number in [0, 1)"),
-        ("warmup", 0.0, "a number in (0, 1)"),
-        ("warmup", 1.0, "a number in (0, 1)"),
-        ("anneal", "exp", "one of linear, cos"),
         ("div_factor", 0.5, "a number in [1, "),
-        ("final_div_factor", 0.5, "a number in [1, "),
-        ("dropout", 1.0, "a number in [0, 1)"),
-        ("logit_scale", 0.0, "a number in (0, 100]"),
-        ("crop_padding", 17, "a whole number in [0, 16]"),
-        ("crop_mode", "edge", "one of reflect, zero"),
-        ("flip", 1.01, "a number in [0, 1]"),
-        ("cutout", 33, "a whole number in [0, 32]"),
-        ("cutout", False, "a whole number in [0, 32]"),
-        ("val_size", -1, "a whole number in [0, "),
-        ("val_size", 0.1, "a whole number in [0, "),
-        ("limit_train", 1, "a whole number in [2, "),
-        ("image_size", 7, "a whole number in [8, 1024]"),
-        ("seed", -1, "a whole number in [0, "),
-        ("seed", 2**32, "a whole number in [0, "),
-        ("seed", None, "a whole number in [0, "),
-        ("precision", "64", "one of auto, 32, bf16, 16"),
         ("precision", 32, "one of auto, 32, bf16, 16"),
         ("name", 3, "text"),
     ],
@@ -158,27 +124,22 @@ def test_a_wrong_value_names_field_value_and_range(field: str, value: Any, allow
     assert message.endswith(f"({recipes.flag(field)})")
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("field", [name for name, spec in FIELDS.items() if "range" in spec.metadata])
-def test_no_number_may_be_nan_or_infinite(field: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=f"{field} is {value!r}"):
-        Recipe(**{field: value})
-
-
-@pytest.mark.parametrize("field", [name for name, spec in FIELDS.items() if "range" in spec.metadata])
-def test_the_bounds_themselves_are_allowed_where_closed(field: str) -> None:
+def test_the_bounds_of_every_number(field: str) -> None:
     allowed: Range = FIELDS[field].metadata["range"]
     bound: Any
     for bound, is_open in ((allowed.low, allowed.open_low), (allowed.high, allowed.open_high)):
-        if is_open:
-            with pytest.raises(UsageError):
-                Recipe(**{field: bound})
-        else:
+        if not is_open:
             assert getattr(Recipe(**{field: bound}), field) == bound
+    outside = [allowed.low if allowed.open_low else allowed.low - 1, allowed.high + 1, math.nan, math.inf, -math.inf]
+    for bound in outside:
+        with pytest.raises(UsageError, match=f"{field} is {bound!r}"):
+            Recipe(**{field: bound})
 
 
-def test_every_number_and_every_word_has_its_limits() -> None:
+def test_every_field_has_limits_and_an_option() -> None:
     for name, spec in FIELDS.items():
+        assert name == "name" or {"help", "panel"} <= set(spec.metadata), name
         assert name == "name" or spec.type == "bool" or {"range", "choices"} & set(spec.metadata), name
 
 
@@ -219,19 +180,10 @@ def test_a_stored_recipe_must_have_every_field() -> None:
             Recipe.from_dict(stored)
 
 
-def test_a_recipe_is_frozen() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        Recipe().epochs = 3  # type: ignore[misc]
-
-
 def test_only_what_was_given_is_replaced() -> None:
     recipe = recipes.with_options(recipes.named("session12"), {"epochs": 3})
     assert recipe == dataclasses.replace(recipes.named("session12"), epochs=3)
     assert recipe.batch_size == 256
-
-
-def test_no_options_leave_the_recipe_as_it_is() -> None:
-    assert recipes.with_options(recipes.named("session10"), {}) == recipes.named("session10")
 
 
 def test_adam_brings_its_own_peak_and_decay() -> None:
@@ -245,7 +197,7 @@ def test_adam_brings_its_own_peak_and_decay() -> None:
         assert getattr(recipe, name) == getattr(sgd, name), name
 
 
-def test_what_was_given_wins_over_what_the_optimizer_brings() -> None:
+def test_given_values_win_over_the_optimizers() -> None:
     recipe = recipes.with_options(Recipe(), {"max_lr": 0.0123, "optimizer": "adam"})
     assert (recipe.max_lr, recipe.weight_decay) == (0.0123, 1e-4)
     recipe = recipes.with_options(Recipe(), {"optimizer": "adam", "weight_decay": 0.25})
@@ -258,17 +210,11 @@ def test_naming_the_recipes_own_optimizer_changes_nothing() -> None:
         assert recipes.with_options(recipe, {"optimizer": recipe.optimizer}) == recipe
 
 
-def test_sgd_in_place_of_adam_brings_the_default_peak_and_decay() -> None:
+def test_sgd_instead_of_adam_brings_the_defaults() -> None:
     recipe = recipes.with_options(recipes.named("session10"), {"optimizer": "sgd"})
     default = recipes.default()
     assert (recipe.max_lr, recipe.weight_decay) == (default.max_lr, default.weight_decay)
     assert recipe.batch_size == 512
-
-
-@pytest.mark.parametrize("options", [{"epochs": 0}, {"optimizer": "lion"}, {"max_lr": math.nan}])
-def test_a_wrong_option_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=next(iter(options))):
-        recipes.with_options(Recipe(), options)
 
 
 def test_a_field_that_came_later_has_a_stated_value() -> None:
@@ -280,8 +226,3 @@ def test_a_field_that_came_later_has_a_stated_value() -> None:
 
 def test_steps_per_epoch_are_full_batches() -> None:
     assert [Recipe(batch_size=32).steps_per_epoch(count) for count in (31, 32, 175)] == [0, 1, 5]
-
-
-def test_every_field_is_an_option_and_names_it() -> None:
-    for name, spec in FIELDS.items():
-        assert name == "name" or {"help", "panel"} <= set(spec.metadata), name

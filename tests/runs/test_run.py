@@ -8,16 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from era_cli.errors import EraError
-from era_cli.results import StepRow
-from era_cli.runs import history
 from era_cli.runs.run import Run
-from tests.support import RESULT, epoch_row, make_run
+from tests.support import RESULT, curve_run, make_run
 
 
 @pytest.fixture
@@ -40,11 +37,6 @@ def test_an_update_that_fails_keeps_run_json(runs_dir: Path) -> None:
     assert run.document_file.read_bytes() == before
 
 
-def test_epochs_and_steps_are_empty_at_first(runs_dir: Path) -> None:
-    run = make_run(runs_dir)
-    assert (run.epochs(), run.steps()) == ([], [])
-
-
 # Locking
 
 
@@ -65,36 +57,26 @@ def another_process_in(run: Run) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_lock_held_by_a_living_process_is_refused_at_once(runs_dir: Path) -> None:
-    run = make_run(runs_dir)
-    with another_process_in(run), pytest.raises(EraError, match="in use") as caught, run.lock():
-        pass
-    assert str(run.path) in str(caught.value)
-
-
-def test_other_runs_stay_free(runs_dir: Path) -> None:
-    run, other = make_run(runs_dir), make_run(runs_dir)
-    with another_process_in(run), other.lock():
-        pass
-
-
 @pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
-def test_kill_9_frees_the_lock(runs_dir: Path) -> None:
-    run = make_run(runs_dir)
+def test_a_lock_is_held_until_kill_9(runs_dir: Path) -> None:
+    run, other = make_run(runs_dir), make_run(runs_dir)
     with another_process_in(run) as process:
+        with pytest.raises(EraError, match="in use") as caught, run.lock():
+            pass
+        assert str(run.path) in str(caught.value)
+        with other.lock():
+            pass
         process.send_signal(signal.SIGKILL)
         process.wait()
         with run.lock():
             pass
 
 
-def test_the_lock_is_free_after_the_block_even_if_it_raises(runs_dir: Path) -> None:
+def test_the_lock_is_free_after_a_block_that_raises(runs_dir: Path) -> None:
     run = make_run(runs_dir)
     with pytest.raises(RuntimeError, match="trained badly"), run.lock():
         raise RuntimeError("trained badly")
     with another_process_in(run):
-        pass
-    with run.lock():
         pass
 
 
@@ -113,15 +95,6 @@ def test_the_lock_keeps_others_out_for_the_whole_block(runs_dir: Path) -> None:
 # Curves
 
 
-def curve_run(runs_dir: Path, epochs: int, **changes: Any) -> Run:
-    """A run with `epochs` of 24 epochs behind it, five steps each; the second is its best."""
-    run = make_run(runs_dir, **changes)
-    rows = [epoch_row(epoch, val_acc=0.75 if epoch == 2 else 0.5) for epoch in range(1, epochs + 1)]
-    history.append(run.metrics_file, rows)
-    history.append(run.steps_file, [StepRow(step=step, lr=step / 8, loss=2.0) for step in range(1, 5 * epochs + 3)])
-    return run
-
-
 def test_the_curves_are_what_the_files_of_the_run_hold(runs_dir: Path) -> None:
     run = curve_run(runs_dir, 3)
     curves = run.curves()
@@ -135,12 +108,9 @@ def test_the_curves_are_what_the_files_of_the_run_hold(runs_dir: Path) -> None:
     assert curves.left_out == ()
 
 
-def test_the_curves_of_a_finished_run_have_its_test_accuracy(runs_dir: Path) -> None:
-    assert curve_run(runs_dir, 2, status="finished", result=RESULT).curves().test_acc == 0.875
-
-
 def test_the_best_epoch_is_the_one_that_was_tested(runs_dir: Path) -> None:
     run = curve_run(runs_dir, 3, status="finished", result=replace(RESULT, best_epoch=1))
+    assert run.curves().test_acc == 0.875
     assert run.curves().best == run.epochs()[0]
     run.update(status="interrupted", result=None)
     assert run.curves().best == run.epochs()[1]
@@ -153,12 +123,13 @@ def test_a_finished_run_whose_best_row_is_damaged_has_no_other_best(runs_dir: Pa
     assert ([row.epoch for row in curves.epochs], curves.best) == ([1, 3, 4], None)
 
 
-def test_a_run_that_has_just_begun_has_empty_curves(runs_dir: Path) -> None:
-    run = curve_run(runs_dir, 1)
-    run.metrics_file.unlink()
-    run.steps_file.unlink()
+def test_a_run_just_started_has_empty_curves(runs_dir: Path) -> None:
+    run = make_run(runs_dir)
     curves = run.curves()
     assert (curves.epochs, curves.best, len(curves.rates), curves.left_out) == ((), None, 0, ())
+    run.document_file.unlink()
+    with pytest.raises(EraError, match="is not a run folder"):
+        run.curves()
 
 
 def test_curves_name_the_lines_they_leave_out(runs_dir: Path) -> None:
@@ -182,13 +153,6 @@ def test_a_damaged_step_does_not_move_the_steps_after_it(runs_dir: Path) -> None
     curves = run.curves()
     assert curves.steps.tolist() == [*range(1, 7), *range(8, 23)]
     np.testing.assert_array_equal(curves.rates, curves.steps / 8)
-
-
-def test_curves_of_a_folder_without_run_json_are_refused(runs_dir: Path) -> None:
-    run = curve_run(runs_dir, 2)
-    run.document_file.unlink()
-    with pytest.raises(EraError, match="is not a run folder"):
-        run.curves()
 
 
 def test_the_curves_of_a_real_run_cover_every_step(finished_run: Path) -> None:

@@ -15,18 +15,15 @@ def filled(losses: list[float], correct: list[int], steps: int = 4) -> StepRecor
     return record
 
 
-def test_loss_and_accuracy_are_means_over_the_steps_taken() -> None:
+def test_loss_and_accuracy_are_means_over_steps() -> None:
     record = filled([1.0, 2.0, 6.0], [5, 0, 10])
     assert record.loss == 3.0
     assert record.accuracy == 0.5
     assert not record.full
-
-
-def test_it_is_full_after_the_last_step() -> None:
     assert filled([1.0, 2.0], [0, 0], steps=2).full
 
 
-def test_rows_number_the_steps_through_the_run_and_keep_their_rates() -> None:
+def test_rows_number_the_steps_of_the_run() -> None:
     record = filled([1.0, 2.0, 6.0], [5, 0, 10])
     assert record.rows(first_step=11, start=1) == [
         StepRow(step=12, lr=0.2, loss=2.0),
@@ -34,7 +31,7 @@ def test_rows_number_the_steps_through_the_run_and_keep_their_rates() -> None:
     ]
 
 
-def test_it_goes_on_from_its_state() -> None:
+def test_it_resumes_from_its_state() -> None:
     whole = filled([1.0, 2.0, 6.0], [5, 0, 10])
     resumed = StepRecord(4, 10, CPU)
     resumed.load_state_dict(filled([1.0, 2.0], [5, 0]).state_dict())
@@ -43,6 +40,6 @@ def test_it_goes_on_from_its_state() -> None:
     assert (resumed.loss, resumed.accuracy) == (whole.loss, whole.accuracy)
 
 
-def test_the_first_loss_that_is_no_number_is_found() -> None:
+def test_the_first_nan_loss_is_located() -> None:
     assert filled([1.0, float("nan"), float("inf")], [0, 0, 0]).first_not_finite() == 1
     assert filled([1.0, 2.0], [0, 0]).first_not_finite() is None

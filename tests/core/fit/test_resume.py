@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +13,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from era_cli.core.fit import run_writer, start
+from era_cli.core.fit import start
+from era_cli.core.fit.fit import Fit
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
-from era_cli.runs import artifacts, store
+from era_cli.runs import artifacts, history, store
 from era_cli.runs.run import Run
-from tests.support import request
+from tests.support import assert_equal_runs, environment, request
 
 STEPS_PER_EPOCH = 5
+Prepare = Callable[..., Fit]
 
 
 class SignalAt(Listener):
@@ -40,156 +43,111 @@ class SignalAt(Listener):
             os.kill(os.getpid(), self._signum)
 
 
-class FailAt(Listener):
-    """Raises after the given step, as a crash would."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-        self.done = 0
-
-    def step_done(self) -> None:
-        self.done += 1
-        if self.done == self._step:
-            raise RuntimeError("the machine went down")
-
-
-def resume(run: Run, listener: Listener | None = None, **changes: Any) -> None:
-    blank = replace(request(run.path.parent, source=None), given={}, **changes)
-    start.resume(run, blank, listener or Listener()).train(listener or Listener())
-
-
-def assert_equal_runs(resumed: Path, uninterrupted: Path) -> None:
-    one, other = Run(resumed), Run(uninterrupted)
-    assert one.steps() == other.steps()
-    timeless = [[replace(row, seconds=0, images_per_second=0) for row in run.epochs()] for run in (one, other)]
-    assert timeless[0] == timeless[1]
-    for name in (artifacts.LAST, artifacts.BEST):
-        left, right = (checkpoint.read(run.checkpoints / name) for run in (one, other))
-        assert left["global_step"] == right["global_step"]
-        assert_same(left["state_dict"], right["state_dict"])
-        assert_same(left["optimizer_states"], right["optimizer_states"])
-    results = [{**run.read().as_dict()["result"], "seconds": 0} for run in (one, other)]
-    assert results[0] == results[1]
-
-
-def assert_same(left: Any, right: Any) -> None:
-    assert type(left) is type(right)
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_same(left[key], right[key])
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right)
-        for one, other in zip(left, right, strict=True):
-            assert_same(one, other)
-    else:
-        assert left == right
-
-
-@pytest.mark.parametrize("step", [1, 4, 5, 7, 10, 15], ids=lambda step: f"after step {step}")
-def test_a_run_stopped_by_ctrl_c_and_resumed_equals_an_uninterrupted_one(
-    step: int, fit_digits: Callable[..., Any], finished_run: Path
-) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted) as stopped:
+def stopped(fit: Fit, step: int) -> Run:
+    """The run of `fit`, stopped by Ctrl-C after this step."""
+    with pytest.raises(Interrupted) as caught:
         fit.train(SignalAt(step))
-    assert stopped.value.exit_code == 130
-    assert fit.run.read().as_dict()["status"] == "interrupted"
-    # Between epochs and within one: the signal's own step is the last that was taken.
-    assert checkpoint.read(fit.run.checkpoints / artifacts.LAST)["global_step"] == step
-    resume(fit.run)
-    assert_equal_runs(fit.run.path, finished_run)
+    assert caught.value.exit_code == 130
+    return fit.run
 
 
-def test_a_run_stopped_three_times_equals_an_uninterrupted_one(
-    fit_digits: Callable[..., Any], finished_run: Path
+def resumed(run: Run, **changes: Any) -> Fit:
+    """The run to be resumed as `era fit --resume` without other options does."""
+    return start.resume(run, replace(request(run.path.parent, source=None), given={}, **changes), Listener())
+
+
+@pytest.fixture(scope="module")
+def after_two_steps(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run stopped after its second step; not to be written to."""
+    return stopped(start.prepare(request(tmp_path_factory.mktemp("runs")), Listener()), 2)
+
+
+@pytest.mark.parametrize("step", [1, 5, 7, 15], ids=lambda step: f"after step {step}")
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
+    step: int, fit_digits: Prepare, finished_run: Path
 ) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(3))
-    with pytest.raises(Interrupted):
-        resume(fit.run, SignalAt(1))
-    with pytest.raises(Interrupted):
-        resume(fit.run, SignalAt(7, signum=signal.SIGTERM))
-    resume(fit.run)
-    assert_equal_runs(fit.run.path, finished_run)
+    run = stopped(fit_digits(), step)
+    assert run.read().status == "interrupted"
+    assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == step
+    resumed(run).train(Listener())
+    assert_equal_runs(run.path, finished_run)
 
 
-def test_after_a_crash_the_run_goes_on_from_its_last_timed_checkpoint(
-    fit_digits: Callable[..., Any], finished_run: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_stopped_three_times_equals_an_uninterrupted_one(fit_digits: Prepare, finished_run: Path) -> None:
+    run = stopped(fit_digits(), 3)
+    stopped(resumed(run), 1)
+    with pytest.raises(Interrupted) as caught:
+        resumed(run).train(SignalAt(7, signum=signal.SIGTERM))
+    assert caught.value.exit_code == 143
+    resumed(run).train(Listener())
+    assert_equal_runs(run.path, finished_run)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import torch
+from era_cli.core.fit import run_writer, start
+from era_cli.listener import Listener
+from tests.support import request
+
+class Kill(Listener):
+    done = 0
+    def step_done(self):
+        self.done += 1
+        if self.done == 9:
+            os.kill(os.getpid(), 9)
+
+torch.set_num_threads(1)
+run_writer.RunWriter.__init__.__kwdefaults__["save_every"] = float(sys.argv[2])
+start.prepare(request(Path(sys.argv[1]), name="killed"), Listener()).train(Kill())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
+@pytest.mark.parametrize(("save_every", "kept"), [(0, 8), (1000, STEPS_PER_EPOCH)])
+def test_kill_9_and_resume_equal_an_uninterrupted_run(
+    save_every: float, kept: int, tmp_path: Path, finished_run: Path
 ) -> None:
-    monkeypatch.setattr(run_writer.RunWriter.__init__, "__kwdefaults__", {"save_every": 0.0})
-    fit = fit_digits()
-    with pytest.raises(RuntimeError, match="went down"):
-        fit.train(FailAt(9))
-    assert fit.run.read().as_dict()["status"] == "failed"
-    assert checkpoint.read(fit.run.checkpoints / artifacts.LAST)["global_step"] == 8
-    resume(fit.run)
-    assert_equal_runs(fit.run.path, finished_run)
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(save_every)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], env=environment(), capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    run = Run(tmp_path / "killed")
+    assert run.read().status == "running"
+    assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == kept
+    resumed(run).train(Listener())
+    assert_equal_runs(run.path, finished_run)
 
 
-def test_without_a_timed_checkpoint_a_crash_goes_back_to_the_end_of_the_epoch(
-    fit_digits: Callable[..., Any], finished_run: Path
-) -> None:
-    fit = fit_digits()
-    with pytest.raises(RuntimeError):
-        fit.train(FailAt(9))
-    assert checkpoint.read(fit.run.checkpoints / artifacts.LAST)["global_step"] == STEPS_PER_EPOCH
-    resume(fit.run)
-    assert_equal_runs(fit.run.path, finished_run)
-
-
-def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
-    fit_digits: Callable[..., Any], finished_run: Path
-) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(12))
-    newest = fit.run.checkpoints / artifacts.LAST
+def test_a_truncated_checkpoint_falls_back_to_the_previous(fit_digits: Prepare, finished_run: Path) -> None:
+    run = stopped(fit_digits(), 12)
+    newest = run.checkpoints / artifacts.LAST
     newest.write_bytes(newest.read_bytes()[:-1000])
-    blank = replace(request(fit.run.path.parent, source=None), given={})
-    again = start.resume(fit.run, blank, Listener())
-    assert again.notes
-    assert "damaged" in again.notes[0]
-    assert artifacts.PREVIOUS in again.notes[0]
-    plan = again.plan()
+    # Rows past the checkpoint are dropped, even an incomplete one.
+    history.append(run.metrics_file, [replace(run.epochs()[0], epoch=3)])
+    with run.steps_file.open("a") as file:
+        file.write("13,0.1,2.0\n14,0.")
+    fit = resumed(run)
+    assert "damaged" in fit.notes[0]
+    assert artifacts.PREVIOUS in fit.notes[0]
+    plan = fit.plan()
     assert (plan.steps_done, [row.epoch for row in plan.rows_done]) == (10, [1, 2])
-    again.train(Listener())
-    assert_equal_runs(fit.run.path, finished_run)
+    fit.train(Listener())
+    assert_equal_runs(run.path, finished_run)
 
 
-def test_rows_past_the_checkpoint_are_dropped_even_a_torn_one(
-    fit_digits: Callable[..., Any], finished_run: Path
-) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(STEPS_PER_EPOCH))
-    row = fit.run.epochs()[0]
-    from era_cli.runs import history
-
-    history.append(fit.run.metrics_file, [replace(row, epoch=2)])
-    with fit.run.steps_file.open("a") as file:
-        file.write("6,0.1,2.0\n7,0.")
-    resume(fit.run)
-    assert_equal_runs(fit.run.path, finished_run)
-
-
-def test_an_interrupted_final_test_is_all_that_is_left_to_do(
-    fit_digits: Callable[..., Any], finished_run: Path
-) -> None:
+def test_an_interrupted_final_test_is_made_up(fit_digits: Prepare, finished_run: Path) -> None:
     class StopTesting(Listener):
         def epoch_ended(self, row: EpochRow, best: bool) -> None:
             if row.epoch == 3:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGHUP)
 
     fit = fit_digits()
-    with pytest.raises(Interrupted) as stopped:
+    with pytest.raises(Interrupted) as caught:
         fit.train(StopTesting())
-    assert stopped.value.exit_code == 143
+    assert caught.value.exit_code == 129
     counter = SignalAt()
-    resume(fit.run, counter)
+    resumed(fit.run).train(counter)
     assert counter.done == 0
     assert_equal_runs(fit.run.path, finished_run)
 
@@ -204,127 +162,90 @@ def test_an_interrupted_final_test_is_all_that_is_left_to_do(
         ({"seed": 1}, "--seed 1"),
     ],
 )
-def test_a_changed_option_is_refused_by_name(
-    fields: dict[str, Any], option: str, fit_digits: Callable[..., Any]
-) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(2))
-    changed = replace(request(fit.run.path.parent, source=None), given=fields)
+def test_a_changed_option_is_refused_by_name(fields: dict[str, Any], option: str, after_two_steps: Run) -> None:
+    changed = replace(request(after_two_steps.path.parent, source=None), given=fields)
     with pytest.raises(UsageError, match=option):
-        start.resume(fit.run, changed, Listener())
+        start.resume(after_two_steps, changed, Listener())
 
 
-def test_other_data_are_refused(fit_digits: Callable[..., Any]) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(2))
+def test_the_settled_options_are_accepted(after_two_steps: Run) -> None:
+    same = request(after_two_steps.path.parent)
+    for given in (same.given, {"val_size": 144}, {"image_size": 8}, {"precision": "32"}):
+        assert start.resume(after_two_steps, replace(same, given=given), Listener()).resume_from is not None
+
+
+def test_other_data_are_refused(fit_digits: Prepare) -> None:
+    run = stopped(fit_digits(), 2)
     with pytest.raises(UsageError, match="--data cifar10 differs from the digits"):
-        resume(fit.run, source="cifar10")
-    fit.run.update(data={**fit.run.read().as_dict()["data"], "content_hash": "0" * 64})
+        resumed(run, source="cifar10")
+    run.update(data=replace(run.read().data, content_hash="0" * 64))
     with pytest.raises(EraError, match="are not those"):
-        resume(fit.run)
+        resumed(run)
 
 
-def test_the_same_options_are_accepted(fit_digits: Callable[..., Any], finished_run: Path) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(2))
-    start.resume(fit.run, request(fit.run.path.parent), Listener()).train(Listener())
-    assert_equal_runs(fit.run.path, finished_run)
-
-
-def test_a_finished_run_is_not_resumed(finished_run: Path) -> None:
+def test_a_run_that_cannot_be_resumed_says_why(fit_digits: Prepare, finished_run: Path) -> None:
     with pytest.raises(EraError, match="is finished"):
-        resume(store.find(finished_run.parent, "latest"))
-
-
-def test_a_run_without_a_checkpoint_is_never_silently_begun_anew(fit_digits: Callable[..., Any]) -> None:
+        resumed(store.find(finished_run.parent, "latest"))
     fit = fit_digits()
     with pytest.raises(EraError, match="holds no checkpoint yet"):
-        resume(fit.run)
-
-
-def test_a_run_in_training_is_not_resumed(fit_digits: Callable[..., Any]) -> None:
-    fit = fit_digits()
+        resumed(fit.run)
     with fit.run.lock(), pytest.raises(EraError, match="in use"):
-        resume(fit.run)
+        resumed(fit.run)
 
 
-def test_a_crash_between_the_newest_and_the_best_checkpoint_is_mended(
-    fit_digits: Callable[..., Any], finished_run: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_crash_before_the_best_checkpoint_is_fixed(
+    fit_digits: Prepare, finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best = Run(finished_run).read().as_dict()["result"]["best_epoch"]
+    result = Run(finished_run).read().result
+    assert result is not None
     real = checkpoint.mark_best
 
     def crash(folder: Path) -> None:
-        if checkpoint.step_of(folder / artifacts.LAST) == best * STEPS_PER_EPOCH:
+        if checkpoint.step_of(folder / artifacts.LAST) == result.best_epoch * STEPS_PER_EPOCH:
             raise RuntimeError("the machine went down")
         real(folder)
 
     fit = fit_digits()
     monkeypatch.setattr(checkpoint, "mark_best", crash)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="went down"):
         fit.train(Listener())
+    assert fit.run.read().status == "failed"
     monkeypatch.setattr(checkpoint, "mark_best", real)
-    resume(fit.run)
+    resumed(fit.run).train(Listener())
     assert_equal_runs(fit.run.path, finished_run)
 
 
-def test_a_damaged_best_checkpoint_costs_its_epoch_but_not_the_run(fit_digits: Callable[..., Any]) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(12))
-    (fit.run.checkpoints / artifacts.BEST).write_bytes(b"torn")
-    for row in fit.run.epochs():  # no later epoch can be better than these
-        fit.run.metrics_file.write_text(fit.run.metrics_file.read_text().replace(repr(row.val_acc), "1.0"))
-    resume(fit.run)
-    result = fit.run.read().as_dict()["result"]
-    assert result["best_epoch"] == 3
-    assert result["best_val_acc"] == fit.run.epochs()[2].val_acc
+def test_a_damaged_best_checkpoint_costs_only_its_epoch(fit_digits: Prepare) -> None:
+    run = stopped(fit_digits(), 12)
+    (run.checkpoints / artifacts.BEST).write_bytes(b"damaged")
+    for row in run.epochs():  # no later epoch can be better than these
+        run.metrics_file.write_text(run.metrics_file.read_text().replace(repr(row.val_acc), "1.0"))
+    resumed(run).train(Listener())
+    result = run.read().result
+    assert result is not None
+    assert (result.best_epoch, result.best_val_acc) == (3, run.epochs()[2].val_acc)
 
 
-def test_a_run_that_another_era_took_on_meanwhile_is_left_alone(fit_digits: Callable[..., Any]) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(2))
-    blank = replace(request(fit.run.path.parent, source=None), given={})
-    mine, other = (start.resume(fit.run, blank, Listener()) for _ in range(2))
-    with pytest.raises(Interrupted):
-        other.train(SignalAt(5))
-    steps = fit.run.steps()
+def test_a_run_resumed_elsewhere_meanwhile_is_left_alone(fit_digits: Prepare) -> None:
+    run = stopped(fit_digits(), 2)
+    mine, other = (resumed(run, command=["era", "fit", "--resume", "latest"]) for _ in range(2))
+    stopped(other, 5)
+    steps = run.steps()
     with pytest.raises(EraError, match="in the meantime"):
         mine.train(Listener())
-    assert fit.run.steps() == steps
-    resume(fit.run)
+    assert run.steps() == steps
+    resumed(run).train(Listener())
     with pytest.raises(EraError, match="in the meantime"):
         mine.train(Listener())
-    assert fit.run.read().as_dict()["status"] == "finished"
+    document = run.read()
+    assert document.status == "finished"
+    # Every session is recorded.
+    commands = [("era", "fit"), ("era", "fit", "--resume", "latest"), ("era", "fit")]
+    assert [session.command for session in document.sessions] == commands
+    assert document.command == commands[-1]
 
 
-def test_every_sitting_stands_in_run_json(fit_digits: Callable[..., Any]) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(2))
-    resume(fit.run, command=["era", "fit", "--resume", "latest"])
-    document = fit.run.read()
-    assert [session["command"] for session in document["sessions"]] == [["era", "fit"], document["command"]]
-    assert document["command"] == ["era", "fit", "--resume", "latest"]
-    assert document["sessions"][0]["started"] < document["sessions"][1]["started"]
-
-
-@pytest.mark.parametrize("given", [{"val_size": 144}, {"image_size": 8}, {"precision": "32"}])
-def test_an_option_that_names_what_the_run_settled_on_is_no_change(
-    given: dict[str, Any], fit_digits: Callable[..., Any]
-) -> None:
-    fit = fit_digits()
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(2))
-    same = replace(request(fit.run.path.parent, source=None), given=given)
-    assert start.resume(fit.run, same, Listener()).resume_from is not None
-
-
-def test_a_folder_that_was_moved_is_found_again_with_data(tmp_path: Path) -> None:
+def test_a_moved_folder_is_found_again_with_data(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     random = np.random.default_rng(0)
     for label in ("a", "b"):
@@ -333,9 +254,7 @@ def test_a_folder_that_was_moved_is_found_again_with_data(tmp_path: Path) -> Non
             Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(photos / label / f"{number}.png")
     fields: dict[str, Any] = {"batch_size": 8, "limit_train": 32, "epochs": 1}
     fit = start.prepare(request(tmp_path / "runs", source=str(photos), **fields), Listener())
-    with pytest.raises(Interrupted):
-        fit.train(SignalAt(2))
-    run = fit.run
+    run = stopped(fit, 2)
     moved = photos.rename(tmp_path / "moved")
     with pytest.raises(EraError, match="--data"):
         start.resume(run, request(tmp_path / "runs", source=None, **fields), Listener())

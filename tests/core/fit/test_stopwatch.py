@@ -14,7 +14,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_it_counts_only_while_it_runs_and_on_top_of_what_it_had(clock: list[float]) -> None:
+def test_it_counts_while_running_from_its_start(clock: list[float]) -> None:
     watch = Stopwatch(seconds=7.0)
     clock[0] += 50
     assert watch.seconds == 7.0

@@ -1,0 +1,123 @@
+"""What the commands have in common: refusals, quiet, narrow terminals, `--out`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from era_cli.runs.run import Run
+from tests.support import TINY_OPTIONS, invoke, the_error, too_wide, write_digit
+
+READING = ("eval", "misclassified --n=1", "gradcam --n=1 --layer=layer1")
+FIT = " ".join(("fit", *TINY_OPTIONS))
+LR_FIND = " ".join(("lr-find", *TINY_OPTIONS, "--steps=3"))
+WRONG = [
+    ("eval --out x.jpeg", ".png, .svg or .pdf"),
+    ("eval --out x", ".png, .svg or .pdf"),
+    ("eval --split test --data digits", "--split"),
+    ("eval --split all", "--split"),
+    ("eval --tta mirror", "--tta"),
+    ("eval --gpus many", "--gpus"),
+    ("eval --data nowhere", "'nowhere'"),
+    ("misclassified --true 33", "did you mean '3'?"),
+    ("misclassified --predicted cat", "the classes are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+    ("misclassified --true 3 --predicted 3", "is not misclassified"),
+    ("misclassified --n 0", "--n"),
+    ("misclassified --columns 0", "--columns"),
+    ("misclassified --seed -1", "--seed"),
+    ("misclassified --sort entropy", "--sort"),
+    ("misclassified --out x.csv", ".png, .svg or .pdf"),
+    ("gradcam --which correct --index 3", "--index"),
+    ("gradcam --index 1797", "--index"),
+    ("gradcam --index=3,-1", "--index"),
+    ("gradcam --index x", "--index"),
+    ("gradcam --index=", "--index"),
+    ("gradcam --image x.png --which all", "--which"),
+    ("gradcam --image x.png --index 3", "--index"),
+    ("gradcam --image x.png --split val", "--split"),
+    ("gradcam --image x.png --data digits", "--data"),
+    ("gradcam --image x.png --target both", "--target both"),
+    ("gradcam x.png --target true", "--target true"),
+    ("gradcam x.png absent.png --save-maps", "absent.png"),
+    ("gradcam --split test --data digits", "--split"),
+    ("gradcam --method camcam", "--method"),
+    ("gradcam --layer linear", "--layer"),
+    ("gradcam --smooth much", "--smooth"),
+    ("gradcam --n 0", "--n"),
+    ("gradcam --alpha 1.5", "--alpha"),
+    ("plot-curves --out curves.gif", ".png, .svg or .pdf"),
+    ("plot-curves --baseline 93.11", "baseline"),
+    (f"{LR_FIND} --min-lr 0", "must lie in (0, 100]"),
+    (f"{LR_FIND} --min-lr 1 --max-lr 0.1", "must lie in (0, 100], the first below the second"),
+    (f"{LR_FIND} --max-lr inf", "must lie in (0, 100], the first below the second"),
+    (f"{LR_FIND} --min-lr nan", "must lie in (0, 100], the first below the second"),
+    (f"{LR_FIND} --steps 1", "--steps"),
+    (f"{LR_FIND} --seeds 0", "--seeds"),
+    (f"{LR_FIND} --out x.txt", "must end in"),
+    (f"{LR_FIND} --max-lr auto", "--max-lr"),
+    (f"{LR_FIND} --seed 4294967295 --seeds 2", "seed"),
+    (f"{FIT} --max-lr Auto", "--max-lr is 'Auto', but must be a number or auto"),
+    (f"{FIT} --max-lr=", "--max-lr is '', but must be a number or auto"),
+    (f"{FIT} --max-lr nan", "max_lr is nan"),
+    (f"{FIT} --seeds 2 --resume latest", "--seeds starts new runs and --resume continues one"),
+    (f"{FIT} --seeds 0", "--seeds"),
+    (f"{FIT} --seeds 2 --seed 4294967295", "seed is 4294967296, but must be"),
+    (f"{FIT} --name mine", "exists already"),
+]
+
+
+@pytest.mark.parametrize(("line", "says"), WRONG, ids=[line for line, _ in WRONG])
+def test_wrong_usage_exits_with_2_and_writes_nothing(run: Run, line: str, says: str, tmp_path: Path) -> None:
+    write_digit(tmp_path / "x.png", 0)
+    before = sorted(tmp_path.rglob("*"))
+    assert says in the_error(invoke(*line.split(), code=2))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", [*READING, "plot-curves"])
+def test_without_a_run_the_folder_is_named(command: str) -> None:
+    assert "no run under runs" in the_error(invoke(*command.split(), code=1))
+
+
+@pytest.mark.parametrize("command", READING)
+def test_an_unfinished_run_needs_a_named_checkpoint(run: Run, command: str) -> None:
+    run.update(status="interrupted")
+    assert "--checkpoint best or last" in the_error(invoke(*command.split(), code=1))
+    epochs = run.read().as_dict()["result"]["best_epoch"]
+    assert f"best, after {epochs} epoch" in invoke(*command.split(), "--checkpoint=best").stdout
+
+
+@pytest.mark.parametrize("command", READING)
+def test_quiet_prints_the_result_and_its_files(run: Run, command: str) -> None:
+    loud, quiet = (invoke(*command.split(), *flags) for flags in ((), ("--quiet",)))
+    facts = {"run", "checkpoint", "data", "computed"}
+
+    def first_words(text: str) -> set[str]:
+        return {line.split()[0] for line in text.splitlines() if line.strip()}
+
+    assert facts <= first_words(loud.stdout)
+    assert not facts & first_words(quiet.stdout)
+    assert quiet.stderr == ""
+    paths = {line for line in loud.stdout.splitlines() if line.startswith("runs/mine")}
+    assert len(paths) >= 2
+    assert paths <= set(quiet.stdout.splitlines())
+
+
+@pytest.mark.parametrize("command", [*READING, "misclassified --suspects", "gradcam --layer=layer1 IMAGE"])
+def test_only_paths_are_wider_than_60_columns(run: Run, command: str, tmp_path: Path) -> None:
+    image = write_digit(tmp_path / f"{'long' * 20}.png", 0)
+    assert too_wide(invoke(*command.replace("IMAGE", image.name).split(), COLUMNS="60").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [("eval", "-reliability.SVG"), ("misclassified", "-table.csv"), ("gradcam --n=1 --save-maps", "-maps.npz")],
+)
+def test_out_names_the_figure_and_its_format(run: Run, command: str, more: str, tmp_path: Path) -> None:
+    before = {path for path in run.path.iterdir() if path.suffix in (".png", ".csv")}
+    done = invoke(*command.split(), "--out=new/x.SVG")
+    assert (tmp_path / "new" / "x.SVG").read_bytes().startswith(b"<?xml")
+    assert {"new/x.SVG", f"new/x{more}"} <= set(done.stdout.splitlines())
+    assert (tmp_path / "new" / f"x{more}").stat().st_size > 0
+    assert {path for path in run.path.iterdir() if path.suffix in (".png", ".csv")} == before
