@@ -173,7 +173,7 @@ def test_an_interrupted_suite_keeps_what_it_has(tmp_path: Path) -> None:
 # Processes
 
 
-@posix_only
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is of Linux")
 def test_the_launcher_tells_how_a_process_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # so that it is undone
     script = ["/bin/sh", "-c", "echo out; echo err >&2; exit 3"]
@@ -183,11 +183,6 @@ def test_the_launcher_tells_how_a_process_ended(tmp_path: Path, monkeypatch: pyt
     assert told["peak"] > 100_000  # bytes, not kilobytes
     assert (tmp_path / "stdout").read_text() == "out\n"
     assert (tmp_path / "stderr").read_text() == "err\n"
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is of Linux")
-def test_a_watched_process_is_killed_past_its_anonymous_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
     hog = [sys.executable, "-S", "-c", "import time; held = bytearray(60_000_000); time.sleep(100)"]
     told = launcher.launch(hog, {}, str(tmp_path), watch=True, most_anonymous=30_000_000)
     assert told["code"] == -9

@@ -39,7 +39,7 @@ def wait_for_epoch(child: subprocess.Popen[str], epoch: int) -> None:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     """One run off an ASCII terminal of 60 columns: a named recipe with an option of every type."""
     folder = tmp_path_factory.mktemp("empty")
-    options = ("--recipe=session12", "--nesterov", "--no-decay-norm-and-bias", "--warmup=0.5", "--crop-padding=2")
+    options = ("--recipe=session12", "--nesterov", "--no-decay-norm-and-bias", "--max-lr=0.01", "--crop-padding=2")
     done = era("fit", *SHORT, "--epochs=2", *options, cwd=folder, COLUMNS="60", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     return done, folder
@@ -66,8 +66,8 @@ def test_every_file_of_the_run_is_named(plain: Any) -> None:
 
 def test_options_replace_fields_of_the_named_recipe(plain: Any) -> None:
     recipe = Run(plain[1] / "runs" / "digits-1").read().recipe
-    assert (recipe.name, recipe.epochs, recipe.max_lr, recipe.crop_mode) == ("session12", 2, 0.261, "zero")
-    assert (recipe.nesterov, recipe.decay_norm_and_bias, recipe.warmup, recipe.crop_padding) == (True, False, 0.5, 2)
+    assert (recipe.name, recipe.warmup, recipe.anneal, recipe.crop_mode) == ("session12", 5 / 24, "linear", "zero")
+    assert (recipe.nesterov, recipe.decay_norm_and_bias, recipe.max_lr, recipe.crop_padding) == (True, False, 0.01, 2)
 
 
 def test_json_is_alone_on_stdout_though_a_figure_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -121,15 +121,6 @@ def test_the_sort_order_and_its_defaults(run: Run, options: str, order: str) -> 
     assert values == sorted(values, reverse=True)
 
 
-def test_the_random_order_follows_its_seed(run: Run) -> None:
-    one, other, again = (
-        [image["index"] for image in as_json("misclassified", "--n=1", "--sort=random", seed)["result"]["images"]]
-        for seed in ("--seed=0", "--seed=1", "--seed=0")
-    )
-    assert one == again != other
-    assert sorted(one) == sorted(other) != one
-
-
 def test_chosen_classes_have_files_of_their_own(run: Run) -> None:
     truth = Truth(run)
     true, predicted = (int(values[truth.wrong[0]]) for values in (truth.true, truth.predicted))

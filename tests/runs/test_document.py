@@ -168,21 +168,16 @@ def test_lr_find_does_not_care_for_damaged_runs(tmp_path: Path, monkeypatch: pyt
     assert result.exit_code == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b'{"schema": NaN}', b"[" * 100_000])
-def test_what_is_not_json_is_named(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe\x00", b'{"schema": NaN}', b"[" * 100_000, b"[]", b"null", b"1"]
+)
+def test_what_is_not_a_json_object_is_named(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     file.write_bytes(content)
-    with pytest.raises(EraError, match="is not valid JSON") as caught:
+    with pytest.raises(EraError, match=r"is not valid JSON|it is not an object") as caught:
         document.read(file)
     assert str(file) in str(caught.value)
     assert file.read_bytes() == content
-
-
-@pytest.mark.parametrize("fields", [[], None, 1, "x"])
-def test_json_that_is_not_an_object_is_damaged(fields: Any, tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(json.dumps(fields))
-    with pytest.raises(EraError, match="it is not an object"):
-        document.read(tmp_path / "run.json")
 
 
 def test_a_newer_schema_asks_for_a_newer_era(tmp_path: Path) -> None:

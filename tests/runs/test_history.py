@@ -86,11 +86,6 @@ def test_the_header_is_written_once_and_the_rows_in_order(path: Path) -> None:
     )
 
 
-def test_the_columns_of_steps(path: Path) -> None:
-    history.append(path, [StepRow(step=1, lr=0.1, loss=2.0)])
-    assert path.read_text() == "step,lr,loss\n1,0.1,2.0\n"
-
-
 def test_appended_rows_are_on_the_disk_on_return(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))

@@ -62,7 +62,7 @@ def after_two_steps(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return stopped(start.prepare(request(tmp_path_factory.mktemp("runs")), Listener()), 2)
 
 
-@pytest.mark.parametrize("step", [1, 5, 7, 15], ids=lambda step: f"after step {step}")
+@pytest.mark.parametrize("step", [5, 7, 15], ids=lambda step: f"after step {step}")
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     step: int, fit_digits: Prepare, finished_run: Path
 ) -> None:
@@ -99,22 +99,19 @@ class Kill(Listener):
             os.kill(os.getpid(), 9)
 
 torch.set_num_threads(1)
-run_writer.RunWriter.__init__.__kwdefaults__["save_every"] = float(sys.argv[2])
+run_writer.RunWriter.__init__.__kwdefaults__["save_every"] = 0.0
 start.prepare(request(Path(sys.argv[1]), name="killed"), Listener()).train(Kill())
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
-@pytest.mark.parametrize(("save_every", "kept"), [(0, 8), (1000, STEPS_PER_EPOCH)])
-def test_kill_9_and_resume_equal_an_uninterrupted_run(
-    save_every: float, kept: int, tmp_path: Path, finished_run: Path
-) -> None:
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(save_every)]
+def test_kill_9_and_resume_equal_an_uninterrupted_run(tmp_path: Path, finished_run: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
     done = subprocess.run(command, cwd=Path(__file__).parents[3], env=environment(), capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     run = Run(tmp_path / "killed")
     assert run.read().status == "running"
-    assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == kept
+    assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == 8
     resumed(run).train(Listener())
     assert_equal_runs(run.path, finished_run)
 
