@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from era_cli.results import Curves, EpochRow, Faithfulness, Heatmaps, LrSweep, Metrics, Mistakes, SeedResults
 
-SCHEMA = 1
 MOST_PAIRS = 100  # the confusion matrix has all of them
 
 
