@@ -9,7 +9,7 @@ import typer
 
 from era_cli.choices import Tta
 from era_cli.commands import deliver, options, reading
-from era_cli.signals import held
+from era_cli.commands.loading import loading
 
 
 def evaluate(
@@ -45,7 +45,7 @@ def evaluate(
     and predictions-SPLIT.npz, which is reused while still valid.
     """
     reading.check_one_source(split, data)
-    with held():
+    with loading():
         from era_cli import documents
         from era_cli.console.eval import print_evaluation
         from era_cli.console.progress import WorkProgress

@@ -14,10 +14,10 @@ import typer
 from era_cli import recipes
 from era_cli.commands import options
 from era_cli.commands.deliver import with_schema
+from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import help_text, takes_recipe
 from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.recipes.recipe import SCHEDULE, TRAINING
-from era_cli.signals import held
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.console.fit import FitProgress
@@ -103,7 +103,7 @@ def fit(
         raise UsageError("--seeds starts new runs and --resume continues one: use one of them")
     each = [dataclasses.replace(settings, seed=settings.seed + offset) for offset in range(seeds)]
 
-    with held():
+    with loading():
         from era_cli import documents
         from era_cli.console import terminal
         from era_cli.console.fit import FitProgress, print_seeds

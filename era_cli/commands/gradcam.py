@@ -11,6 +11,7 @@ import typer
 
 from era_cli.choices import CamMethod, Smoothing, Target, Tta, Which
 from era_cli.commands import deliver, options, reading
+from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.recipes import NETWORK_STAGES
@@ -144,7 +145,7 @@ def gradcam(
     with held():
         from era_cli.runs import artifacts, store
     stage = _stage(layer, store.find(runs_dir, run).read().recipe.network)
-    with held():
+    with loading():
         from era_cli import documents
         from era_cli.console.gradcam import print_heatmaps
         from era_cli.console.progress import WorkProgress

@@ -10,10 +10,10 @@ import typer
 
 from era_cli import recipes
 from era_cli.commands import deliver, options
+from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import takes_recipe
 from era_cli.errors import EraError, UsageError
 from era_cli.recipes.recipe import SCHEDULE, Recipe
-from era_cli.signals import held
 
 SWEEP = "Sweep"
 # A sweep has a schedule of its own, and compiling takes longer than it could save.
@@ -72,7 +72,7 @@ def lr_find(
             f"--min-lr {min_lr:g} and --max-lr {max_lr:g} must lie in {allowed}, the first below the second"
         )
 
-    with held():
+    with loading():
         from era_cli import documents
         from era_cli.console.lr_find import print_sweep
         from era_cli.console.progress import WorkProgress

@@ -10,9 +10,9 @@ import typer
 
 from era_cli.choices import Order, Tta
 from era_cli.commands import deliver, options, reading
+from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
-from era_cli.signals import held
 
 
 def misclassified(
@@ -77,7 +77,7 @@ def misclassified(
     reading.check_one_source(split, data)
     if true is not None and true == predicted:
         raise UsageError(f"--true and --predicted are both {true!r}: such an image is not misclassified")
-    with held():
+    with loading():
         from era_cli import documents, spreadsheet
         from era_cli.console.misclassified import print_mistakes
         from era_cli.console.progress import WorkProgress
