@@ -218,7 +218,7 @@ def _epoch_line(row: EpochRow, epochs: int, best: bool, width: int) -> Text:
     val_loss = "-" if row.val_loss is None else f"{row.val_loss:.4f}"
     val_acc = "-" if row.val_acc is None else f"{row.val_acc:.2%}"
     wide = f"{row.lr:>9.2g}{row.images_per_second:>10,.0f}" if width >= WIDE else ""
-    line = f"{number:>9}{row.train_loss:>12.4f}{row.train_acc:>8.2%}{val_loss:>10}{val_acc:>8}{wide}"
+    line = f"{number:>9}{row.train_loss:>12.4f}{row.train_acc:>8.2%} {val_loss:>9}{val_acc:>8}{wide}"
     line += f"{duration(row.seconds):>8}"
     return Text(line + " best" * (best and row.val_acc is not None), style="green" if best else "")
 
