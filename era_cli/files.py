@@ -11,9 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from era_cli.errors import EraError
+from era_cli.errors import EraError, UsageError
 
 TEMPORARY_SUFFIX = ".partial"
+
+
+def expanded(path: Path) -> Path:
+    """The path with `~` replaced by the home folder.
+
+    Raises:
+        UsageError: there is no such home folder.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path} names a home folder that does not exist: write the path out") from None
 
 
 @contextlib.contextmanager

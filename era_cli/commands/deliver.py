@@ -21,6 +21,7 @@ class File:
 
     path: Path
     write: Callable[[Path, Document], None] | None = None
+    drawn: bool = False
 
 
 def figure(path: Path, draw: Callable[[], Figure]) -> File:
@@ -31,7 +32,7 @@ def figure(path: Path, draw: Callable[[], Figure]) -> File:
 
         style.save(draw(), path)
 
-    return File(path, write)
+    return File(path, write, drawn=True)
 
 
 def json_file(path: Path) -> File:
@@ -54,7 +55,7 @@ def deliver(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Prints the result, writes its files in their order, and names each of them with its path.
+    """Prints the result, writes its files, figures last, and names each of them with its path.
 
     Args:
         document: the result as JSON values, without `schema` and `files`.
@@ -68,7 +69,7 @@ def deliver(
     console = terminal.record_console()
     if not as_json:  # before anything is written, which may fail
         show(console, () if quiet else facts)
-    for file in files:
+    for file in sorted(files, key=lambda file: file.drawn):  # a figure that fails costs no table
         if file.write is not None:
             make_folder(file.path.parent)
             file.write(file.path, whole)

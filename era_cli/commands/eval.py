@@ -52,10 +52,10 @@ def evaluate(
         from era_cli.core.evaluation import metrics, predictions
         from era_cli.reports.confusion import confusion_matrix
         from era_cli.reports.reliability import reliability_diagram
-        from era_cli.runs import artifacts
+        from era_cli.runs import artifacts, store
 
     progress = WorkProgress(quiet=quiet)
-    opened = reading.open_run(runs_dir, run, checkpoint, gpus)
+    opened = reading.open_run(store.find(runs_dir, run), checkpoint, gpus)
     subset = reading.subset(opened, split, data, data_dir, progress)
     if tta is not Tta.NONE and not opened.recipe.flip:
         progress.note(f"The run was trained without mirror images, so --tta {tta} may cost accuracy.")

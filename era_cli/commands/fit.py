@@ -31,7 +31,7 @@ MAX_LR = Annotated[
     str | None,
     typer.Option(
         "--max-lr",
-        help=help_text("max_lr", " auto finds it first, as lr-find does."),
+        help=help_text("max_lr", " auto runs a range test first, as lr-find does."),
         show_default=False,
         metavar="FLOAT|auto",
         rich_help_panel=SCHEDULE,

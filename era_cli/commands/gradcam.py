@@ -14,6 +14,7 @@ from era_cli.commands import deliver, options, reading
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
+from era_cli.files import expanded
 from era_cli.recipes import NETWORK_STAGES
 from era_cli.signals import held
 
@@ -139,12 +140,13 @@ def gradcam(
     gradcam.png into the run folder; for other images, another class, method, layer or smoothing the name says which.
     """
     reading.check_one_source(split, data)
-    files = [file for file in map(options.expanded, (*(image or []), *(more_images or []))) if file is not None]
+    files = [expanded(file) for file in (*(image or []), *(more_images or []))]
     indices = None if index is None else _indices(index)
     _check_one_question(files, which, index, target, split, data)
     with held():
         from era_cli.runs import artifacts, store
-    stage = _stage(layer, store.find(runs_dir, run).read().recipe.network)
+    named = store.find(runs_dir, run)
+    stage = _stage(layer, named.read().recipe.network)
     with loading():
         from era_cli import documents
         from era_cli.console.gradcam import print_heatmaps
@@ -156,7 +158,7 @@ def gradcam(
         from era_cli.reports import gradcam as report
 
     progress = WorkProgress(quiet=quiet)
-    opened = reading.open_run(runs_dir, run, checkpoint, gpus)
+    opened = reading.open_run(named, checkpoint, gpus)
     cached: list[deliver.File] = []
     if files:
         images = ClassifiedImages.of_files(opened, files, progress)
@@ -253,8 +255,8 @@ def _remarks(heatmaps: Heatmaps, target: str) -> Iterator[str]:
     if not heatmaps.by_class and target != "predicted":
         yield f"{heatmaps.method} is class-agnostic: one map is drawn."
     if len(heatmaps) and heatmaps.maps[0, 0].size == 1:
-        side = heatmaps.images.shape[1]
-        yield f"{heatmaps.layer} is a single cell for images of {side} px: use an earlier --layer."
+        what = f"{heatmaps.layer} is a single cell for images of {heatmaps.images.shape[1]} px"
+        yield f"{what}, so its maps show no position: use an earlier --layer."
         return
     twice = heatmaps.targets == heatmaps.targets[:, :1]  # the map of the predicted class is that of the true one, too
     twice[:, 0] = False

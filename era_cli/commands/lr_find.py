@@ -33,7 +33,7 @@ def lr_find(
         int,
         typer.Option(
             "--steps",
-            help="Training steps, one learning rate each; a suggestion takes at least 20.",
+            help="Training steps, one learning rate each; a suggestion needs at least 20.",
             min=2,
             max=5_000,
             rich_help_panel=SWEEP,
@@ -63,7 +63,7 @@ def lr_find(
     """Sweep the learning rate and suggest a peak for era fit.
 
     Trains a temporary model on augmented batches while the learning rate rises from step to step, and stops when the
-    loss diverges. Writes a figure and the whole sweep as JSON into lr-find in the folder of the runs; no run changes.
+    loss diverges. Writes a figure and the whole sweep as JSON into lr-find in the folder of the runs.
     """
     settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
     allowed = Recipe.__dataclass_fields__["max_lr"].metadata["range"]

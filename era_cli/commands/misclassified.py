@@ -59,7 +59,7 @@ def misclassified(
         int | None,
         typer.Option(
             "--columns",
-            help="Columns of the grid; by default it gets about the shape of a slide.",
+            help="Columns of the grid; by default chosen to fit a slide.",
             min=1,
             show_default=False,
             rich_help_panel=options.OUTPUT,
@@ -83,10 +83,10 @@ def misclassified(
         from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import mistakes, predictions
         from era_cli.reports import misclassified as report
-        from era_cli.runs import artifacts
+        from era_cli.runs import artifacts, store
 
     progress = WorkProgress(quiet=quiet)
-    opened = reading.open_run(runs_dir, run, checkpoint, gpus)
+    opened = reading.open_run(store.find(runs_dir, run), checkpoint, gpus)
     subset = reading.subset(opened, split, data, data_dir, progress)
     for option, name in (("--true", true), ("--predicted", predicted)):
         _check_class(option, name, subset.dataset.classes)

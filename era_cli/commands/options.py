@@ -11,6 +11,7 @@ from era_cli import recipes
 from era_cli.choices import Split
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
+from era_cli.files import expanded
 from era_cli.recipes.recipe import DATA, TRAINING
 
 OUTPUT = "Output"
@@ -38,23 +39,15 @@ def _check_gpus(value: str) -> str:
     raise UsageError(f"--gpus is {value!r}, but must be auto, 0 or 1")
 
 
-def expanded(path: Path | None) -> Path | None:
-    """The path with `~` replaced by the home folder.
-
-    Raises:
-        UsageError: there is no such home folder.
-    """
-    try:
-        return path and path.expanduser()
-    except RuntimeError:
-        raise UsageError(f"{path} names a home folder that does not exist: write the path out") from None
+def _expanded(path: Path | None) -> Path | None:
+    return None if path is None else expanded(path)
 
 
 def check_format(path: Path | None) -> Path | None:
     """Refuses a figure file whose format is unknown before any work is done."""
-    path = expanded(path)
     if path is None:
         return None
+    path = expanded(path)
     if path.suffix.lower() not in FORMATS:
         raise UsageError(
             f"--out {path} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: that chooses the format"
@@ -102,16 +95,16 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         envvar="ERA_DATA_DIR",
-        help="CIFAR-10 directory, which it is also downloaded to; by default in the user's cache.",
+        help="Directory of CIFAR-10, downloaded there if absent; by default in the user's cache.",
         show_default=False,
-        callback=expanded,
+        callback=_expanded,
         rich_help_panel=DATA,
     ),
 ]
 RunsDir = Annotated[
     Path,
     typer.Option(
-        "--runs-dir", help="The folder that holds the run folders.", callback=expanded, rich_help_panel=OUTPUT
+        "--runs-dir", help="The folder that holds the run folders.", callback=_expanded, rich_help_panel=OUTPUT
     ),
 ]
 Gpus = Annotated[

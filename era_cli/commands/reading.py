@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from era_cli.core.evaluation.predictions import Predictions
     from era_cli.core.evaluation.trained_run import Subset, TrainedRun
     from era_cli.listener import Listener
+    from era_cli.runs.run import Run
 
 
 def check_one_source(split: str | None, data: str | None) -> None:
@@ -25,18 +26,16 @@ def check_one_source(split: str | None, data: str | None) -> None:
         raise UsageError("--split names a split of the run's own data: leave it out with --data")
 
 
-def open_run(runs_dir: Path, run: str, checkpoint: str | None, gpus: str) -> TrainedRun:
-    """The run that was asked for, to be evaluated on the device that was asked for.
+def open_run(run: Run, checkpoint: str | None, gpus: str) -> TrainedRun:
+    """The run, to be evaluated on the device that was asked for.
 
     Raises:
-        EraError: there is no such run, checkpoint or device.
+        EraError: there is no such checkpoint or device.
     """
     from era_cli.core.evaluation.trained_run import TrainedRun
     from era_cli.core.training import devices
-    from era_cli.runs import store
 
-    device = devices.choose(gpus, "32").torch_device
-    return TrainedRun.open(store.find(runs_dir, run), checkpoint, device)
+    return TrainedRun.open(run, checkpoint, devices.choose(gpus, "32").torch_device)
 
 
 def subset(

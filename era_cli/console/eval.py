@@ -28,7 +28,7 @@ def _headline(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
     table = tables.facts(header)
     low, high = metrics.interval
     counted = f"{metrics.correct:,} of {metrics.count:,}"
-    table.add_row("accuracy", f"{metrics.accuracy:.2%} ({counted}), 95 % interval {low:.2%} to {high:.2%}")
+    table.add_row("accuracy", f"{metrics.accuracy:.2%} ({counted}), 95% interval {low:.2%} to {high:.2%}")
     table.add_row("loss", f"{metrics.loss:.4f}")
     if metrics.top5 is not None:
         table.add_row("top-5 accuracy", f"{metrics.top5:.2%}")

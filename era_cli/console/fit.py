@@ -185,7 +185,7 @@ def _class_table(plan: FitPlan) -> Table:
         table.add_row(f"fewest of {len(plan.classes)}", *(f"{int(count.min()):,}" for count in counts))
         table.add_row("most", *(f"{int(count.max()):,}" for count in counts))
     table.add_section()
-    table.add_row("all", *(f"{int(count.sum()):,}" for count in counts), style="bold")
+    table.add_row("total", *(f"{int(count.sum()):,}" for count in counts), style="bold")
     return table
 
 
@@ -204,7 +204,7 @@ def _layer_table(plan: FitPlan, layers: tuple[LayerRow, ...], narrow: bool) -> T
         table.add_row(layer.name, shape, *kernel, f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
     table.add_section()
     kernel = () if narrow else ("",)
-    table.add_row("all", "", *kernel, f"{plan.parameters:,}", f"{plan.multiply_adds:,}", style="bold")
+    table.add_row("total", "", *kernel, f"{plan.parameters:,}", f"{plan.multiply_adds:,}", style="bold")
     return table
 
 

@@ -11,7 +11,7 @@ from era_cli.recipes.named import (
     session12,
     with_options,
 )
-from era_cli.recipes.recipe import NETWORK_STAGES, REFERENCE_IMAGE_SIZE, Range, Recipe, flag
+from era_cli.recipes.recipe import NETWORK_STAGES, REFERENCE_IMAGE_SIZE, Range, Recipe, UnknownField, flag
 
 __all__ = [
     "NETWORK_STAGES",
@@ -22,6 +22,7 @@ __all__ = [
     "SWEEP_TO",
     "Range",
     "Recipe",
+    "UnknownField",
     "default",
     "flag",
     "named",

@@ -63,6 +63,10 @@ def _switch(default: bool, text: str, panel: str = TRAINING, **more: Any) -> Any
 _SGD = OPTIMIZER_FIELDS["sgd"]
 
 
+class UnknownField(Exception):
+    """A stored recipe has a field that this version of era does not have."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides how a network is trained, apart from the data and the machine.
@@ -82,11 +86,11 @@ class Recipe:
         _SGD["max_lr"], Range(0, 100, open_low=True), "Peak learning rate of the one-cycle schedule.", SCHEDULE
     )
     warmup: float = _number(
-        0.25, Range(0, 1, open_low=True, open_high=True), "Fraction of all steps before the peak.", SCHEDULE
+        0.25, Range(0, 1, open_low=True, open_high=True), "Warm-up as a fraction of all steps.", SCHEDULE
     )
     anneal: str = _choice("linear", ("linear", "cos"), "Shape of the warm-up and of the decay.", SCHEDULE)
-    div_factor: float = _number(100.0, Range(1, 1e9), "Peak learning rate over the initial one.", SCHEDULE)
-    final_div_factor: float = _number(100.0, Range(1, 1e9), "Initial learning rate over the final one.", SCHEDULE)
+    div_factor: float = _number(100.0, Range(1, 1e9), "Peak learning rate divided by the initial one.", SCHEDULE)
+    final_div_factor: float = _number(100.0, Range(1, 1e9), "Initial learning rate divided by the final one.", SCHEDULE)
 
     batch_size: int = _number(128, Range(2, 65_536), "Batch size.")
     optimizer: str = _choice(
@@ -111,7 +115,7 @@ class Recipe:
     cutout: int = _number(8, Range(0, 32), "Cutout size, in pixels of a 32 px image.", AUGMENTATION)
 
     val_size: int | None = _number(
-        None, Range(0, 10**9), "Validation images; by default 5,000, or 10 % of fewer than 50,000.", DATA
+        None, Range(0, 10**9), "Validation images; by default 5,000, or 10 % if there are fewer than 50,000.", DATA
     )
     limit_train: int | None = _number(None, Range(2, 10**9), "Train on a stratified sample of this many images.", DATA)
     image_size: int | None = _number(
@@ -152,14 +156,15 @@ class Recipe:
             older: it may lack the fields that came later; those have the value `before` there was a choice.
 
         Raises:
-            ValueError: a field is missing, unknown, or has a value that is not allowed.
+            UnknownField: a field is unknown to this version.
+            ValueError: a field is missing, or has a value that is not allowed.
         """
         specs = {spec.name: spec for spec in dataclasses.fields(cls)}
         before = {name: spec.metadata["before"] for name, spec in specs.items() if older and "before" in spec.metadata}
         values = {**before, **values}
         for name in values:
             if name not in specs:
-                raise ValueError(f"{name} is unknown to this version of era")
+                raise UnknownField(f"{name} is unknown here")
         for name, spec in specs.items():
             if name not in values:
                 raise ValueError(f"{name} is missing")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from msgspec import Meta
 
 from era_cli.errors import EraError
 from era_cli.files import atomic_write_json
-from era_cli.recipes import Recipe
+from era_cli.recipes import Recipe, UnknownField
 from era_cli.results import FitResult, SweepSummary
 from era_cli.results.units import Count, Fraction, Positive, Seconds
 
@@ -190,57 +191,47 @@ def read(path: Path) -> RunDocument:
     """The content of the run.json at `path`, of this schema or an older one.
 
     Raises:
-        EraError: it is absent, unreadable or of a newer schema, or a field is missing, of the wrong type or out of
-            range; the sentence names the file and the field.
+        EraError: it is absent, unreadable or of another version of era, or a field is missing, of the wrong type or
+            out of range; the sentence names the file and the field.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        text = path.read_text(encoding="utf-8")
+        fields = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except FileNotFoundError:
         raise EraError(f"{path.parent} is not a run folder: it has no {path.name}") from None
     except (ValueError, RecursionError) as error:
-        raise EraError(f"{path} is not valid JSON ({error}): restore it from a copy") from error
+        raise EraError(f"{path} is not valid JSON ({error}): restore it from a backup") from error
     except OSError as error:
         raise EraError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    schema = fields.get("schema") if isinstance(fields, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise EraError(f"{path} has schema {schema}, and this version of era reads up to {SCHEMA}: update era")
     try:
-        return _parsed(fields)
-    except _Newer as error:
-        raise EraError(f"{path} {error}") from error
-    except _Damaged as error:
-        raise EraError(f"{path} is damaged ({error}): restore it from a copy") from error
+        return _parsed(fields, schema)
+    except (ValueError, UnicodeError) as error:
+        raise EraError(f"{path} is damaged ({_named(str(error))}): restore it from a backup") from error
+    except UnknownField as error:
+        raise EraError(f"{path} was written by another version of era (recipe.{error}): use that version") from error
 
 
-class _Damaged(ValueError):
-    """What is wrong with which field."""
-
-
-class _Newer(ValueError):
-    """A schema that is not known yet."""
-
-
-def _parsed(fields: Any) -> RunDocument:
+def _parsed(fields: Any, schema: Any) -> RunDocument:
+    """The document of these JSON values; a ValueError, msgspec's included, says what is wrong."""
     if not isinstance(fields, dict):
-        raise _Damaged("it is not an object")
-    schema = fields.get("schema")
+        raise ValueError("it is not an object")
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < OLDEST_SCHEMA:
-        raise _Damaged(f"schema is {schema!r}, but must be a number from {OLDEST_SCHEMA}")
-    if schema > SCHEMA:
-        raise _Newer(f"has schema {schema}, and this version of era reads up to {SCHEMA}: update era")
-    older = schema < SCHEMA
-    if older:
+        raise ValueError(f"schema is {schema!r}, but must be a number from {OLDEST_SCHEMA}")
+    if schema < SCHEMA:
         fields = {**_BEFORE, **fields}
         if isinstance(data := fields.get("data"), dict):
             fields["data"] = {**_BEFORE_IN_DATA, **data}
     recipe = fields.get("recipe")
     if not isinstance(recipe, dict):
-        raise _Damaged(f"recipe is {'missing' if 'recipe' not in fields else 'not an object'}")
+        raise ValueError(f"recipe is {'missing' if 'recipe' not in fields else 'not an object'}")
     try:
-        recipe = Recipe.from_dict(recipe, older=older)
+        recipe = Recipe.from_dict(recipe, older=schema < SCHEMA)
     except ValueError as error:
-        raise _Damaged(f"recipe.{error}") from error
-    try:
-        return msgspec.convert({**fields, "recipe": recipe}, RunDocument)
-    except msgspec.ValidationError as error:
-        raise _Damaged(_named(str(error))) from error
+        raise ValueError(f"recipe.{error}") from error
+    return msgspec.convert({**fields, "recipe": recipe}, RunDocument)
 
 
 def _named(message: str) -> str:
@@ -252,5 +243,8 @@ def _named(message: str) -> str:
     return f"{field}: {said[0].lower()}{said[1:]}" if field else said
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _finite(text: str) -> float:
+    """JSON has neither NaN nor infinity, which Python would read."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is not a finite number")
+    return number

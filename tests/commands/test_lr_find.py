@@ -91,7 +91,7 @@ def test_fit_with_auto_records_and_draws_the_sweep(tmp_path: Path, monkeypatch: 
     document = json.loads(done.stdout)
     run = Run(tmp_path / document["run"])
     assert document["recipe"]["max_lr"] == document["lr_find"]["recommended"]["lr"] == max(s.lr for s in run.steps())
-    assert f"--max-lr auto takes {document['recipe']['max_lr']:.3g}" in done.stderr
+    assert f"--max-lr auto chose {document['recipe']['max_lr']:.3g}" in done.stderr
     assert str((run.path / artifacts.SWEEP).relative_to(tmp_path)) in document["files"]
     with Image.open(run.path / artifacts.SWEEP) as image:
         assert image.format == "PNG"

@@ -65,7 +65,7 @@ def test_the_headline_has_facts_and_metrics() -> None:
     assert re.search(r"^data +digits: 25 test images$", text, re.MULTILINE)
     interval = binomtest(13, 25).proportion_ci(method="wilson")
     assert re.search(
-        rf"^accuracy +52\.00% \(13 of 25\), 95 % interval {interval.low:.2%} to {interval.high:.2%}$",
+        rf"^accuracy +52\.00% \(13 of 25\), 95% interval {interval.low:.2%} to {interval.high:.2%}$",
         text,
         re.MULTILINE,
     )

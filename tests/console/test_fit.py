@@ -143,7 +143,7 @@ def test_the_record_has_everything() -> None:
     ):
         assert piece in text, piece
     assert re.search(r"^ *dog +2,000 +200 +400 *$", text, re.MULTILINE)
-    assert re.search(r"^ *all +3,000 +300 +600 *$", text, re.MULTILINE)
+    assert re.search(r"^ *total +3,000 +300 +600 *$", text, re.MULTILINE)
     assert re.search(r"^ *epoch +train loss +acc +val loss +acc +lr +images/s +time *$", text, re.MULTILINE)
     assert re.search(r"^ *3/24 +1\.2346 +61\.73% +0\.9877 +70\.00% +0\.26 +1,23[45] +1:23 best$", text, re.MULTILINE)
     assert re.search(r"^best epoch +3, validation 70\.00% *$", text, re.MULTILINE)

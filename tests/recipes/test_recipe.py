@@ -162,7 +162,6 @@ def test_any_allowed_value_comes_back_from_json(max_lr: float, seed: int, val_si
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"lookahead": 0.5}, "lookahead is unknown"),
         ({"momentum": "0.9"}, "momentum is '0.9', but must be a number in [0, 1)"),
         ({"network": "vit"}, "network is 'vit', but must be one of resnet"),
     ],

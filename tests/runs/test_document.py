@@ -169,7 +169,8 @@ def test_lr_find_does_not_care_for_damaged_runs(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff\xfe\x00", b'{"schema": NaN}', b"[" * 100_000, b"[]", b"null", b"1"]
+    "content",
+    [b"", b"{", b"\xff\xfe\x00", b'{"schema": NaN}', b'{"seconds": 1e999}', b"[" * 100_000, b"[]", b"null", b"1"],
 )
 def test_what_is_not_a_json_object_is_named(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
@@ -178,6 +179,14 @@ def test_what_is_not_a_json_object_is_named(content: bytes, tmp_path: Path) -> N
         document.read(file)
     assert str(file) in str(caught.value)
     assert file.read_bytes() == content
+
+
+def test_a_recipe_of_another_version_is_not_called_damaged(tmp_path: Path) -> None:
+    fields = copy.deepcopy(STORED)
+    fields["recipe"]["first_size"] = 20
+    (tmp_path / "run.json").write_text(json.dumps(fields))
+    with pytest.raises(EraError, match=r"another version of era \(recipe\.first_size is unknown here\)"):
+        document.read(tmp_path / "run.json")
 
 
 def test_a_newer_schema_asks_for_a_newer_era(tmp_path: Path) -> None:
@@ -216,7 +225,7 @@ def test_the_oldest_runs_are_read_as_they_were_trained(tmp_path: Path) -> None:
         (("data", "image_size"), 64, "data.image_size is 64"),
         (("result", "best_epoch"), 25, "result.best_epoch is 25"),
         (("result",), None, "result is null"),
-        (("recipe", "lookahead"), 0.5, "recipe.lookahead is unknown"),
+        (("status",), "\udce9", "surrogates not allowed"),
     ],
 )
 def test_fields_that_contradict_each_other(place: tuple[str, ...], value: Any, said: str, tmp_path: Path) -> None:

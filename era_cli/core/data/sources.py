@@ -11,6 +11,7 @@ import numpy as np
 from era_cli.core.data import cifar10, digits, folder
 from era_cli.core.data.dataset import Dataset
 from era_cli.errors import EraError, UsageError
+from era_cli.files import expanded
 from era_cli.listener import Listener
 
 DEFAULT_IMAGE_SIZE = 32
@@ -43,7 +44,7 @@ def load(
 
 
 def _existing(source: str) -> Path:
-    path = Path(source).expanduser()
+    path = expanded(Path(source))
     if not path.is_dir():
         if path.is_file():
             raise UsageError(f"--data {source} is a file: name the folder that holds the class folders")
@@ -68,12 +69,14 @@ def load_all(
         return folder.load_all(_existing(source), classes, image_size, listener)
     dataset = load(source, image_size=image_size, data_dir=data_dir, strict=False, listener=listener)
     if foreign := sorted(set(dataset.classes) - set(classes)):
-        raise EraError(f"{source} has a class {foreign[0]!r} that the run does not: name data with the run's classes")
+        raise EraError(
+            f"{source} has a class {foreign[0]!r} that the run does not have: name data with the run's classes"
+        )
     label = np.array([classes.index(name) for name in dataset.classes], np.int64)
     return dataclasses.replace(dataset, classes=classes, labels=label[dataset.labels])
 
 
 def resolved(source: str) -> str:
     """The source as `Dataset.source` has it: a folder by its absolute path."""
-    path = Path(source).expanduser()
+    path = expanded(Path(source))
     return source if source in NAMED or not path.is_dir() else str(path.resolve())

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from era_cli.choices import Tta
 from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.networks import checkpoint
@@ -51,7 +52,7 @@ def label(trained: TrainedRun, subset: Subset | None, tta: str) -> str:
     names = [] if subset is None else [subset.name]
     if trained.checkpoint_name != "best":
         names.append(trained.checkpoint_name)
-    if tta != "none":
+    if tta != Tta.NONE:
         names.append(tta)
     return "-".join(names)
 

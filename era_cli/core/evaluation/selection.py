@@ -54,7 +54,7 @@ def rows_of(evaluation: Evaluation, numbers: Sequence[int]) -> Labels:
         if number not in rows:
             some = ", ".join(str(known) for known in sorted(rows)[:3])
             raise UsageError(
-                f"--index {number} is none of the {len(rows):,} evaluated images, which are numbered {some} and so"
-                " on: take numbers from misclassified.csv or predictions-SPLIT.npz"
+                f"--index {number} is not one of the {len(rows):,} evaluated images, which are numbered {some} and so"
+                " on: use numbers from misclassified.csv or predictions-SPLIT.npz"
             )
     return np.array([rows[number] for number in numbers], np.int64)

@@ -24,6 +24,7 @@ from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.networks import weights
 from era_cli.core.networks.weights import Weights
 from era_cli.errors import EraError
+from era_cli.files import expanded
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Images, Labels
@@ -36,7 +37,7 @@ SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
     Split.VAL: lambda data: data.val,
     Split.TRAIN: lambda data: data.train,
 }
-CHECKPOINTS = {"best": artifacts.BEST, "last": artifacts.LAST}
+CHECKPOINT_FILES = {"best": artifacts.BEST, "last": artifacts.LAST}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +89,15 @@ class TrainedRun:
                 f" resume it (era fit --resume {run.name}), or evaluate it as it is with --checkpoint best or last"
             )
         name = "best" if which is None else which
-        path = run.checkpoints / CHECKPOINTS[name] if name in CHECKPOINTS else Path(name).expanduser()
+        path = run.checkpoints / CHECKPOINT_FILES[name] if name in CHECKPOINT_FILES else expanded(Path(name))
         if not path.is_file():
             raise EraError(f"there is no checkpoint {path}: --checkpoint takes best, last or the path of one")
         home = path.resolve().parent.parent
         if (home / artifacts.DOCUMENT).is_file() and home != run.path.resolve():
             raise EraError(f"{path} is a checkpoint of another run: name that run with --run {home}")
-        return cls(run, path, device)
+        opened = cls(run, path, device)
+        opened.__dict__["document"] = document  # where a cached property keeps its value
+        return opened
 
     @property
     def recipe(self) -> Recipe:
@@ -105,11 +108,6 @@ class TrainedRun:
     def normalization(self) -> Normalization:
         """The normalization that its network expects."""
         return run_data.normalization(self.document)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Training steps in an epoch."""
-        return self.document.steps_per_epoch
 
     @property
     def checkpoint_name(self) -> str:
@@ -128,7 +126,7 @@ class TrainedRun:
         try:
             loaded = weights.load(self.document, self.checkpoint)
         except EraError as error:
-            raise EraError(f"{error}; or name another checkpoint with --checkpoint") from error
+            raise EraError(f"{error}; name another with --checkpoint") from error
         return dataclasses.replace(loaded, network=loaded.network.to(self.device))
 
     @functools.cached_property

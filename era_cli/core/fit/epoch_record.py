@@ -10,7 +10,7 @@ from torch import Tensor
 from era_cli.results import StepRow
 
 
-class StepRecord:
+class EpochRecord:
     """Loss, correct answers and learning rate of each step of one epoch of `steps` steps."""
 
     def __init__(self, steps: int, batch_size: int, device: torch.device) -> None:

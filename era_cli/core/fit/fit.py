@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from era_cli.choices import Tta
 from era_cli.core.data.batches import epoch_order
 from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
@@ -171,7 +172,7 @@ class Fit:
         best = self.run.epochs()[step // self.setup.steps_per_epoch - 1]
         trained = TrainedRun(self.run, path, self.setup.device.torch_device)
         subset = Subset(name="test", title="test images", dataset=self.setup.dataset, indices=self.setup.dataset.test)
-        evaluation = predictions.compute(trained, subset, "none", listener, what="testing the best epoch").evaluation
+        evaluation = predictions.compute(trained, subset, Tta.NONE, listener, what="testing the best epoch").evaluation
         return FitResult(
             best_epoch=best.epoch,
             best_val_acc=best.val_acc,

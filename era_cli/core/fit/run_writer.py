@@ -11,7 +11,7 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.plugins import CheckpointIO
 
-from era_cli.core.fit.epoch_record import StepRecord
+from era_cli.core.fit.epoch_record import EpochRecord
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.networks import checkpoint
 from era_cli.core.training.module import Classifier
@@ -67,7 +67,7 @@ class RunWriter(SignalCallback):
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
         self._save_every = save_every
-        self._record: StepRecord | None = None
+        self._record: EpochRecord | None = None
         self._restored: dict[str, Any] = {}
         self._written = 0  # steps of this epoch that stand in steps.csv
         self._epoch_watch = Stopwatch()
@@ -183,7 +183,7 @@ class RunWriter(SignalCallback):
         self.signals.raise_received()
 
     def _begin_epoch(self, device: torch.device) -> None:
-        self._record = StepRecord(self._steps_per_epoch, self._batch_size, device)
+        self._record = EpochRecord(self._steps_per_epoch, self._batch_size, device)
         self._written = 0
         self._epoch_watch, self._train_watch = Stopwatch(), Stopwatch()
         self._under_way = False
@@ -215,6 +215,6 @@ class RunWriter(SignalCallback):
     def _diverged(self, trainer: L.Trainer, what: str) -> None:
         kept = (self._run.checkpoints / artifacts.LAST).exists()
         raise EraError(
-            f"training diverged: {what} (epoch {trainer.current_epoch + 1}); lower --max-lr."
-            + (f" The last good checkpoint is in {self._run.checkpoints}" if kept else "")
+            f"training diverged: {what} (epoch {trainer.current_epoch + 1}); lower --max-lr"
+            + (f", or see the last good checkpoint in {self._run.checkpoints}" if kept else "")
         )

@@ -160,15 +160,15 @@ def _found_rate(setup: Setup, listener: Listener) -> tuple[LrSweep, LrSuggestion
     sweep = lr_range.sweep(setup, listener)
     if sweep.recommended is None:
         raise EraError(f"--max-lr auto found no learning rate ({sweep.verdict}): give --max-lr a number")
-    listener.note(f"--max-lr auto takes {sweep.recommended.lr:g}: {sweep.reason}.")
+    listener.note(f"--max-lr auto chose {sweep.recommended.lr:g}: {sweep.reason}.")
     return sweep, sweep.recommended
 
 
 def _require_steps(setup: Setup) -> None:
-    steps = setup.steps_per_epoch * setup.recipe.epochs
+    steps = setup.total_steps
     if steps < FEWEST_STEPS:
         raise UsageError(
-            f"{steps} steps in total are too few for a one-cycle schedule, which takes at least {FEWEST_STEPS}:"
+            f"{steps} steps in total are too few for a one-cycle schedule, which needs at least {FEWEST_STEPS}:"
             " use more --epochs or a smaller --batch-size"
         )
 
@@ -176,7 +176,7 @@ def _require_steps(setup: Setup) -> None:
 def _doubts(setup: Setup) -> list[str]:
     """What makes the results of this run doubtful."""
     doubts = []
-    if (steps := setup.steps_per_epoch * setup.recipe.epochs) < SETTLING_STEPS:
+    if (steps := setup.total_steps) < SETTLING_STEPS:
         doubts.append(
             f"{steps} steps in total are few: batch-norm's running averages have not settled by then, and validation"
             " may look random; use more --epochs or a smaller --batch-size."

@@ -41,14 +41,14 @@ def load(document: RunDocument, path: Path) -> Weights:
     stored, outputs = tensors.get(f"{network.head_name}.weight"), network.head.out_features
     if stored is not None and stored.ndim == 2 and len(stored) != outputs:
         raise EraError(
-            f"the checkpoint {path} has {len(stored)} outputs and the run has {outputs} classes: they are of different"
-            " runs; name the checkpoint's own with --run"
+            f"the checkpoint {path} has {len(stored)} outputs and the run has {outputs} classes: they belong to"
+            " different runs; name the checkpoint's own run with --run"
         )
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise EraError(
-            f"the checkpoint {path} does not fit the network of run.json: they are of different runs"
+            f"the checkpoint {path} does not fit the network of run.json: they belong to different runs"
         ) from error
     step = state.get("global_step")
     return Weights(network.eval(), step if isinstance(step, int) else None, checkpoint.sha256(content))

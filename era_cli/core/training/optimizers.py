@@ -16,7 +16,8 @@ Groups = list[dict[str, Any]]
 
 
 def _sgd(groups: Groups, recipe: Recipe, fused: bool | None) -> Optimizer:
-    return SGD(groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
+    nesterov = recipe.nesterov and recipe.momentum > 0  # without momentum it is plain SGD, which torch wants said
+    return SGD(groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
 
 
 def _adam(groups: Groups, recipe: Recipe, fused: bool | None) -> Optimizer:

@@ -115,7 +115,7 @@ def test_the_predictions_of_fit_are_reused(finished_run: Path, no_network: NoNet
         kept = ask(trained, trained.subset("test", None, Listener()))
     assert kept.seconds is None
     assert kept.evaluation.accuracy == trained.document.as_dict()["result"]["test_acc"]
-    assert kept.step == trained.document.as_dict()["result"]["best_epoch"] * trained.steps_per_epoch
+    assert kept.step == trained.document.as_dict()["result"]["best_epoch"] * trained.document.steps_per_epoch
 
 
 @pytest.mark.parametrize("tta", ["flip", "flip-shift"])

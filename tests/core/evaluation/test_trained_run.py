@@ -124,7 +124,7 @@ def test_an_unloadable_checkpoint_suggests_another(run: Run, state: Any) -> None
     torch.save(state, path)
     sentence = refusal(lambda: opened(run).weights)
     assert "best.ckpt" in sentence
-    assert sentence.endswith("name another checkpoint with --checkpoint")
+    assert sentence.endswith("name another with --checkpoint")
 
 
 # Its images

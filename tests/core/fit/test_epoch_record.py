@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import torch
 
-from era_cli.core.fit.epoch_record import StepRecord
+from era_cli.core.fit.epoch_record import EpochRecord
 from era_cli.results import StepRow
 
 CPU = torch.device("cpu")
 
 
-def filled(losses: list[float], correct: list[int], steps: int = 4) -> StepRecord:
-    record = StepRecord(steps, 10, CPU)
+def filled(losses: list[float], correct: list[int], steps: int = 4) -> EpochRecord:
+    record = EpochRecord(steps, 10, CPU)
     for number, (loss, right) in enumerate(zip(losses, correct, strict=True)):
         record.add(torch.tensor(loss), torch.tensor(right), 0.1 * (number + 1))
     return record
@@ -33,7 +33,7 @@ def test_rows_number_the_steps_of_the_run() -> None:
 
 def test_it_resumes_from_its_state() -> None:
     whole = filled([1.0, 2.0, 6.0], [5, 0, 10])
-    resumed = StepRecord(4, 10, CPU)
+    resumed = EpochRecord(4, 10, CPU)
     resumed.load_state_dict(filled([1.0, 2.0], [5, 0]).state_dict())
     resumed.add(torch.tensor(6.0), torch.tensor(10), 0.1 * 3)
     assert resumed.rows(1) == whole.rows(1)

@@ -126,7 +126,7 @@ def test_run_json_records_the_sweep(swept: tuple[Fit, list[str]]) -> None:
     assert told["reason"] == sweep.reason != ""
     assert (told["min_lr"], told["max_lr"]) == pytest.approx((1e-3, 0.2))
     assert (told["steps"], told["seeds"], told["stops"]) == (24, [0], list(sweep.stops))
-    assert any(f"--max-lr auto takes {chosen['lr']:.3g}" in note and sweep.reason in note for note in notes)
+    assert any(f"--max-lr auto chose {chosen['lr']:.3g}" in note and sweep.reason in note for note in notes)
 
 
 def test_a_resumed_run_does_not_sweep_again(

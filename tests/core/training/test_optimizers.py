@@ -44,3 +44,9 @@ def test_an_unknown_optimizer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(optimizers.OPTIMIZERS, "adam")
     with pytest.raises(EraError, match="no optimizer 'adam': --optimizer takes sgd"):
         optimizers.build(session10(), CustomResNet(2), CPU)
+
+
+def test_without_momentum_sgd_is_plain() -> None:
+    recipe = dataclasses.replace(default(), momentum=0.0)  # with Nesterov on, which torch refuses without momentum
+    optimizer = optimizers.build(recipe, torch.nn.Linear(2, 2), CPU)
+    assert (optimizer.defaults["momentum"], optimizer.defaults["nesterov"]) == (0.0, False)
