@@ -12,7 +12,7 @@ from era_cli.choices import CamMethod, Order, Smoothing
 from era_cli.core.evaluation import metrics
 from era_cli.core.evaluation import mistakes as core_mistakes
 from era_cli.results import Curves, EpochRow, Evaluation, Faithfulness, Heatmaps, LrSuggestion, LrSweep
-from tests.console.test_fit import seeds
+from tests.console.support import seeds
 
 
 def strict(document: Any) -> Any:

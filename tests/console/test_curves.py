@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from era_cli.console.curves import print_curves
 from era_cli.console.terminal import SteadyConsole
 from era_cli.results import Curves
-from tests.console.test_fit import HOSTILE
-from tests.reports.test_curves import run, stopped, unvalidated
+from tests.console.support import HOSTILE
+from tests.reports.support import run, stopped, unvalidated
 
 
 def shown(runs: Sequence[Curves], width: int = 100) -> str:

@@ -14,7 +14,7 @@ from era_cli.console.eval import print_evaluation
 from era_cli.console.terminal import SteadyConsole
 from era_cli.core.evaluation.metrics import measure
 from era_cli.results import Evaluation, Metrics
-from tests.console.test_fit import HOSTILE
+from tests.console.support import HOSTILE, rows
 
 
 def metrics(confusion: npt.ArrayLike, classes: tuple[str, ...] | None = None) -> Metrics:
@@ -35,15 +35,6 @@ def shown(measured: Metrics, *, width: int = 100, header: tuple[tuple[str, str],
     stream = io.StringIO()
     print_evaluation(SteadyConsole(stream, width=width, force_terminal=False), header, measured)
     return stream.getvalue()
-
-
-def rows(text: str, title: str) -> list[list[str]]:
-    """The cells of each row of the table under `title`."""
-    _, _, rest = text.partition(title)
-    lines = [line.strip() for line in rest.splitlines()[1:]]
-    first = next(place for place, line in enumerate(lines) if set(line) == {"─"}) + 1
-    body = lines[first:]
-    return [re.split(r"\s{2,}", line) for line in body[: body.index("") if "" in body else len(body)]]
 
 
 # c1 is never right, c3 neither occurs nor is it predicted.

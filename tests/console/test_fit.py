@@ -16,9 +16,8 @@ from rich.cells import cell_len
 from era_cli.console.fit import WIDE, FitProgress, print_seeds
 from era_cli.console.terminal import SteadyConsole, record_console
 from era_cli.recipes import Recipe
-from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow, Samples, SeedResults
-from tests.console.test_progress import read_until, terminal
-from tests.console.test_terminal import closed_pipe
+from era_cli.results import FitPlan, LayerRow, Samples, SeedResults
+from tests.console.support import HOSTILE, RESULT, ROW, closed_pipe, read_until, seeds, terminal
 
 LAYERS = (
     LayerRow(
@@ -34,37 +33,6 @@ LAYERS = (
     ),
 )
 LEAVES = tuple(dataclasses.replace(layer, name=f"{layer.name}.leaf") for layer in LAYERS)
-ROW = EpochRow(
-    epoch=3,
-    train_loss=1.23456,
-    train_acc=0.61728,
-    val_loss=0.98765,
-    val_acc=0.7,
-    lr=0.2612,
-    seconds=83.2,
-    images_per_second=1_234.5,
-)
-RESULT = FitResult(
-    best_epoch=3,
-    best_val_acc=0.7,
-    best_val_loss=0.98765,
-    test_acc=0.6875,
-    test_loss=1.0123,
-    test_correct=6_875,
-    test_count=10_000,
-    seconds=3_723,
-)
-HOSTILE = (
-    "dog[/]",
-    "[bold]",
-    "\x1b[31mred\x07",
-    "$\\frac{$",
-    "x" * 60,
-    "猫" * 40,
-    "собака",
-    'O\'Neil "q"',
-    "a\nb\tc\r",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -337,16 +305,6 @@ def test_a_resumed_run_shows_its_earlier_epochs() -> None:
 
 
 # Several seeds
-
-
-def seeds(*accuracies: float, val_acc: float | None = 0.9) -> SeedResults:
-    return SeedResults(
-        runs=tuple(Path(f"runs/digits-{place}") for place in range(len(accuracies))),
-        seeds=tuple(range(7, 7 + len(accuracies))),
-        results=tuple(
-            dataclasses.replace(RESULT, best_val_acc=val_acc, test_acc=accuracy, seconds=61) for accuracy in accuracies
-        ),
-    )
 
 
 def shown_seeds(results: SeedResults, width: int = 80) -> str:

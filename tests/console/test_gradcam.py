@@ -13,7 +13,7 @@ from era_cli.choices import CamMethod, Smoothing
 from era_cli.console.gradcam import MOST_ROWS, print_heatmaps
 from era_cli.console.terminal import SteadyConsole
 from era_cli.results import Faithfulness, Heatmaps
-from tests.console.test_fit import HOSTILE
+from tests.console.support import HOSTILE
 
 
 def maps(count: int, classes: tuple[str, ...] = ("cat", "dog", "frog", "owl"), **fields: Any) -> Heatmaps:

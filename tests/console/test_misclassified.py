@@ -13,8 +13,7 @@ from era_cli.console.misclassified import print_mistakes
 from era_cli.console.terminal import SteadyConsole
 from era_cli.core.evaluation import mistakes
 from era_cli.results import Evaluation, Mistakes
-from tests.console.test_eval import rows
-from tests.console.test_fit import HOSTILE
+from tests.console.support import HOSTILE, rows
 
 Counts = dict[tuple[int, int], int]
 

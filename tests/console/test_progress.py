@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
-import select
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,40 +11,13 @@ from rich.progress import Progress
 
 from era_cli.console.progress import Rate, WorkProgress, print_files
 from era_cli.console.terminal import SteadyConsole
-from tests.console.test_terminal import closed_pipe
+from tests.console.support import closed_pipe, read_until, terminal
 
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
-
-
-@contextlib.contextmanager
-def terminal() -> Iterator[int]:
-    """Makes stderr a terminal; gives the end at which a person would look."""
-    if not hasattr(os, "openpty"):
-        pytest.skip("this system has no pseudo-terminals")
-    person, program = os.openpty()
-    stream = os.fdopen(program, "w", encoding="utf-8")
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TERM", "xterm")
-            patch.setattr(sys, "stderr", stream)
-            yield person
-    finally:
-        with contextlib.suppress(OSError):  # the rest of its buffer has nowhere to go
-            stream.close()
-        with contextlib.suppress(OSError):  # the test may have closed it
-            os.close(person)
-
-
-def read_until(person: int, end: str) -> str:
-    """What came on the terminal up to `end`; it comes in pieces."""
-    seen = b""
-    while end.encode() not in seen and select.select([person], [], [], 10)[0]:
-        seen += os.read(person, 100_000)
-    return seen.decode().partition(end)[0] + end
 
 
 def test_work_continues_without_stderr(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,25 +3,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 import pytest
 from rich.text import Text
 
 from era_cli.console.terminal import SteadyConsole, duration, print_json, printable
-
-
-@contextlib.contextmanager
-def closed_pipe() -> Iterator[TextIO]:
-    """A stream whose reader has gone."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w", encoding="utf-8") as stream:
-        yield stream
+from tests.console.support import closed_pipe
 
 
 @pytest.mark.parametrize(

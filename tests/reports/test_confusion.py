@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from era_cli.reports import confusion, style
 from era_cli.reports.confusion import confusion_matrix
-from tests.reports.test_image_grid import header, overlap
+from tests.reports.support import header, overlap
 
 HOSTILE = ("$\\frac{$", "dog[/]", 'O\'Neil "q"', "x" * 60, "猫" * 5, "собака", "\x1b[31mred\n\x07", "\ud800", "")
 COUNTS = np.array([[90, 10, 0], [0, 0, 0], [1, 2, 1]])

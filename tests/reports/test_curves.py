@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,51 +13,8 @@ from matplotlib.lines import Line2D
 
 from era_cli.reports import style
 from era_cli.reports.curves import curves
-from era_cli.results import Curves, EpochRow
-from tests.reports.test_image_grid import header, overlap
-
-STEPS = 5  # in an epoch
-
-
-def row(epoch: int, **changes: Any) -> EpochRow:
-    values: dict[str, Any] = {
-        "epoch": epoch,
-        "train_loss": 2.5 / epoch,
-        "train_acc": 1 - 0.8 / epoch,
-        "val_loss": 2.25 / epoch,
-        "val_acc": 1 - 0.7 / epoch,
-        "lr": 0.1,
-        "seconds": 12.5,
-        "images_per_second": 4000.0,
-    }
-    return EpochRow(**{**values, **changes})
-
-
-def run(epochs: int, /, *, name: str = "digits-1", ringed: int | None = None, **changes: Any) -> Curves:
-    """A finished run; `ringed` is its best epoch, without it the last."""
-    rows = tuple(row(epoch) for epoch in range(1, epochs + 1))
-    values: dict[str, Any] = {
-        "name": name,
-        "status": "finished",
-        "planned_epochs": epochs,
-        "epochs": rows,
-        "best": rows[(ringed or epochs) - 1] if rows else None,
-        "rates": np.linspace(0.01, 0.2, epochs * STEPS),
-        "steps_per_epoch": STEPS,
-        "test_acc": None,
-        "left_out": (),
-    }
-    values.update(changes)
-    return Curves(steps=np.arange(1, len(values["rates"]) + 1), **values)
-
-
-def unvalidated(epochs: int, /, **changes: Any) -> Curves:
-    rows = tuple(row(epoch, val_loss=None, val_acc=None) for epoch in range(1, epochs + 1))
-    return run(epochs, **{"epochs": rows, "best": rows[-1], **changes})
-
-
-def stopped(epochs: int, planned: int, /, **changes: Any) -> Curves:
-    return run(epochs, **{"status": "interrupted", "planned_epochs": planned, **changes})
+from era_cli.results import Curves
+from tests.reports.support import STEPS, header, overlap, row, run, stopped, unvalidated
 
 
 def panel(figure: Figure, title: str) -> Axes:

@@ -4,7 +4,7 @@ import numpy as np
 
 from era_cli.reports.fit import COLUMNS, training_samples
 from era_cli.results import Samples
-from tests.reports.test_image_grid import header, pictures, shown, titles
+from tests.reports.support import header, pictures, shown, titles
 
 
 def test_training_samples_lie_under_their_labels() -> None:

@@ -4,60 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 from PIL import Image
 
 from era_cli.reports import sheet, style
 from era_cli.reports.image_grid import image_grid
-from era_cli.results import Images
-
-
-def pictures(count: int, side: int = 8) -> Images:
-    return np.random.default_rng(count).integers(0, 256, (count, side, side, 3), np.uint8)
-
-
-def header(figure: Figure) -> str:
-    return str(figure.get_suptitle()).replace("\n", " ")  # it breaks where the figure is narrow
-
-
-def only_axes(figure: Figure) -> Axes:
-    """The axes that all images share."""
-    (axes,) = figure.axes
-    return axes
-
-
-def shown(figure: Figure) -> list[AxesImage]:
-    return list(only_axes(figure).get_images())
-
-
-def over(figure: Figure, image: AxesImage) -> list[Text]:
-    """The texts above an image, the nearest first."""
-    left, right, _, top = image.get_extent()
-    texts = [text for text in only_axes(figure).texts if text.get_position()[0] == (left + right) / 2]
-    above = [text for text in texts if top - sheet.TITLE - sheet.NOTE < height(text) < top]
-    return sorted(above, key=height, reverse=True)
-
-
-def height(text: Text) -> float:
-    return float(text.get_position()[1])
-
-
-def titles(figure: Figure) -> list[str]:
-    return [over(figure, image)[-1].get_text() for image in shown(figure)]
-
-
-def box(figure: Figure, image: AxesImage) -> Bbox:
-    """Image and texts together, in pixels."""
-    return Bbox.union([image.get_window_extent(), *(text.get_window_extent() for text in over(figure, image))])
-
-
-def overlap(one: Bbox, other: Bbox) -> bool:
-    shared = Bbox.intersection(one, other)
-    return shared is not None and shared.width > 0.01 and shared.height > 0.01
+from tests.reports.support import box, header, only_axes, over, overlap, pictures, shown, titles
 
 
 def test_each_image_lies_unchanged_under_its_title() -> None:

@@ -13,7 +13,7 @@ from era_cli.core.evaluation import mistakes
 from era_cli.reports import misclassified as report
 from era_cli.reports import sheet, style
 from era_cli.results import Evaluation, Mistakes
-from tests.reports.test_image_grid import header, over, pictures, shown, titles
+from tests.reports.support import header, over, pictures, shown, titles
 
 
 def mistaken(

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from era_cli.reports import style
 from era_cli.reports.reliability import reliability_diagram
 from era_cli.results import Calibration
-from tests.reports.test_image_grid import header, overlap
+from tests.reports.support import header, overlap
 
 NAN = float("nan")
 UNEVEN = Calibration(
