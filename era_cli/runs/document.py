@@ -208,14 +208,14 @@ def read(path: Path) -> RunDocument:
         raise EraError(f"{path} has schema {schema}, and this version of era reads up to {SCHEMA}: update era")
     try:
         return _parsed(fields, schema)
-    except (ValueError, UnicodeError) as error:
+    except (ValueError, msgspec.ValidationError) as error:
         raise EraError(f"{path} is damaged ({_named(str(error))}): restore it from a backup") from error
     except UnknownField as error:
         raise EraError(f"{path} was written by another version of era (recipe.{error}): use that version") from error
 
 
 def _parsed(fields: Any, schema: Any) -> RunDocument:
-    """The document of these JSON values; a ValueError, msgspec's included, says what is wrong."""
+    """The document of these JSON values; a ValueError or msgspec's ValidationError says what is wrong."""
     if not isinstance(fields, dict):
         raise ValueError("it is not an object")
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < OLDEST_SCHEMA:
