@@ -83,7 +83,7 @@ class Run:
         if about.result is not None:
             best = next((row for row in epochs if row.epoch == about.result.best_epoch), None)
         else:
-            best = best_epoch.best(epochs, max(1, about.data.counts.val)) if epochs else None
+            best = best_epoch.best(epochs) if epochs else None
         return Curves(
             name=self.name,
             status=about.status,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -117,14 +118,15 @@ class Fit:
                 self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
 
     def _train_network(self, listener: Listener) -> None:
+        best = None
         if self.resume_from is not None:
             self._cut_back()
-            self._restore_best()
+            best = self._restore_best()
         setup = self.setup
         trainer.run(
             setup,
             setup.classifier(OneCycle(setup.recipe, setup.total_steps), listener.note),
-            callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size)],
+            callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size, best=best)],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,
             resume_from=None if self.resume_from is None else self.resume_from.path,
@@ -143,19 +145,24 @@ class Fit:
         history.rewrite(self.run.steps_file, [row for row in self.run.steps() if row.step <= self._steps_done])
         history.rewrite(self.run.metrics_file, self._rows_done())
 
-    def _restore_best(self) -> None:
-        """A crash between two files, or a damaged newest state, may leave `best` behind the rows."""
-        rows = self._rows_done()
+    def _restore_best(self) -> EpochRow | None:
+        """The best epoch whose state is kept, which becomes `best`; None if none is.
+
+        A crash between two files, a damaged state or an older version of era may have left another there.
+        """
+        kept: dict[int, Path] = {}  # by step
+        for name in (artifacts.BEST, artifacts.LAST, artifacts.PREVIOUS):
+            path = self.run.checkpoints / name
+            if (step := checkpoint.step_of(path)) is not None:
+                kept.setdefault(step, path)
+        steps = self.setup.steps_per_epoch
+        rows = [row for row in self._rows_done() if row.epoch * steps in kept]
         if not rows:
-            return
-        wanted = best_epoch.best(rows, len(self.setup.val_indices)).epoch * self.setup.steps_per_epoch
-        best = self.run.checkpoints / artifacts.BEST
-        if checkpoint.step_of(best) == wanted:
-            return
-        for name in (artifacts.LAST, artifacts.PREVIOUS):
-            if checkpoint.step_of(self.run.checkpoints / name) == wanted:
-                atomic_link(self.run.checkpoints / name, best)
-                return
+            return None
+        best = best_epoch.best(rows)
+        if (path := kept[best.epoch * steps]).name != artifacts.BEST:
+            atomic_link(path, self.run.checkpoints / artifacts.BEST)
+        return best
 
     def _refuse_if_moved_on(self) -> None:
         """Another era process may have trained this run while this one loaded its data."""
