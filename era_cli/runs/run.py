@@ -94,6 +94,8 @@ class Run:
             rates=table[:, 1],
             steps_per_epoch=about.steps_per_epoch,
             test_acc=None if about.result is None else about.result.test_acc,
+            test_count=None if about.result is None else about.result.test_count,
+            test_total=None if about.result is None else about.result.test_total,
             left_out=tuple(map(str, (*epochs_left_out, *steps_left_out))),
         )
 

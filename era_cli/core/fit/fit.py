@@ -58,6 +58,7 @@ class Fit:
             source=dataset.source,
             classes=dataset.classes,
             class_counts={name: dataset.class_counts(indices) for name, indices in setup.splits.items()},
+            test_total=len(dataset.test),
             image_size=dataset.image_size,
             layers=blocks,
             leaf_layers=leaves,
@@ -178,7 +179,7 @@ class Fit:
             step = self.setup.total_steps
         best = self.run.epochs()[step // self.setup.steps_per_epoch - 1]
         trained = TrainedRun(self.run, path, self.setup.device.torch_device)
-        subset = Subset(name="test", title="test images", dataset=self.setup.dataset, indices=self.setup.dataset.test)
+        subset = Subset.of_test(self.setup.dataset, self.setup.test_indices)
         evaluation = predictions.compute(trained, subset, Tta.NONE, listener, what="testing the best epoch").evaluation
         return FitResult(
             best_epoch=best.epoch,
@@ -188,6 +189,7 @@ class Fit:
             test_loss=evaluation.loss,
             test_correct=evaluation.correct,
             test_count=len(evaluation.labels),
+            test_total=len(self.setup.dataset.test),
             seconds=watch.seconds,
         )
 
