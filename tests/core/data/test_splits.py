@@ -120,7 +120,7 @@ def test_a_limit_takes_a_stratified_training_sample() -> None:
 
 def test_a_limit_on_training_limits_validation_too() -> None:
     labels = np.arange(50_000, dtype=np.int64) % 10
-    everything, all_val = train_and_val(labels, recipe())
+    _, all_val = train_and_val(labels, recipe())
     train, val = train_and_val(labels, recipe(limit_train=1_500))
     assert (len(train), len(val)) == (1_500, 150)
     assert set(val) < set(all_val)
