@@ -70,8 +70,8 @@ def request(runs_dir: Path, *, name: str | None = None, source: str | None = "di
 
 RESULT = FitResult(
     best_epoch=2,
-    best_val_acc=0.75,
-    best_val_loss=1.5,
+    val_acc=0.75,
+    val_loss=1.5,
     test_acc=0.875,
     test_loss=0.5,
     test_correct=70,

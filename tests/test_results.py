@@ -96,8 +96,8 @@ def test_seeds_give_mean_and_sample_deviation() -> None:
             results=tuple(
                 FitResult(
                     best_epoch=1,
-                    best_val_acc=None,
-                    best_val_loss=None,
+                    val_acc=None,
+                    val_loss=None,
                     test_acc=accuracy,
                     test_loss=1.0,
                     test_correct=1,

@@ -150,7 +150,7 @@ def fit(
     elif as_json:
         run, _ = done[0]
         files = [str(artifact.path) for artifact in run.contents()]
-        terminal.print_json({**run.read().as_dict(), "run": str(run.path), "files": files})
+        terminal.print_json(with_schema({**run.read().as_dict(), "run": str(run.path), "files": files}))
 
 
 def _trained(

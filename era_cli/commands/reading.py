@@ -67,10 +67,12 @@ def kept(predictions: Predictions) -> list[File]:
 
 def document(opened: TrainedRun, subset: Subset, predictions: Predictions) -> dict[str, Any]:
     """The head of a JSON document: what was evaluated, and what the predictions were computed from."""
+    from era_cli import documents
+
     return {
         **run_document(opened, predictions.step),
-        "data": {"source": subset.dataset.source, "part": subset.name, "skipped": list(subset.dataset.skipped)},
-        "computed_from": predictions.fingerprint,
+        "data": {"source": subset.dataset.source, "split": subset.name, "skipped": list(subset.dataset.skipped)},
+        "computed_from": documents.fingerprint(predictions.fingerprint),
     }
 
 
@@ -102,4 +104,7 @@ def run_facts(opened: TrainedRun, step: int | None) -> list[Fact]:
 
 
 def _epochs(opened: TrainedRun, step: int | None) -> float | None:
-    return None if step is None else step / opened.document.steps_per_epoch
+    if step is None:
+        return None
+    whole, rest = divmod(step, opened.document.steps_per_epoch)
+    return whole + rest / opened.document.steps_per_epoch if rest else whole

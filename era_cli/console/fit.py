@@ -122,7 +122,7 @@ def print_seeds(console: Console, seeds: SeedResults) -> None:
     for column in ("seed", "validation", "test accuracy", "time"):
         table.add_column(column, justify="right", no_wrap=True)
     for run, seed, result in zip(seeds.runs, seeds.seeds, seeds.results, strict=True):
-        validation = "-" if result.best_val_acc is None else f"{result.best_val_acc:.2%}"
+        validation = "-" if result.val_acc is None else f"{result.val_acc:.2%}"
         table.add_row(printable(str(run)), str(seed), validation, f"{result.test_acc:.2%}", duration(result.seconds))
     table.add_section()
     table.add_row("mean", "", "", f"{seeds.mean:.2%}", "", style="bold")
@@ -231,10 +231,10 @@ def _result_panel(result: FitResult, console: Console) -> Any:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    if result.best_val_acc is None:
+    if result.val_acc is None:
         table.add_row("best epoch", f"{result.best_epoch}, the last: no validation split")
     else:
-        table.add_row("best epoch", f"{result.best_epoch}, validation {result.best_val_acc:.2%}")
+        table.add_row("best epoch", f"{result.best_epoch}, validation {result.val_acc:.2%}")
     counted = f"{result.test_correct:,} of {result.test_count:,}"
     table.add_row("test accuracy", f"{result.test_acc:.2%} ({counted}), loss {result.test_loss:.4f}")
     if result.test_sample:

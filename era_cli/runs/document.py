@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from era_cli.errors import EraError
 from era_cli.files import atomic_write_json
+from era_cli.old_names import with_old_names
 from era_cli.recipes import Recipe, UnknownField
 from era_cli.results import FitResult, SweepSummary
 from era_cli.results.units import Count, Fraction, Positive, Seconds
@@ -33,6 +34,7 @@ Deviation = Annotated[float, Meta(gt=0, le=1)]
 # What runs of older schemas did before they had a field for it. The recipe's fields say so themselves.
 _BEFORE: dict[str, Any] = {"lr_find": None, "sessions": []}
 _BEFORE_IN_DATA: dict[str, Any] = {"data_dir": None, "class_counts": None}
+_RENAMED_IN_RESULT = {"best_val_acc": "val_acc", "best_val_loss": "val_loss"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +186,7 @@ def write(path: Path, document: RunDocument) -> None:
     Raises:
         EraError: it could not be written.
     """
-    atomic_write_json(path, document.as_dict())
+    atomic_write_json(path, with_old_names(document.as_dict()))
 
 
 def read(path: Path) -> RunDocument:
@@ -224,8 +226,11 @@ def _parsed(fields: Any, schema: Any) -> RunDocument:
         fields = {**_BEFORE, **fields}
         if isinstance(data := fields.get("data"), dict):
             fields["data"] = {**_BEFORE_IN_DATA, **data}
-        if isinstance(result := fields.get("result"), dict) and "test_count" in result:
-            fields["result"] = {"test_total": result["test_count"], **result}  # the whole test split
+        if isinstance(result := fields.get("result"), dict):
+            result = {_RENAMED_IN_RESULT.get(name, name): value for name, value in result.items()}
+            if "test_count" in result:
+                result = {"test_total": result["test_count"], **result}  # the whole test split
+            fields["result"] = result
     recipe = fields.get("recipe")
     if not isinstance(recipe, dict):
         raise ValueError(f"recipe is {'missing' if 'recipe' not in fields else 'not an object'}")

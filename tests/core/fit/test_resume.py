@@ -221,7 +221,7 @@ def test_a_damaged_best_checkpoint_costs_only_its_epoch(fit_digits: Prepare) -> 
     resumed(run).train(Listener())
     result = run.read().result
     assert result is not None
-    assert (result.best_epoch, result.best_val_acc) == (3, run.epochs()[2].val_acc)
+    assert (result.best_epoch, result.val_acc) == (3, run.epochs()[2].val_acc)
 
 
 @pytest.mark.parametrize(("second", "best"), [(0.0, 3), (1.0, 2)])
@@ -236,7 +236,7 @@ def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, secon
     resumed(run).train(Listener())
     result = run.read().result
     assert result is not None
-    assert (result.best_epoch, result.best_val_acc) == (best, run.epochs()[best - 1].val_acc)
+    assert (result.best_epoch, result.val_acc) == (best, run.epochs()[best - 1].val_acc)
     assert checkpoint.step_of(folder / artifacts.BEST) == best * STEPS_PER_EPOCH
 
 
