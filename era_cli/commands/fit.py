@@ -75,6 +75,14 @@ def fit(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the run called --name, if there is one, once the new run starts.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
     runs_dir: options.RunsDir = Path("runs"),
     summary: Annotated[
         bool,
@@ -101,6 +109,8 @@ def fit(
 
     if resume is not None and seeds > 1:
         raise UsageError("--seeds starts new runs and --resume continues one: use one of them")
+    if overwrite and (name is None or resume is not None):
+        raise UsageError("--overwrite replaces the run called --name by a new one: give --name, and not --resume")
     each = [dataclasses.replace(settings, seed=settings.seed + offset) for offset in range(seeds)]
 
     with loading():
@@ -116,7 +126,7 @@ def fit(
     names = [name] if seeds == 1 else [name and f"{name}-{own.seed}" for own in each]
     if resume is None:
         for own_name in names:  # all of them before the first is trained
-            store.check_name(runs_dir, own_name)
+            store.check_name(runs_dir, own_name, overwrite=overwrite)
     progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
     request = start.FitRequest(
         recipe=settings,
@@ -128,6 +138,7 @@ def fit(
         find_lr=find_lr,
         runs_dir=runs_dir,
         name=name,
+        overwrite=overwrite,
         command=["era", *sys.argv[1:]],
     )
     done: list[tuple[Run, FitResult]] = []

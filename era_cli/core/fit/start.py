@@ -39,10 +39,14 @@ SETTLING_STEPS = 40  # after which 0.9 ** 40, 1.5 %, of batch-norm's first avera
 
 @dataclass(frozen=True, kw_only=True)
 class FitRequest(Request):
-    """What a person asked `era fit` for; `command` is the command line, for run.json."""
+    """What a person asked `era fit` for; `command` is the command line, for run.json.
+
+    `overwrite` lets the new run replace one called `name`.
+    """
 
     runs_dir: Path
     name: str | None
+    overwrite: bool = False
     command: list[str]
 
 
@@ -52,7 +56,7 @@ def prepare(request: FitRequest, listener: Listener) -> Fit:
     Raises:
         EraError: anything is wrong; no folder was created then.
     """
-    store.check_name(request.runs_dir, request.name)
+    store.check_name(request.runs_dir, request.name, overwrite=request.overwrite)
     setup = Setup.of(request, listener)
     _require_steps(setup)
     sweep = None
@@ -88,6 +92,7 @@ def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None) ->
             error=None,
             **vars(environment),
         ),
+        overwrite=request.overwrite,
     )
     return Fit(run=run, setup=setup, environment=environment, sweep=sweep, notes=(*setup.notes, *_doubts(setup)))
 
