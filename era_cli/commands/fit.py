@@ -181,6 +181,8 @@ def _trained(
         progress.stop()
         if isinstance(error, Interrupted):
             progress.note(_how_to_resume(prepared.run, job.runs_dir))
+        elif prepared.run.read().status == "failed" and prepared.run.metrics_file.exists():
+            _draw_curves(prepared.run, progress)
         if left:
             progress.note(_not_started(left))
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import shutil
@@ -165,8 +166,36 @@ def find(runs_dir: Path, which: str) -> Run:
     for path in (runs_dir / which, Path(which)):
         if (path / artifacts.DOCUMENT).is_file():
             return Run(path if path.name not in ("", "..") else path.resolve())
-    known = ", ".join(sorted(path.parent.name for path in _documents(runs_dir))) or "none"
-    raise EraError(f"there is no run {which!r} under {runs_dir} (runs there: {known}): check the name or --runs-dir")
+    raise EraError(
+        f"there is no run {which!r} under {runs_dir} (runs there: {_known(runs_dir)}): check the name or --runs-dir"
+    )
+
+
+def find_all(runs_dir: Path, which: str) -> list[Run]:
+    """The run that `find` gives or, if `which` is a pattern like `sweep-*`, every run under `runs_dir` whose name matches.
+
+    These are sorted by name, the numbers in it by value.
+
+    Raises:
+        EraError: there is no such run.
+    """
+    if not set(which) & set("*?["):
+        return [find(runs_dir, which)]
+    paths = [file.parent for file in _documents(runs_dir) if fnmatch.fnmatchcase(file.parent.name, which)]
+    if not paths:
+        raise EraError(
+            f"no run under {runs_dir} matches {which!r} (runs there: {_known(runs_dir)}): check the pattern or"
+            " --runs-dir"
+        )
+    return [Run(path) for path in sorted(paths, key=lambda path: _natural(path.name))]
+
+
+def _natural(name: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def _known(runs_dir: Path) -> str:
+    return ", ".join(sorted((path.parent.name for path in _documents(runs_dir)), key=_natural)) or "none"
 
 
 def _latest(runs_dir: Path) -> Run:

@@ -71,6 +71,20 @@ def test_an_existing_name_is_refused_and_left_alone(runs_dir: Path) -> None:
     assert run.read().seconds == 1.0
 
 
+# Patterns
+
+
+def test_a_pattern_finds_every_run_so_called(runs_dir: Path) -> None:
+    for name in ("sweep-10", "sweep-9", "other", "sweep-1"):
+        make_run(runs_dir, name)
+    (runs_dir / "sweep-2").mkdir()  # not a run
+    assert [run.name for run in store.find_all(runs_dir, "sweep-*")] == ["sweep-1", "sweep-9", "sweep-10"]
+    assert [run.name for run in store.find_all(runs_dir, "sweep-?")] == ["sweep-1", "sweep-9"]
+    assert [run.name for run in store.find_all(runs_dir, "other")] == ["other"]
+    with pytest.raises(EraError, match=r"matches 'nothing-\*' \(runs there: other, sweep-1, sweep-9, sweep-10\)"):
+        store.find_all(runs_dir, "nothing-*")
+
+
 # Replacing
 
 
