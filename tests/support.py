@@ -42,9 +42,9 @@ TINY: dict[str, Any] = {
     "limit_train": 160,
     "image_size": 8,
     "dropout": 0.1,
-    "precision": "32",
+    "precision": "fp32",
 }
-TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=32")
+TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=fp32")
 
 
 # Runs
@@ -104,7 +104,7 @@ def run_document(**changes: Any) -> RunDocument:
             std=(0.25, 0.25, 0.25),
             skipped=(),
         ),
-        device=DeviceRecord(accelerator="cpu", name="a processor", precision="32", threads=2),
+        device=DeviceRecord(accelerator="cpu", name="a processor", precision="fp32", threads=2),
         versions=Versions(era="0.1.0", torch="2.14.1", lightning="2.6.6"),
         git_commit=None,
         command=("era", "fit"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from era_cli.choices import Split, Tta
 from era_cli.commands.deliver import Fact, File
 from era_cli.errors import UsageError
+from era_cli.text import plural
 
 if TYPE_CHECKING:
     from era_cli.core.evaluation.predictions import Predictions
@@ -35,7 +36,7 @@ def open_run(run: Run, checkpoint: str | None, gpus: str) -> TrainedRun:
     from era_cli.core.evaluation.trained_run import TrainedRun
     from era_cli.core.training import devices
 
-    return TrainedRun.open(run, checkpoint, devices.choose(gpus, "32").torch_device)
+    return TrainedRun.open(run, checkpoint, devices.choose(gpus, "fp32").torch_device)
 
 
 def subset(
@@ -56,8 +57,9 @@ def check_enough(count: int, asked: int, listener: Listener) -> None:
     if not count:
         listener.note("There are no such images: the figure stays empty.")
     elif count < asked:
-        there = "is 1 image" if count == 1 else f"are {count:,} images"
-        listener.note(f"There {there} to draw, fewer than --n {asked}.")
+        listener.note(
+            f"There {'is' if count == 1 else 'are'} {plural(count, 'image')} to draw, fewer than --n {asked}."
+        )
 
 
 def kept(predictions: Predictions) -> list[File]:

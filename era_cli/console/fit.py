@@ -16,7 +16,7 @@ from era_cli.console import tables
 from era_cli.console.progress import Rate, WorkProgress, bar, print_files
 from era_cli.console.terminal import SteadyConsole, duration, printable, record_console
 from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow, SeedResults
-from era_cli.text import sample
+from era_cli.text import plural, sample
 
 NARROW = 72  # columns below which the layer table omits the kernels
 WIDE = 84  # columns from which an epoch's row shows everything
@@ -155,25 +155,17 @@ def _header(plan: FitPlan) -> Table:
     side = plan.image_size
     table.add_row("data", printable(f"{plan.source}: {counts}, {len(plan.classes)} classes, {side}x{side} px"))
     table.add_row("network", f"{plan.recipe.network}, {plan.parameters:,} parameters")
-    table.add_row("device", printable(f"{plan.device}, {_precision(plan.precision)}"))
+    table.add_row("device", printable(f"{plan.device}, {plan.precision}"))
     table.add_row(
         "recipe",
         f"{recipe.name}: {recipe.optimizer}, one-cycle to {recipe.max_lr:g},"
-        f" {_count(recipe.epochs, 'epoch')} of {_count(plan.steps_per_epoch, 'step')} of {recipe.batch_size},"
+        f" {plural(recipe.epochs, 'epoch')} of {plural(plan.steps_per_epoch, 'step')} of {recipe.batch_size},"
         f" seed {recipe.seed}{'' if recipe.flip else ', no flip'}",
     )
     if plan.steps_done:
         epoch, step = divmod(plan.steps_done, plan.steps_per_epoch)
-        table.add_row("resumed", f"after {_count(epoch, 'epoch')}" + (f" and {_count(step, 'step')}" if step else ""))
+        table.add_row("resumed", f"after {plural(epoch, 'epoch')}" + (f" and {plural(step, 'step')}" if step else ""))
     return table
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _precision(precision: str) -> str:
-    return {"32": "fp32", "16": "fp16"}.get(precision, precision)
 
 
 def _class_table(plan: FitPlan) -> Table:

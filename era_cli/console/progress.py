@@ -13,6 +13,7 @@ from rich.text import Text
 
 from era_cli.console.terminal import SteadyConsole, printable
 from era_cli.listener import Advance, Listener
+from era_cli.text import plural
 
 
 class WorkProgress(Listener):
@@ -37,7 +38,7 @@ class WorkProgress(Listener):
             yield lambda done: None
             return
         if not self._live.is_terminal:
-            self._live.print(Text(f"{what}: {total:,} {unit}"), soft_wrap=True)
+            self._live.print(Text(f"{what}: {plural(total, unit.removesuffix('s'))}"), soft_wrap=True)
             yield lambda done: None
             return
         progress = bar(self._live, Rate(unit))

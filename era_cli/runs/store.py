@@ -172,7 +172,7 @@ def find(runs_dir: Path, which: str) -> Run:
 
 
 def find_all(runs_dir: Path, which: str) -> list[Run]:
-    """The run that `find` gives or, if `which` is a pattern like `sweep-*`, every run under `runs_dir` whose name matches.
+    """The run that `find` gives or, if `which` is a pattern like `sweep-*`, every run in `runs_dir` whose name matches.
 
     These are sorted by name, the numbers in it by value.
 

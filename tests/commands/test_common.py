@@ -67,7 +67,7 @@ WRONG = [
     (f"{FIT} --overwrite", "--overwrite replaces the run called --name"),
     (f"{FIT} --overwrite --name mine --resume mine", "--overwrite replaces the run called --name"),
     (f"{FIT} --overwrite --name mine --data nowhere", "'nowhere'"),
-    (f"{FIT} --overwrite --name mine --batch-size 2000", "do not fill a batch"),
+    (f"{FIT} --overwrite --name mine --batch-size 2000", "cannot fill a batch"),
 ]
 
 

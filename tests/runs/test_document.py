@@ -207,6 +207,7 @@ def test_the_oldest_runs_are_read_as_they_were_trained(tmp_path: Path) -> None:
     for later in ("network", "whiten", "dirac", "compile", "limit_val", "limit_test"):
         del fields["recipe"][later]
     del fields["result"]["test_total"]
+    fields["recipe"]["precision"], fields["device"]["precision"] = "16", "32"
     for name in ("val_acc", "val_loss"):
         fields["result"][f"best_{name}"] = fields["result"].pop(name)
     (tmp_path / "run.json").write_text(json.dumps(fields))
@@ -214,6 +215,7 @@ def test_the_oldest_runs_are_read_as_they_were_trained(tmp_path: Path) -> None:
     assert (read.recipe.network, read.recipe.whiten, read.recipe.dirac) == ("resnet", False, False)
     assert (read.lr_find, read.sessions, read.data.class_counts) == (None, (), None)
     assert read.result == RESULT
+    assert (read.recipe.precision, read.device.precision) == ("fp16", "fp32")
     assert (read.recipe.limit_val, read.recipe.limit_test) == (None, None)
     # What was always there has no default in an old run either.
     del fields["recipe"]["logit_scale"]

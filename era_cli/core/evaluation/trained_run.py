@@ -31,7 +31,7 @@ from era_cli.results import Images, Labels
 from era_cli.runs import artifacts
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
-from era_cli.text import sample
+from era_cli.text import plural, sample
 
 SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
     Split.TEST: lambda data: data.test,
@@ -68,7 +68,8 @@ class Subset:
     @property
     def counted(self) -> str:
         """How many of which images: 1,000 of 10,000 test images."""
-        return f"{sample(len(self.indices), self.total)} {self.title}"
+        title = self.title if self.total != 1 else self.title.replace("images", "image", 1)
+        return f"{sample(len(self.indices), self.total)} {title}"
 
     @property
     def files(self) -> tuple[str, ...] | None:
@@ -104,9 +105,9 @@ class TrainedRun:
         """
         document = run.read()
         if which is None and document.status != "finished":
-            done, epochs = len(run.epochs()), document.recipe.epochs
+            done, epochs = len(run.epochs()), plural(document.recipe.epochs, "epoch")
             raise EraError(
-                f"{run.path} is not finished (status {document.status}, {done} of {epochs} epochs):"
+                f"{run.path} is not finished (status {document.status}, {done} of {epochs}):"
                 f" resume it (era fit --resume {run.name}), or evaluate it as it is with --checkpoint best or last"
             )
         name = "best" if which is None else which

@@ -33,6 +33,7 @@ from era_cli.runs.document import (
     Versions,
 )
 from era_cli.runs.run import Run
+from era_cli.text import plural
 
 SETTLING_STEPS = 40  # after which 0.9 ** 40, 1.5 %, of batch-norm's first averages is left
 
@@ -129,7 +130,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     _refuse_changes(run, document, request)
     if document.status == "finished":
         raise EraError(
-            f"{run.path} is finished ({recipe.epochs} epochs): start a new run to train longer,"
+            f"{run.path} is finished ({plural(recipe.epochs, 'epoch')}): start a new run to train longer,"
             " since a one-cycle schedule is planned to its end"
         )
     with run.lock():  # finds a live trainer before the data are loaded
@@ -174,7 +175,7 @@ def _require_steps(setup: Setup) -> None:
     steps = setup.total_steps
     if steps < FEWEST_STEPS:
         raise UsageError(
-            f"{steps} steps in total are too few for a one-cycle schedule, which needs at least {FEWEST_STEPS}:"
+            f"{plural(steps, 'step')} in total cannot make a one-cycle schedule, which needs at least {FEWEST_STEPS}:"
             " use more --epochs or a smaller --batch-size"
         )
 

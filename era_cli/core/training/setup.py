@@ -139,7 +139,7 @@ class Setup:
 def notes(dataset: Dataset, device: devices.Device) -> tuple[str, ...]:
     """What a person should know about the data and the machine."""
     slow = (
-        (f"{device.name} emulates bf16 in software, which is slow: --precision 32 is faster on it.",)
+        (f"{device.name} emulates bf16 in software, which is slow: --precision fp32 is faster on it.",)
         if device.emulated
         else ()
     )

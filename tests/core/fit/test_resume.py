@@ -168,7 +168,7 @@ def test_a_changed_option_is_refused_by_name(fields: dict[str, Any], option: str
 
 def test_the_settled_options_are_accepted(after_two_steps: Run) -> None:
     same = request(after_two_steps.path.parent)
-    for given in (same.given, {"val_size": 144}, {"limit_val": 16}, {"image_size": 8}, {"precision": "32"}):
+    for given in (same.given, {"val_size": 144}, {"limit_val": 16}, {"image_size": 8}, {"precision": "fp32"}):
         assert start.resume(after_two_steps, replace(same, given=given), Listener()).resume_from is not None
 
 
