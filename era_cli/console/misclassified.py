@@ -53,8 +53,9 @@ def _suspects(mistakes: Mistakes, longest: int) -> Table:
 
 def _pairs(mistakes: Mistakes, longest: int) -> Table:
     pairs = _leading(mistakes)
-    which = "All" if len(pairs) == len(mistakes.pairs) else f"{len(pairs)} of {len(mistakes.pairs)}"
-    table = tables.titled(f"{which} pairs make up {sum(pair.count for pair in pairs) / len(mistakes):.1%}")
+    covered = sum(pair.count for pair in pairs) / len(mistakes)
+    which = "All" if len(pairs) == len(mistakes.pairs) > 1 else f"{len(pairs)} of {len(mistakes.pairs)}"
+    table = tables.titled(f"{which} pairs make{'s' * (len(pairs) == 1)} up {covered:.1%}")
     for column in ("label", "suggested") if mistakes.suspects else ("true", "predicted"):
         table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=longest)
     table.add_column("images", justify="right", no_wrap=True)
@@ -65,7 +66,7 @@ def _pairs(mistakes: Mistakes, longest: int) -> Table:
 
 
 def _leading(mistakes: Mistakes) -> list[ConfusedPair]:
-    """The most frequent pairs that together cover most of the mistakes, MOST_PAIRS of them at most."""
+    """The most frequent pairs: as many as cover half of the mistakes, MOST_PAIRS of them at most."""
     shown: list[ConfusedPair] = []
     for pair in mistakes.pairs[:MOST_PAIRS]:
         if sum(other.count for other in shown) >= COVERAGE * len(mistakes):

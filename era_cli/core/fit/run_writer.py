@@ -50,6 +50,9 @@ class RunWriter(SignalCallback):
 
     A row is written before the checkpoint that counts on it, so that what a crash leaves can always
     be cut back to the checkpoint.
+
+    Args:
+        best: the epoch whose state is the best one kept so far, of a resumed run.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class RunWriter(SignalCallback):
         batch_size: int,
         after_first_step: Callable[[], None] = lambda: None,
         *,
+        best: EpochRow | None = None,
         save_every: float = SAVE_EVERY,
     ) -> None:
         super().__init__()
@@ -68,6 +72,7 @@ class RunWriter(SignalCallback):
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
         self._after_first_step: Callable[[], None] | None = after_first_step
+        self._best = best
         self._save_every = save_every
         self._record: EpochRecord | None = None
         self._restored: dict[str, Any] = {}
@@ -186,8 +191,11 @@ class RunWriter(SignalCallback):
         self._val_seconds = self._epoch_watch.seconds - self._train_watch.seconds
         self._begin_epoch(pl_module.device)
         history.append(self._run.metrics_file, [row])
-        best = best_epoch.best(self._run.epochs(), pl_module.val_count) == row
+        # Not the rows alone: the state of a better one may be lost, or was never kept by an older version of era.
+        best = self._best is None or best_epoch.best([self._best, row]) == row
         self._save(trainer, best=best)
+        if best:
+            self._best = row
         self._listener.epoch_ended(row, best)
         self.signals.raise_received()
 
