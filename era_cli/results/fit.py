@@ -42,7 +42,8 @@ class Samples:
 class FitPlan:
     """What `era fit` is about to do.
 
-    `rows_done` are the epochs of a resumed run that are done, `sweep` found the peak rate, if one was made.
+    `rows_done` are the epochs of a resumed run that are done, `sweep` found the peak rate, if one was made. `warnings`
+    are what makes its result doubtful, `notes` what else a person should know first.
     """
 
     run: Path
@@ -61,6 +62,7 @@ class FitPlan:
     samples: Samples
     sweep: LrSweep | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:

@@ -185,9 +185,9 @@ class TrainedRun:
             listener=listener,
         )
         if dataset.skipped:
-            listener.note(skipped_note(dataset))
+            listener.warn(skipped_note(dataset))
         if (own := self._own_test(dataset)) is not None:
-            listener.note(f"{source} holds the images that {self.run.path} was trained on; using its test images only.")
+            listener.warn(f"{source} holds the images that {self.run.path} was trained on; using its test images only.")
             return Subset(name="test", title="test images", dataset=own, indices=own.test)
         mark = source if source in sources.NAMED else _marked(dataset.name, Path(dataset.source))
         return Subset(name=f"data-{mark}", title=f"images of {dataset.name}", dataset=dataset, indices=dataset.test)

@@ -45,6 +45,7 @@ class Fit:
     resume_from: checkpoint.Resumable | None = None
     sweep: LrSweep | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def plan(self) -> FitPlan:
         """What is about to happen, for the person to read."""
@@ -68,6 +69,7 @@ class Fit:
             samples=self._samples(),
             sweep=self.sweep,
             notes=self.notes,
+            warnings=self.warnings,
         )
 
     def train(self, listener: Listener, *, before_training: Callable[[FitPlan], None] = lambda plan: None) -> FitResult:
