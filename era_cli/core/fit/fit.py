@@ -46,6 +46,7 @@ class Fit:
     resume_from: checkpoint.Resumable | None = None
     sweep: LrSweep | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def plan(self) -> FitPlan:
         """What is about to happen, for the person to read."""
@@ -70,6 +71,7 @@ class Fit:
             samples=self._samples(),
             sweep=self.sweep,
             notes=self.notes,
+            warnings=self.warnings,
         )
 
     def train(
@@ -119,12 +121,8 @@ class Fit:
             finally:
                 self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
 
-<<<<<<< HEAD
     def _train_network(self, listener: Listener, after_first_step: Callable[[], None]) -> None:
-=======
-    def _train_network(self, listener: Listener) -> None:
         best = None
->>>>>>> i17-scripts
         if self.resume_from is not None:
             self._cut_back()
             best = self._restore_best()
@@ -132,11 +130,11 @@ class Fit:
         trainer.run(
             setup,
             setup.classifier(OneCycle(setup.recipe, setup.total_steps), listener.note),
-<<<<<<< HEAD
-            callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size, after_first_step)],
-=======
-            callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size, best=best)],
->>>>>>> i17-scripts
+            callbacks=[
+                RunWriter(
+                    self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size, after_first_step, best=best
+                )
+            ],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,
             resume_from=None if self.resume_from is None else self.resume_from.path,

@@ -169,7 +169,7 @@ class RunWriter(SignalCallback):
         """Says that a signal has been heard: the epoch is finished first, since it cannot be saved before."""
         if self.signals.received is not None and not self._told:
             self._told = True
-            self._listener.note("Stopping once this epoch is validated and saved; a second signal stops at once.")
+            self._listener.warn("Stopping once this epoch is validated and saved; a second signal stops at once.")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the epoch's rows, then its checkpoint."""
