@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 SUBSTITUTE = "\N{REPLACEMENT CHARACTER}"
 _JOINERS = "\u200c\u200d"  # between letters of Persian and Indic scripts, and in emoji: harmless
@@ -27,6 +28,15 @@ def sample(count: int, total: int) -> str:
 def signed_points(change: float) -> str:
     """A change of a probability in percentage points: +2.6 or -31.4, and +0.0 for none."""
     return f"{round(100 * change, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into 0.0
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """The end of a sentence that refuses `given`: the known name that is closest, if one is close."""
+    from difflib import get_close_matches  # only an error needs it
+
+    names = {name.lower(): name for name in known}
+    close = get_close_matches(given.lower(), names, n=1)
+    return f"; did you mean {names[close[0]]}?" if close else ""
 
 
 def _harmful(char: str) -> bool:

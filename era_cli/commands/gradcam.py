@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from era_cli.choices import CamMethod, Smoothing, Target, Tta, Which
-from era_cli.commands import deliver, options, reading
+from era_cli.commands import deliver, next_step, options, reading
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
@@ -149,7 +149,7 @@ def gradcam(
     stage = _stage(layer, named.read().recipe.network)
     with loading():
         from era_cli import documents
-        from era_cli.console.gradcam import print_heatmaps
+        from era_cli.console.gradcam import headline, print_heatmaps
         from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import predictions, selection
         from era_cli.core.evaluation.classified_images import ClassifiedImages
@@ -206,6 +206,8 @@ def gradcam(
             *cached,
         ],
         facts=facts,
+        headline=headline(heatmaps),
+        then=next_step.line("plot-curves", run=run, runs_dir=runs_dir),
         quiet=quiet,
         as_json=as_json,
     )

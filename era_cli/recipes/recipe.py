@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from era_cli.errors import UsageError
+from era_cli.text import did_you_mean
 
 REFERENCE_IMAGE_SIZE = 32  # a recipe gives crop padding and cutout in pixels of an image of this side
 
@@ -160,8 +161,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
-            if (problem := _problem(spec, getattr(self, spec.name))) is not None:
-                raise UsageError(f"{problem} ({flag(spec.name)})")
+            value = getattr(self, spec.name)
+            if (problem := _problem(spec, value)) is not None:
+                close = did_you_mean(str(value), spec.metadata.get("choices", ()))
+                raise UsageError(f"{problem} ({flag(spec.name)}){close}")
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as JSON values, for run.json."""

@@ -44,7 +44,8 @@ class FitPlan:
     """What `era fit` is about to do.
 
     `test_total` are the images of the whole test split, of which `class_counts` may count a sample. `rows_done` are
-    the epochs of a resumed run that are done, `sweep` found the peak rate, if one was made.
+    the epochs of a resumed run that are done, `sweep` found the peak rate, if one was made. `warnings` are what makes
+    its result doubtful, `notes` what else a person should know first.
     """
 
     run: Path
@@ -64,6 +65,7 @@ class FitPlan:
     samples: Samples
     sweep: LrSweep | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:

@@ -210,9 +210,9 @@ class TrainedRun:
             listener=listener,
         )
         if dataset.skipped:
-            listener.note(skipped_note(dataset))
+            listener.warn(skipped_note(dataset))
         if (own := self._own_test(dataset)) is not None:
-            listener.note(f"{source} holds the images that {self.run.path} was trained on; using its test images only.")
+            listener.warn(f"{source} holds the images that {self.run.path} was trained on; using its test images only.")
             return Subset.of_test(own, run_data.test_indices(own, self.recipe))
         mark = source if source in sources.NAMED else _marked(dataset.name, Path(dataset.source))
         return Subset(

@@ -46,6 +46,7 @@ class Fit:
     resume_from: checkpoint.Resumable | None = None
     sweep: LrSweep | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def plan(self) -> FitPlan:
         """What is about to happen, for the person to read."""
@@ -70,13 +71,16 @@ class Fit:
             samples=self._samples(),
             sweep=self.sweep,
             notes=self.notes,
+            warnings=self.warnings,
         )
 
-    def train(self, listener: Listener, *, before_training: Callable[[FitPlan], None] = lambda plan: None) -> FitResult:
+    def train(
+        self, listener: Listener, *, after_first_step: Callable[[FitPlan], None] = lambda plan: None
+    ) -> FitResult:
         """Trains to the last epoch, tests the best one on the test split, and writes everything to the run.
 
         Args:
-            before_training: called with the plan once the listener knows it; what it raises fails the run.
+            after_first_step: called with the plan once training is seen to work; what it raises fails the run.
 
         Raises:
             EraError: training diverged, memory or disk ran out, or another process trains or trained this run.
@@ -104,8 +108,7 @@ class Fit:
             try:
                 plan = self.plan()
                 listener.planned(plan)
-                before_training(plan)
-                self._train_network(listener)
+                self._train_network(listener, lambda: after_first_step(plan))
                 result = self._test(listener, watch)
                 status, outcome = "finished", {"result": result}
                 return result
@@ -118,7 +121,7 @@ class Fit:
             finally:
                 self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
 
-    def _train_network(self, listener: Listener) -> None:
+    def _train_network(self, listener: Listener, after_first_step: Callable[[], None]) -> None:
         best = None
         if self.resume_from is not None:
             self._cut_back()
@@ -127,7 +130,11 @@ class Fit:
         trainer.run(
             setup,
             setup.classifier(OneCycle(setup.recipe, setup.total_steps), listener.note),
-            callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size, best=best)],
+            callbacks=[
+                RunWriter(
+                    self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size, after_first_step, best=best
+                )
+            ],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,
             resume_from=None if self.resume_from is None else self.resume_from.path,

@@ -50,7 +50,10 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What is trained, on which images, on which processor; `notes` is what the person should read first."""
+    """What is trained, on which images, on which processor.
+
+    `notes` is what the person should read first, `warnings` what makes a result doubtful.
+    """
 
     recipe: Recipe
     dataset: Dataset
@@ -60,6 +63,7 @@ class Setup:
     normalization: Normalization
     device: devices.Device
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, request: Request, listener: Listener) -> Setup:
@@ -94,7 +98,8 @@ class Setup:
             test_indices=data.test,
             normalization=Normalization(*mean_and_std(dataset.images, data.train)),
             device=device,
-            notes=(*notes(dataset, device), *batch_note),
+            notes=(*machine_notes(device), *batch_note),
+            warnings=data_warnings(dataset),
         )
 
     @property
@@ -136,14 +141,16 @@ class Setup:
         )
 
 
-def notes(dataset: Dataset, device: devices.Device) -> tuple[str, ...]:
-    """What a person should know about the data and the machine."""
-    slow = (
-        (f"{device.name} emulates bf16 in software, which is slow: --precision fp32 is faster on it.",)
-        if device.emulated
-        else ()
-    )
-    return (skipped_note(dataset), *slow) if dataset.skipped else slow
+def machine_notes(device: devices.Device) -> tuple[str, ...]:
+    """What a person should know about the machine."""
+    if not device.emulated:
+        return ()
+    return (f"{device.name} emulates bf16 in software, which is slow: --precision fp32 is faster on it.",)
+
+
+def data_warnings(dataset: Dataset) -> tuple[str, ...]:
+    """What a person should know about the data."""
+    return (skipped_note(dataset),) if dataset.skipped else ()
 
 
 def _require_every_class(data: run_data.RunData) -> None:
@@ -167,6 +174,7 @@ def _with_fitting_batch(recipe: Recipe, count: int, request: Request) -> tuple[R
         changes["max_lr"] = recipe.max_lr * batch / recipe.batch_size
     smaller = dataclasses.replace(recipe, **changes)
     few = f"{count} training images are too few for batch size {recipe.batch_size}; using {batch}"
-    if request.find_lr:
+    if request.find_lr or smaller.max_lr == recipe.max_lr:
         return smaller, (f"{few} (--batch-size sets another).",)
-    return smaller, (f"{few}, with a peak learning rate of {smaller.max_lr:g} (--batch-size and --max-lr set others).",)
+    rates = f"a peak learning rate of {smaller.max_lr:g} instead of {recipe.max_lr:g}"
+    return smaller, (f"{few}, with {rates} (--batch-size and --max-lr set others).",)

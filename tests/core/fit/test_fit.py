@@ -212,14 +212,14 @@ def test_cifar10_trains_end_to_end(cifar10_dir: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [EraError("samples.png cannot be written"), ValueError("a bug")])
-def test_an_error_before_training_fails_the_run(error: Exception, fit_digits: Prepare) -> None:
+def test_an_error_after_the_first_step_fails_the_run(error: Exception, fit_digits: Prepare) -> None:
     def refuse(plan: FitPlan) -> None:
         assert plan.recipe == fit.setup.recipe
         raise error
 
     fit = fit_digits()
     with pytest.raises(type(error), match=str(error)):
-        fit.train(Listener(), before_training=refuse)
+        fit.train(Listener(), after_first_step=refuse)
     document = fit.run.read()
     assert document.status == "failed"
     assert str(error) in (document.error or "")
