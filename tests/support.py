@@ -52,10 +52,10 @@ TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0"
 
 def request(runs_dir: Path, *, name: str | None = None, source: str | None = "digits", **fields: Any) -> Any:
     """What `era fit` asks the core for, with the tiny recipe and `fields` on top."""
-    from era_cli.core.fit import start
+    from era_cli.core.fit.request import FitRequest
 
     given = {**TINY, **fields}
-    return start.FitRequest(
+    return FitRequest(
         recipe=with_options(default(), given),
         given=given,
         source=source,
