@@ -15,6 +15,16 @@ def without_controls(text: str) -> str:
     return "".join(SUBSTITUTE if _harmful(char) else char for char in text)
 
 
+def plural(count: int, noun: str) -> str:
+    """The count with its noun: 1 image, 1,000 images."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def sample(count: int, total: int) -> str:
+    """How many there are and, if they are a sample, of how many: 10,000, or 1,000 of 10,000."""
+    return f"{count:,}" if count == total else f"{count:,} of {total:,}"
+
+
 def signed_points(change: float) -> str:
     """A change of a probability in percentage points: +2.6 or -31.4, and +0.0 for none."""
     return f"{round(100 * change, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into 0.0

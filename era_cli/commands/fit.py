@@ -175,7 +175,7 @@ def _trained(
     else:
         prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
     try:
-        result = prepared.train(progress, before_training=lambda plan: _draw_plan(plan, progress))
+        result = prepared.train(progress, after_first_step=lambda plan: _draw_plan(plan, progress))
     except (EraError, Interrupted) as error:
         progress.stop()
         if isinstance(error, Interrupted):

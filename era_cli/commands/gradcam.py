@@ -168,13 +168,14 @@ def gradcam(
     else:
         subset = reading.subset(opened, split, data, data_dir, progress)
         computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
+        images_of = f"images of {subset.counted}" if subset.sampled else subset.title
         if indices is None:
             kind = which or Which.MISCLASSIFIED
-            chosen, title = kind.value, f"{_ADJECTIVES[kind]} {subset.title}"
+            chosen, title = kind.value, f"{_ADJECTIVES[kind]} {images_of}"
             rows = selection.choose(computed.evaluation, kind, n, seed)
             reading.check_enough(len(rows), n, progress)
         else:
-            chosen, title = f"index-{_few(indices)}", f"chosen {subset.title}"
+            chosen, title = f"index-{_few(indices)}", f"chosen {images_of}"
             rows = selection.rows_of(computed.evaluation, indices)
         images = ClassifiedImages.of_subset(subset, computed.evaluation, rows)
         head, facts = reading.document(opened, subset, computed), reading.facts(opened, subset, computed)

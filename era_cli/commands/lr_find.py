@@ -16,8 +16,9 @@ from era_cli.errors import EraError, UsageError
 from era_cli.recipes.recipe import SCHEDULE, Recipe
 
 SWEEP = "Sweep"
-# A sweep has a schedule of its own, and compiling takes longer than it could save.
-UNUSED = {spec.name for spec in dataclasses.fields(Recipe) if spec.metadata.get("panel") == SCHEDULE} | {"compile"}
+# A sweep has a schedule of its own, neither validates nor tests, and compiling takes longer than it could save.
+UNUSED = {spec.name for spec in dataclasses.fields(Recipe) if spec.metadata.get("panel") == SCHEDULE}
+UNUSED |= {"limit_val", "limit_test", "compile"}
 
 
 @takes_recipe(without=UNUSED)

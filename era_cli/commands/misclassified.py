@@ -111,7 +111,7 @@ def misclassified(
     )
     # Beside a figure with a name of the person's own there may be a table of that name: the run's metrics.csv, say.
     table = artifacts.beside(out, "table.csv") if out else figure.with_suffix(".csv")
-    about = f"{opened.run.name}, {subset.title}"
+    about = f"{opened.run.name}, {subset.counted if subset.sampled else subset.title}"
     deliver.deliver(
         {**reading.document(opened, subset, computed), "result": documents.mistakes(listed)},
         lambda console, facts: print_mistakes(console, facts, listed),

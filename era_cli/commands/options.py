@@ -138,7 +138,7 @@ SplitOption = Annotated[
     Split | None,
     typer.Option(
         "--split",
-        help="The split of the run's data to use." + default_text("test"),
+        help="The split of the run's data to use; test-all leaves the run's --limit-test aside." + default_text("test"),
         show_default=False,
     ),
 ]

@@ -28,6 +28,9 @@ def print_curves(console: Console, runs: Sequence[Curves]) -> None:
             "-" if run.test_acc is None else f"{run.test_acc:.2%}",
         )
     console.print(table)
+    for run in runs:
+        if run.test_sample:
+            console.print(printable(f"{run.name} was tested on {run.test_sample} test images."))
 
 
 def headline(runs: Sequence[Curves]) -> str:

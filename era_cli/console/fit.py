@@ -17,6 +17,7 @@ from era_cli.console import tables
 from era_cli.console.progress import WorkLine, WorkProgress, bar, print_files
 from era_cli.console.terminal import SteadyConsole, duration, printable
 from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow, SeedResults
+from era_cli.text import sample
 
 NARROW = 72  # columns below which the layer table omits the kernels
 WIDE = 84  # columns from which an epoch's row shows everything
@@ -130,7 +131,8 @@ def seeds_headline(seeds: SeedResults) -> str:
 
 def print_seeds(console: Console, seeds: SeedResults) -> None:
     """Prints a row per run, then mean and sample standard deviation of the test accuracy."""
-    table = tables.titled(f"{len(seeds.seeds)} seeds")
+    sampled = seeds.results[0].test_sample
+    table = tables.titled(f"{len(seeds.seeds)} seeds" + (f", {sampled} test images" if sampled else ""))
     tables.add_names(table, "run")
     tables.add_numbers(table, "seed", "validation", "test accuracy", "time")
     for run, seed, result in zip(seeds.runs, seeds.seeds, seeds.results, strict=True):
@@ -148,7 +150,9 @@ def _header(plan: FitPlan) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    counts = " / ".join(f"{int(count.sum()):,} {name}" for name, count in plan.class_counts.items())
+    totals = {"test": plan.test_total}
+    counted = {name: int(count.sum()) for name, count in plan.class_counts.items()}
+    counts = " / ".join(f"{sample(count, totals.get(name, count))} {name}" for name, count in counted.items())
     table.add_row("run", printable(str(plan.run)))
     side = plan.image_size
     table.add_row("data", printable(f"{plan.source}: {counts}, {len(plan.classes)} classes, {side}x{side} px"))
@@ -232,5 +236,7 @@ def _result_panel(result: FitResult, console: Console) -> Any:
     else:
         table.add_row("best epoch", f"{result.best_epoch}, validation {result.best_val_acc:.2%}")
     table.add_row("test accuracy", f"{headline(result).removeprefix('test accuracy ')}, loss {result.test_loss:.4f}")
+    if result.test_sample:
+        table.add_row("tested on", f"{result.test_sample} test images")
     table.add_row("wall time", duration(result.seconds))
     return Panel(table, title="Result", title_align="left", expand=False) if console.is_terminal else table

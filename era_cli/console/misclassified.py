@@ -61,8 +61,9 @@ def _suspects(mistakes: Mistakes) -> Table:
 
 def _pairs(mistakes: Mistakes) -> Table:
     pairs = _leading(mistakes)
-    which = "All" if len(pairs) == len(mistakes.pairs) else f"{len(pairs)} of {len(mistakes.pairs)}"
-    table = tables.titled(f"{which} pairs make up {sum(pair.count for pair in pairs) / len(mistakes):.1%}")
+    covered = sum(pair.count for pair in pairs) / len(mistakes)
+    which = "All" if len(pairs) == len(mistakes.pairs) > 1 else f"{len(pairs)} of {len(mistakes.pairs)}"
+    table = tables.titled(f"{which} pairs make{'s' * (len(pairs) == 1)} up {covered:.1%}")
     tables.add_names(table, *(("label", "suggested") if mistakes.suspects else ("true", "predicted")))
     tables.add_numbers(table, "images", "fraction")
     for pair in pairs:
@@ -71,7 +72,7 @@ def _pairs(mistakes: Mistakes) -> Table:
 
 
 def _leading(mistakes: Mistakes) -> list[ConfusedPair]:
-    """The most frequent pairs that together cover most of the mistakes, MOST_PAIRS of them at most."""
+    """The most frequent pairs: as many as cover half of the mistakes, MOST_PAIRS of them at most."""
     shown: list[ConfusedPair] = []
     for pair in mistakes.pairs[:MOST_PAIRS]:
         if sum(other.count for other in shown) >= COVERAGE * len(mistakes):

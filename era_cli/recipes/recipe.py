@@ -49,8 +49,8 @@ def _plain(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
-def _number(default: Any, allowed: Range, text: str, panel: str = TRAINING) -> Any:
-    return field(default=default, metadata={"help": text, "range": allowed, "panel": panel})
+def _number(default: Any, allowed: Range, text: str, panel: str = TRAINING, **more: Any) -> Any:
+    return field(default=default, metadata={"help": text, "range": allowed, "panel": panel, **more})
 
 
 def _choice(default: str, allowed: tuple[str, ...], text: str, panel: str = TRAINING, **more: Any) -> Any:
@@ -119,6 +119,20 @@ class Recipe:
         None, Range(0, 10**9), "Validation images; by default 5,000, or 10 % if there are fewer than 50,000.", DATA
     )
     limit_train: int | None = _number(None, Range(2, 10**9), "Train on a stratified sample of this many images.", DATA)
+    limit_val: int | None = _number(
+        None,
+        Range(1, 10**9),
+        "Validate on a stratified sample of the validation images; by default a tenth of --limit-train.",
+        DATA,
+        before=None,
+    )
+    limit_test: int | None = _number(
+        None,
+        Range(1, 10**9),
+        "Test on a stratified sample of this many test images, the same for every seed.",
+        DATA,
+        before=None,
+    )
     image_size: int | None = _number(
         None, Range(8, 1024), "Width and height of the images in pixels; by default 32.", DATA
     )

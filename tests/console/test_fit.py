@@ -49,6 +49,7 @@ def plan(classes: tuple[str, ...] = ("cat", "dog"), **changes: object) -> FitPla
         source="pets",
         classes=classes,
         class_counts={"train": counts, "val": counts // 10, "test": counts // 5},
+        test_total=int((counts // 5).sum()),
         image_size=32,
         layers=LAYERS,
         leaf_layers=LEAVES,

@@ -102,7 +102,7 @@ def test_suspects_are_listed_with_label_and_suggestion() -> None:
         ["100", "cat", "dog", f"{low:.2%}", f"{p:.2%}"],
         ["103", "dog", "frog", f"{low:.2%}", f"{p:.2%}"],
     ]
-    assert rows(text, "pairs make up") == [["cat", "dog", "1", "50.0%"]]
+    assert rows(text, "1 of 2 pairs makes up 50.0%") == [["cat", "dog", "1", "50.0%"]]
     assert "predicted" not in text
     assert "All of them" not in shown(mistaken({(0, 1): 1, (1, 0): 1}))
 

@@ -156,6 +156,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         dataset=data.dataset,
         train_indices=data.train,
         val_indices=data.val,
+        test_indices=data.test,
         normalization=run_data.normalization(document),
         device=device,
         notes=machine_notes(device),

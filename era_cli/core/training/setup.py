@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
-from era_cli.core.data import run_data, sources
+from era_cli.core.data import run_data, sources, splits
 from era_cli.core.data.dataset import Dataset, absent_class, mean_and_std, skipped_note
 from era_cli.core.data.normalize import Normalization
-from era_cli.core.data.splits import steps_per_epoch
 from era_cli.core.networks import networks
 from era_cli.core.seeds import Stream, derived_seed
 from era_cli.core.training import devices
@@ -60,6 +59,7 @@ class Setup:
     dataset: Dataset
     train_indices: Labels
     val_indices: Labels
+    test_indices: Labels
     normalization: Normalization
     device: devices.Device
     notes: tuple[str, ...] = ()
@@ -87,12 +87,15 @@ class Setup:
         _require_every_class(data)
         recipe, batch_note = _with_fitting_batch(recipe, len(data.train), request)
         # What was left to the data is settled now, so that a resumed run has it in its recipe.
-        recipe = dataclasses.replace(recipe, val_size=len(data.val), image_size=dataset.image_size)
+        recipe = dataclasses.replace(
+            splits.settled(dataset.labels[dataset.train], recipe), image_size=dataset.image_size
+        )
         return cls(
             recipe=recipe,
             dataset=dataset,
             train_indices=data.train,
             val_indices=data.val,
+            test_indices=data.test,
             normalization=Normalization(*mean_and_std(dataset.images, data.train)),
             device=device,
             notes=(*machine_notes(device), *batch_note),
@@ -102,12 +105,12 @@ class Setup:
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in an epoch."""
-        return steps_per_epoch(self.train_indices, self.recipe)
+        return splits.steps_per_epoch(self.train_indices, self.recipe)
 
     @property
     def splits(self) -> dict[str, Labels]:
         """The indices of the images of each split."""
-        return {"train": self.train_indices, "val": self.val_indices, "test": self.dataset.test}
+        return {"train": self.train_indices, "val": self.val_indices, "test": self.test_indices}
 
     @property
     def total_steps(self) -> int:
