@@ -303,7 +303,7 @@ def test_wall_time_includes_the_sweep(tmp_path: Path, monkeypatch: pytest.Monkey
         )
 
     suggestion = LrSuggestion(rule="steepest", lr=0.05, spread=(0.05, 0.05))
-    monkeypatch.setattr(start.lr_range, "sweep", swept)
+    monkeypatch.setattr("era_cli.core.lr_find.sweep.sweep", swept)
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late[0])
     monkeypatch.setattr("era_cli.core.fit.stopwatch.time", clock)
     fit = start.prepare(replace(request(tmp_path), find_lr=True), Listener())
