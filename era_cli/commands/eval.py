@@ -82,7 +82,8 @@ def evaluate(
         facts=reading.facts(opened, subset, computed, tta),
         headline=headline(result),
         then=next_step.line(
-            "misclassified",
+            "misclassified" if result.correct < result.count else "gradcam",
+            which=None if result.correct < result.count else "uncertain",
             run=run,
             checkpoint=checkpoint,
             split=split,

@@ -25,7 +25,7 @@ def print_mistakes(console: Console, header: Sequence[tuple[str, str]], mistakes
     if not len(mistakes):
         return
     if mistakes.suspects:
-        console.print(tables.drop_to_fit(console, _suspects(mistakes), [3]))  # p(label)
+        console.print(tables.drop_to_fit(console, _suspects(console, mistakes), [4, 3]))  # the probabilities
     console.print(_pairs(mistakes))
 
 
@@ -43,14 +43,14 @@ def _count(mistakes: Mistakes) -> str:
     return f"{mistakes.total:,} of {mistakes.evaluated:,} ({mistakes.total / mistakes.evaluated:.2%})"
 
 
-def _suspects(mistakes: Mistakes) -> Table:
+def _suspects(console: Console, mistakes: Mistakes) -> Table:
     first = min(FIRST, len(mistakes))
     table = tables.titled(f"The first {first}" if first < len(mistakes) else "All of them")
     tables.add_names(table, "image", "label", "suggested")
     tables.add_numbers(table, "p(label)", "p(suggested)")
     for row in range(first):
         table.add_row(
-            printable(str(mistakes.index[row]) if mistakes.files is None else mistakes.files[row]),
+            tables.image_name(console, str(mistakes.index[row]) if mistakes.files is None else mistakes.files[row]),
             printable(mistakes.classes[mistakes.labels[row]]),
             printable(mistakes.classes[mistakes.answers[row]]),
             f"{mistakes.true_probability[row]:.2%}",

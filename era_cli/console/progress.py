@@ -37,11 +37,14 @@ class WorkProgress(Listener):
     def note(self, text: str) -> None:
         """Prints one sentence on stderr."""
         if not self._quiet:
-            self._live.print(printable(f"Note: {text}", "yellow"), soft_wrap=True)
+            self._say(f"Note: {text}")
 
     def warn(self, text: str) -> None:
         """Prints one sentence on stderr, even if quiet."""
-        self._live.print(printable(f"Warning: {text}", "yellow"), soft_wrap=True)
+        self._say(f"Warning: {text}")
+
+    def _say(self, sentence: str) -> None:
+        self._live.print(printable(sentence, "yellow"), soft_wrap=not self._live.is_terminal)
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:

@@ -146,5 +146,5 @@ def test_every_line_fits_and_no_figure_is_cut(classes: tuple[str, ...], suspects
 def test_a_narrow_table_drops_a_number_before_it_folds_names() -> None:
     some = mistaken({(0, 1): 2}, classes=("airplane", "automobile"), suspects=True, named=True)
     p = np.exp(3) / (np.exp(3) + 1)
-    assert rows(shown(some, width=60), "All of them")[1] == ["airplane/1.png", "airplane", "automobile", f"{p:.2%}"]
+    assert rows(shown(some, width=60), "All of them")[1] == ["airplane/1.png", "airplane", "automobile", f"{1 - p:.2%}"]
     assert rows(shown(some, width=80), "All of them")[1][-2:] == [f"{1 - p:.2%}", f"{p:.2%}"]
