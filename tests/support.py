@@ -43,9 +43,9 @@ TINY: dict[str, Any] = {
     "limit_train": 160,
     "image_size": 8,
     "dropout": 0.1,
-    "precision": "32",
+    "precision": "fp32",
 }
-TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=32")
+TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=fp32")
 
 
 # Runs
@@ -71,8 +71,8 @@ def request(runs_dir: Path, *, name: str | None = None, source: str | None = "di
 
 RESULT = FitResult(
     best_epoch=2,
-    best_val_acc=0.75,
-    best_val_loss=1.5,
+    val_acc=0.75,
+    val_loss=1.5,
     test_acc=0.875,
     test_loss=0.5,
     test_correct=70,
@@ -105,7 +105,7 @@ def run_document(**changes: Any) -> RunDocument:
             std=(0.25, 0.25, 0.25),
             skipped=(),
         ),
-        device=DeviceRecord(accelerator="cpu", name="a processor", precision="32", threads=2),
+        device=DeviceRecord(accelerator="cpu", name="a processor", precision="fp32", threads=2),
         versions=Versions(era="0.1.0", torch="2.14.1", lightning="2.6.6"),
         git_commit=None,
         command=("era", "fit"),

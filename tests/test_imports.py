@@ -15,7 +15,9 @@ import pytest
 import era_cli
 
 # Anybody may import these.
-GROUND = frozenset({"choices", "recipes", "results", "errors", "files", "intervals", "listener", "signals", "text"})
+GROUND = frozenset(
+    {"choices", "recipes", "results", "errors", "files", "old_names", "intervals", "listener", "signals", "text"}
+)
 
 # layer: the layers that it may import besides itself and the ground floor
 MAY_IMPORT: dict[str, set[str]] = {

@@ -80,7 +80,7 @@ def evaluate(
             *reading.kept(computed),
         ],
         facts=reading.facts(opened, subset, computed, tta),
-        headline=headline(result),
+        headline=headline(result) + (f", {subset.counted}" if subset.sampled else ""),
         then=next_step.line(
             "misclassified" if result.correct < result.count else "gradcam",
             which=None if result.correct < result.count else "uncertain",

@@ -77,6 +77,14 @@ def fit(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the run called --name, if there is one, once the new run starts.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
     runs_dir: options.RunsDir = Path("runs"),
     summary: Annotated[
         bool,
@@ -103,6 +111,8 @@ def fit(
 
     if resume is not None and seeds > 1:
         raise UsageError("--seeds starts new runs and --resume continues one: use one of them")
+    if overwrite and (name is None or resume is not None):
+        raise UsageError("--overwrite replaces the run called --name by a new one: give --name, and not --resume")
     each = [dataclasses.replace(settings, seed=settings.seed + offset) for offset in range(seeds)]
 
     if resume is not None and recipe is not None:
@@ -128,13 +138,14 @@ def fit(
         find_lr=find_lr,
         runs_dir=runs_dir,
         name=name,
+        overwrite=overwrite,
         command=["era", *sys.argv[1:]],
     )
     if resume is not None:
         asked.check_resume(store.find(runs_dir, resume), request)
     else:
         for own_name in names:  # all of them before the first is trained
-            store.check_name(runs_dir, own_name)
+            store.check_name(runs_dir, own_name, overwrite=overwrite)
         request.check()
     progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
     with loading(progress):
@@ -164,7 +175,7 @@ def fit(
     elif as_json:
         run, _ = done[0]
         files = [str(artifact.path) for artifact in run.contents()]
-        terminal.print_json({**run.read().as_dict(), "run": str(run.path), "files": files})
+        terminal.print_json(deliver.with_schema({**run.read().as_dict(), "run": str(run.path), "files": files}))
     elif quiet:
         deliver.print_headline(headline(done[0][1]))
     if not quiet and not as_json:
@@ -189,6 +200,8 @@ def _trained(
         progress.stop()
         if isinstance(error, Interrupted):
             progress.warn(_how_to_resume(prepared.run, job.runs_dir))
+        elif prepared.run.read().status == "failed" and prepared.run.metrics_file.exists():
+            _draw_curves(prepared.run, progress)
         if left:
             progress.warn(_not_started(left))
         raise

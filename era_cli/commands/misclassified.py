@@ -124,7 +124,7 @@ def misclassified(
             *reading.kept(computed),
         ],
         facts=reading.facts(opened, subset, computed),
-        headline=headline(listed),
+        headline=headline(listed) + (f", {subset.counted}" if subset.sampled else ""),
         then=next_step.line(
             "gradcam",
             index=",".join(map(str, listed.index[: min(n, _EXPLAINED)])) or None,

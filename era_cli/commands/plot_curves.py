@@ -24,8 +24,8 @@ def plot_curves(
         list[str] | None,
         typer.Option(
             "--run",
-            help="A run's name, its path, or latest (the most recent run); repeat to overlay runs."
-            + default_text("latest"),
+            help="A run's name, its path, latest (the most recent run), or a pattern of names like 'sweep-*'; repeat to"
+            " overlay runs." + default_text("latest"),
             show_default=False,
             metavar="RUN",
         ),
@@ -57,7 +57,7 @@ def plot_curves(
     from era_cli.console.progress import WorkProgress
     from era_cli.runs import artifacts, store
 
-    named = [store.find(runs_dir, name) for name in run or [store.LATEST]]
+    named = [one for name in run or [store.LATEST] for one in store.find_all(runs_dir, name)]
     runs = list({one.path.resolve(): one for one in named}.values())
     drawn = [one.curves() for one in runs]
     progress = WorkProgress(quiet=quiet)

@@ -9,6 +9,7 @@ from era_cli.choices import Split, Tta
 from era_cli.commands.deliver import Fact, File
 from era_cli.errors import UsageError
 from era_cli.signals import held
+from era_cli.text import plural
 
 if TYPE_CHECKING:
     from era_cli.core.evaluation.predictions import Predictions
@@ -63,7 +64,7 @@ def open_run(run: Run, checkpoint: str | None, gpus: str) -> TrainedRun:
     from era_cli.core.evaluation.trained_run import TrainedRun
     from era_cli.core.training import devices
 
-    return TrainedRun.open(run, checkpoint, devices.choose(gpus, "32").torch_device)
+    return TrainedRun.open(run, checkpoint, devices.choose(gpus, "fp32").torch_device)
 
 
 def subset(
@@ -84,8 +85,9 @@ def check_enough(count: int, asked: int, listener: Listener) -> None:
     if not count:
         listener.note("There are no such images: the figure stays empty.")
     elif count < asked:
-        there = "is 1 image" if count == 1 else f"are {count:,} images"
-        listener.note(f"There {there} to draw, fewer than --n {asked}.")
+        listener.note(
+            f"There {'is' if count == 1 else 'are'} {plural(count, 'image')} to draw, fewer than --n {asked}."
+        )
 
 
 def kept(predictions: Predictions) -> list[File]:
@@ -95,10 +97,12 @@ def kept(predictions: Predictions) -> list[File]:
 
 def document(opened: TrainedRun, subset: Subset, predictions: Predictions) -> dict[str, Any]:
     """The head of a JSON document: what was evaluated, and what the predictions were computed from."""
+    from era_cli import documents
+
     return {
         **run_document(opened, predictions.step),
-        "data": {"source": subset.dataset.source, "part": subset.name, "skipped": list(subset.dataset.skipped)},
-        "computed_from": predictions.fingerprint,
+        "data": {"source": subset.dataset.source, "split": subset.name, "skipped": list(subset.dataset.skipped)},
+        "computed_from": documents.fingerprint(predictions.fingerprint),
     }
 
 
@@ -130,4 +134,7 @@ def run_facts(opened: TrainedRun, step: int | None) -> list[Fact]:
 
 
 def _epochs(opened: TrainedRun, step: int | None) -> float | None:
-    return None if step is None else step / opened.document.steps_per_epoch
+    if step is None:
+        return None
+    whole, rest = divmod(step, opened.document.steps_per_epoch)
+    return whole + rest / opened.document.steps_per_epoch if rest else whole

@@ -12,7 +12,7 @@ from rich.text import Text
 from era_cli.console import tables
 from era_cli.console.terminal import printable
 from era_cli.results import Faithfulness, Heatmaps
-from era_cli.text import signed_points
+from era_cli.text import plural, signed_points
 
 MOST_ROWS = 25
 LIKELIEST = 3  # classes shown for an image without a label
@@ -33,7 +33,7 @@ def print_heatmaps(console: Console, header: Sequence[tuple[str, str]], heatmaps
 def headline(heatmaps: Heatmaps) -> str:
     """The result in one line."""
     if heatmaps.faithfulness is None:
-        return f"{heatmaps.method} of {len(heatmaps):,} image{'s' * (len(heatmaps) != 1)}, faithfulness not measured"
+        return f"{heatmaps.method} of {plural(len(heatmaps), 'image')}, faithfulness not measured"
     return _faithfulness(heatmaps.faithfulness, heatmaps.roles[0])
 
 

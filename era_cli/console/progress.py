@@ -18,6 +18,7 @@ from rich.text import Text
 
 from era_cli.console.terminal import SteadyConsole, duration, printable
 from era_cli.listener import Advance, Listener
+from era_cli.text import plural
 
 _LONGEST_BAR, _SHORTEST_BAR = 40, 8  # columns
 
@@ -74,7 +75,7 @@ class WorkProgress(Listener):
             yield lambda done: None
             return
         if not self._live.is_terminal:
-            self._live.print(Text(f"{what}: {total:,} {unit}"), soft_wrap=True)
+            self._live.print(Text(f"{what}: {plural(total, unit.removesuffix('s'))}"), soft_wrap=True)
             yield lambda done: None
             return
         if self._spinner is not None:  # Rich shows one live display at a time

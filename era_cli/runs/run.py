@@ -17,6 +17,7 @@ from era_cli.results import Curves, EpochRow, StepRow
 from era_cli.runs import artifacts, best_epoch, document, history
 from era_cli.runs.artifacts import Artifact
 from era_cli.runs.document import RunDocument
+from era_cli.text import plural
 
 
 class Run:
@@ -73,9 +74,9 @@ class Run:
         """
         document = self.read()
         if which is None and document.status != "finished":
-            done, epochs = len(self.epochs()), document.recipe.epochs
+            done, epochs = len(self.epochs()), plural(document.recipe.epochs, "epoch")
             raise EraError(
-                f"{self.path} is not finished (status {document.status}, {done} of {epochs} epochs):"
+                f"{self.path} is not finished (status {document.status}, {done} of {epochs}):"
                 f" resume it (era fit --resume {self.name}), or evaluate it as it is with --checkpoint best or last"
             )
         own = {None: artifacts.BEST, "best": artifacts.BEST, "last": artifacts.LAST}

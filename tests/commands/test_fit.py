@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+from torch.nn import functional
 
 from era_cli.cli import app
 from era_cli.core.networks import checkpoint
@@ -93,6 +94,17 @@ def test_json_is_alone_on_stdout_though_a_figure_fails(monkeypatch: pytest.Monke
     assert "runs/mine/samples.png" not in document["files"]
     assert "1/1" in done.stderr
     assert "Warning: samples.png was not drawn (no font)" in done.stderr
+
+
+def test_a_diverged_run_gets_its_curves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real, metrics = functional.cross_entropy, tmp_path / "runs" / "mine" / "metrics.csv"
+
+    def poisoned(*arguments: Any, **options: Any) -> Any:
+        return real(*arguments, **options) * (float("nan") if metrics.exists() else 1)
+
+    monkeypatch.setattr(functional, "cross_entropy", poisoned)
+    assert "diverged" in invoke("fit", *SHORT, "--epochs=2", "--name=mine", code=1).stderr
+    assert (tmp_path / "runs" / "mine" / "curves.png").is_file()
 
 
 def test_a_closed_pipe_does_not_stop_training(tmp_path: Path) -> None:

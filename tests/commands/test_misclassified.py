@@ -83,7 +83,7 @@ def test_pairs_grid_and_table_are_named(run: Run) -> None:
 def test_json_and_table_hold_every_mistake(run: Run) -> None:
     told = as_json("misclassified", "--n=3")
     rows, truth = table(run.path / "misclassified.csv"), Truth(run)
-    assert (told["schema"], told["run"], told["data"]["part"]) == (SCHEMA, "runs/mine", "test")
+    assert (told["schema"], told["run"], told["data"]["split"]) == (SCHEMA, "runs/mine", "test")
     assert [Path(file).suffix for file in told["files"]] == [".png", ".csv", ".npz"]
     assert len(rows) == len(truth.wrong) == told["result"]["count"] == told["result"]["total"] > 3
     assert sum(pair["count"] for pair in told["result"]["pairs"]) == told["result"]["total"]
@@ -172,7 +172,7 @@ def test_another_split_has_files_of_its_own(run: Run) -> None:
     assert all(Path(file).is_file() for file in told["files"])
     truth = Truth(run, "val")
     assert told["result"]["total"] == len(truth.wrong)
-    assert told["result"]["judged"] == len(truth.true) == run.read().data.counts.val
+    assert told["result"]["evaluated"] == len(truth.true) == run.read().data.counts.val
 
 
 def test_a_network_without_a_mistake_ends_well(run: Run, tmp_path: Path) -> None:

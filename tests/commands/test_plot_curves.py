@@ -44,8 +44,8 @@ def test_several_runs_are_overlaid(tmp_path: Path) -> None:
     a, b = document["runs"]
     assert (a["run"], a["name"], a["status"], a["planned_epochs"], a["steps"]) == ("runs/a", "a", "running", 24, 17)
     assert (a["best"]["epoch"], a["best"]["val_acc"], a["test_acc"]) == (2, 0.75, None)
-    assert [row["epoch"] for row in a["epochs"]] == [1, 2, 3]
-    assert (b["name"], b["status"], b["test_acc"], len(b["epochs"])) == ("b", "finished", 0.875, 2)
+    assert [row["epoch"] for row in a["metrics"]] == [1, 2, 3]
+    assert (b["name"], b["status"], b["test_acc"], len(b["metrics"])) == ("b", "finished", 0.875, 2)
     drawn = (tmp_path / out).read_text()
     for text in ("<svg", "2 runs", "baseline 93.11%"):  # matplotlib writes each text as a comment beside its outlines
         assert text in drawn
@@ -85,7 +85,7 @@ def test_damaged_lines_are_left_out_without_loading_torch(tmp_path: Path) -> Non
     assert "matplotlib" in loaded.split()
     assert not {"torch", "lightning", "sklearn", "scipy"} & set(loaded.split())
     (one,) = json.loads(done.stdout)["runs"]
-    assert ([row["epoch"] for row in one["epochs"]], one["steps"]) == ([1, 2], 22)
+    assert ([row["epoch"] for row in one["metrics"]], one["steps"]) == ([1, 2], 22)
     assert len(notes) == len(one["left_out"]) == 3
     lines = ("line 4 of runs/a/metrics.csv", "line 5 of runs/a/metrics.csv", "line 24 of runs/a/steps.csv")
     for note, line in zip(notes, lines, strict=True):

@@ -112,7 +112,7 @@ def test_an_unknown_recipe_names_the_known_ones() -> None:
         ("nesterov", None, "true or false"),
         ("weight_decay", -1e-9, "a number in [0, 1]"),
         ("div_factor", 0.5, "a number in [1, "),
-        ("precision", 32, "one of auto, 32, bf16, 16"),
+        ("precision", 32, "one of auto, fp32, bf16, fp16"),
         ("name", 3, "text"),
     ],
 )

@@ -21,6 +21,7 @@ from era_cli.core.data.splits import held_out_test
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import Images, Labels
+from era_cli.text import plural
 
 _CHUNK = 256  # files decoded ahead: bounds how many images wait in memory
 _TRAIN, _TEST = "train", "test"
@@ -60,7 +61,7 @@ def load(root: Path, image_size: int, strict: bool, listener: Listener, *, cache
     images, readable, skipped, hashes = _decoded(files, layout, image_size, cache_dir, listener)
     if strict and skipped:
         raise EraError(
-            f"{len(skipped)} of {len(files)} images cannot be read, first {skipped[0]}:"
+            f"{len(skipped)} of {plural(len(files), 'image')} cannot be read, first {skipped[0]}:"
             " fix or remove them, or omit --strict"
         )
     labels = np.array([files[index].label for index in readable], np.int64)
@@ -198,7 +199,7 @@ def _classes(folder: Path) -> list[str]:
     if len(names) < 2:
         loose = sum(path.suffix.lower() in _image_suffixes() for path in folder.iterdir())
         content = f"only the class folder {names[0]!r}" if names else "no class folders"
-        content += f", but {loose} images directly" if loose else ""
+        content += f", but {plural(loose, 'image')} directly" if loose else ""
         raise EraError(f"{folder} holds {content}: put the images of each class in a folder of its own, at least two")
     return names
 
@@ -276,7 +277,7 @@ def _decode_each(
                 readable.append(index)
             advance(1)
     if not readable:
-        raise EraError(f"none of the {len(files)} images can be read, first {skipped[0]}: fix or replace them")
+        raise EraError(f"no image of {len(files)} can be read, first {skipped[0]}: fix or replace them")
     return np.array(readable, np.int64), tuple(skipped)
 
 

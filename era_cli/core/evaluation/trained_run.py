@@ -65,7 +65,8 @@ class Subset:
     @property
     def counted(self) -> str:
         """How many of which images: 1,000 of 10,000 test images."""
-        return f"{sample(len(self.indices), self.total)} {self.title}"
+        title = self.title if self.total != 1 else self.title.replace("images", "image", 1)
+        return f"{sample(len(self.indices), self.total)} {title}"
 
     @property
     def files(self) -> tuple[str, ...] | None:

@@ -12,14 +12,19 @@ from era_cli.recipes import flag
 from era_cli.runs import artifacts
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
+from era_cli.text import plural
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitRequest(Request):
-    """What a person asked `era fit` for; `command` is the command line, for run.json."""
+    """What a person asked `era fit` for; `command` is the command line, for run.json.
+
+    `overwrite` lets the new run replace one called `name`.
+    """
 
     runs_dir: Path
     name: str | None
+    overwrite: bool = False
     command: list[str]
 
 
@@ -34,7 +39,7 @@ def check_resume(run: Run, request: FitRequest) -> None:
     _refuse_changes(run, document, request)
     if document.status == "finished":
         raise EraError(
-            f"{run.path} is finished ({document.recipe.epochs} epochs): start a new run to train longer,"
+            f"{run.path} is finished ({plural(document.recipe.epochs, 'epoch')}): start a new run to train longer,"
             " since a one-cycle schedule is planned to its end"
         )
     if request.source is None:

@@ -33,6 +33,7 @@ from era_cli.runs.document import (
     Versions,
 )
 from era_cli.runs.run import Run
+from era_cli.text import plural
 
 SETTLING_STEPS = 40  # after which 0.9 ** 40, 1.5 %, of batch-norm's first averages is left
 
@@ -43,7 +44,7 @@ def prepare(request: FitRequest, listener: Listener) -> Fit:
     Raises:
         EraError: anything is wrong; no folder was created then.
     """
-    store.check_name(request.runs_dir, request.name)
+    store.check_name(request.runs_dir, request.name, overwrite=request.overwrite)
     setup = Setup.of(request, listener)
     _require_steps(setup)
     if not request.find_lr:
@@ -84,6 +85,7 @@ def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None, se
             error=None,
             **vars(environment),
         ),
+        overwrite=request.overwrite,
     )
     return Fit(
         run=run,
@@ -169,7 +171,7 @@ def _require_steps(setup: Setup) -> None:
     steps = setup.total_steps
     if steps < FEWEST_STEPS:
         raise UsageError(
-            f"{steps} steps in total are too few for a one-cycle schedule, which needs at least {FEWEST_STEPS}:"
+            f"{plural(steps, 'step')} in total cannot make a one-cycle schedule, which needs at least {FEWEST_STEPS}:"
             " use more --epochs or a smaller --batch-size"
         )
 

@@ -127,7 +127,7 @@ def machine_notes(device: devices.Device) -> tuple[str, ...]:
     """What a person should know about the machine."""
     if not device.emulated:
         return ()
-    return (f"{device.name} emulates bf16 in software, which is slow: --precision 32 is faster on it.",)
+    return (f"{device.name} emulates bf16 in software, which is slow: --precision fp32 is faster on it.",)
 
 
 def data_warnings(dataset: Dataset) -> tuple[str, ...]:

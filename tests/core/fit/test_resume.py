@@ -171,7 +171,7 @@ def test_a_changed_option_is_refused_by_name(fields: dict[str, Any], option: str
 
 def test_the_settled_options_are_accepted(after_two_steps: Run) -> None:
     same = request(after_two_steps.path.parent)
-    for given in (same.given, {"val_size": 144}, {"limit_val": 16}, {"image_size": 8}, {"precision": "32"}):
+    for given in (same.given, {"val_size": 144}, {"limit_val": 16}, {"image_size": 8}, {"precision": "fp32"}):
         assert start.resume(after_two_steps, replace(same, given=given), Listener()).resume_from is not None
 
 
@@ -224,7 +224,7 @@ def test_a_damaged_best_checkpoint_costs_only_its_epoch(fit_digits: Prepare) -> 
     resumed(run).train(Listener())
     result = run.read().result
     assert result is not None
-    assert (result.best_epoch, result.best_val_acc) == (3, run.epochs()[2].val_acc)
+    assert (result.best_epoch, result.val_acc) == (3, run.epochs()[2].val_acc)
 
 
 @pytest.mark.parametrize(("second", "best"), [(0.0, 3), (1.0, 2)])
@@ -239,7 +239,7 @@ def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, secon
     resumed(run).train(Listener())
     result = run.read().result
     assert result is not None
-    assert (result.best_epoch, result.best_val_acc) == (best, run.epochs()[best - 1].val_acc)
+    assert (result.best_epoch, result.val_acc) == (best, run.epochs()[best - 1].val_acc)
     assert checkpoint.step_of(folder / artifacts.BEST) == best * STEPS_PER_EPOCH
 
 

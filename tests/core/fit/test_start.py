@@ -20,7 +20,7 @@ from era_cli.recipes import Recipe, default, session10, with_options
 from era_cli.runs.run import Run
 from tests.support import assert_equal_runs, request
 
-SMALL = {"image_size": 8, "precision": "32"}
+SMALL = {"image_size": 8, "precision": "fp32"}
 
 
 def prepared(runs_dir: Path, named: Any = None, **given: Any) -> Fit:
