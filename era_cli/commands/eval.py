@@ -64,7 +64,7 @@ def evaluate(
     result = metrics.measure(evaluation)
     label = predictions.label(opened, subset, tta)
     folder = opened.run.path
-    about = f"{opened.run.name}, {len(subset.indices):,} {subset.title}"
+    about = reading.about(opened, f"{len(subset.indices):,} {subset.title}", tta)
     header = f"{about}: accuracy {result.accuracy:.2%}"
     deliver.deliver(
         {**reading.document(opened, subset, computed), "tta": tta, "result": documents.metrics(result)},

@@ -1,4 +1,4 @@
-"""Mistakes on a terminal: how many there are, and the most confused pairs of classes."""
+"""Mistakes on a terminal: how many there are, the first of them, and the most confused pairs of classes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from era_cli.console import tables
 from era_cli.console.terminal import printable
@@ -13,36 +14,47 @@ from era_cli.results import ConfusedPair, Mistakes
 
 COVERAGE = 0.5  # fraction of the mistakes that the listed pairs cover, if they can
 MOST_PAIRS = 12
-FIRST = 10  # suspected label errors that are listed
+FIRST = 10  # images that are listed
+INDEX = 8  # columns of an index, and of the space beside it
+SHORTEST_FILE = 12  # columns below which a file's name tells nothing
 
 
 def print_mistakes(console: Console, header: Sequence[tuple[str, str]], mistakes: Mistakes) -> None:
-    """Prints the facts of `header`, the first suspected label errors, and the pairs that cover most mistakes."""
+    """Prints the facts of `header`, the first images, and the pairs that cover most mistakes."""
     name = "suspected label errors" if mistakes.suspects else "misclassified"
     count = f"{mistakes.total:,} of {mistakes.evaluated:,} ({mistakes.total / mistakes.evaluated:.2%})"
     facts = [*header, (name, count)]
+    if mistakes.expected is not None:
+        expected = f"about {mistakes.expected:,} expected at {mistakes.accuracy:.2%} accuracy"
+        facts.append(("if every label were right", expected))
     if mistakes.filter_text:
         facts.append(("of these", f"{len(mistakes):,} {mistakes.filter_text}"))
     console.print(tables.facts(facts))
     if not len(mistakes):
         return
-    if mistakes.suspects:
-        console.print(_suspects(mistakes, tables.longest_name(console, names=3)))
+    console.print(_images(mistakes, console))
     console.print(_pairs(mistakes, tables.longest_name(console)))
 
 
-def _suspects(mistakes: Mistakes, longest: int) -> Table:
-    first = min(FIRST, len(mistakes))
-    table = tables.titled(f"The first {first}" if first < len(mistakes) else "All of them")
-    names = [str(mistakes.index[row]) if mistakes.files is None else mistakes.files[row] for row in range(first)]
-    images = tables.add_images(table, names, longest)
-    for column in ("label", "suggested"):
+def _images(mistakes: Mistakes, console: Console) -> Table:
+    """The first images, by index and, where the console is wide enough, by file."""
+    first = range(min(FIRST, len(mistakes)))
+    table = tables.titled(f"The first {len(first)}" if len(first) < len(mistakes) else "All of them")
+    table.add_column("index", justify="right", no_wrap=True)
+    longest = tables.longest_name(console, names=3, beside=INDEX)
+    files: list[tuple[Text, ...]] = [()] * len(first)
+    if mistakes.files is not None and longest >= SHORTEST_FILE:
+        files = [(name,) for name in tables.add_images(table, mistakes.files[: len(first)], longest)]
+    else:
+        longest = tables.longest_name(console, beside=INDEX)
+    for column in ("label", "suggested") if mistakes.suspects else ("true", "predicted"):
         table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=longest)
-    for column in ("p(label)", "p(suggested)"):
+    for column in ("p(label)", "p(suggested)") if mistakes.suspects else ("p(true)", "p(predicted)"):
         table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
-    for row in range(first):
+    for row in first:
         table.add_row(
-            images[row],
+            str(mistakes.index[row]),
+            *files[row],
             printable(mistakes.classes[mistakes.labels[row]]),
             printable(mistakes.classes[mistakes.answers[row]]),
             f"{mistakes.true_probability[row]:.2%}",

@@ -37,6 +37,6 @@ def add_images(table: Table, names: Sequence[str], longest: int) -> list[Text]:
     return shown
 
 
-def longest_name(console: Console, names: int = 2) -> int:
-    """The columns available for each of `names` names beside a few numbers."""
-    return min(_LONGEST_NAME, (console.width - _NUMBERS) // names)
+def longest_name(console: Console, names: int = 2, beside: int = 0) -> int:
+    """The columns available for each of `names` names beside a few numbers and `beside` more columns."""
+    return min(_LONGEST_NAME, (console.width - _NUMBERS - beside) // names)
