@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from era_cli.choices import CamMethod, Smoothing, Target, Tta, Which
-from era_cli.commands import deliver, options, reading
+from era_cli.commands import deliver, next_step, options, reading
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
@@ -149,7 +149,7 @@ def gradcam(
     stage = _stage(layer, named.read().recipe.network)
     with loading():
         from era_cli import documents
-        from era_cli.console.gradcam import print_heatmaps
+        from era_cli.console.gradcam import headline, print_heatmaps
         from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import predictions, selection
         from era_cli.core.evaluation.classified_images import ClassifiedImages
@@ -168,13 +168,14 @@ def gradcam(
     else:
         subset = reading.subset(opened, split, data, data_dir, progress)
         computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
+        images_of = f"images of {subset.counted}" if subset.sampled else subset.title
         if indices is None:
             kind = which or Which.MISCLASSIFIED
-            chosen, title = kind.value, f"{_ADJECTIVES[kind]} {subset.title}"
+            chosen, title = kind.value, f"{_ADJECTIVES[kind]} {images_of}"
             rows = selection.choose(computed.evaluation, kind, n, seed)
             reading.check_enough(len(rows), n, progress)
         else:
-            chosen, title = f"index-{_few(indices)}", f"chosen {subset.title}"
+            chosen, title = f"index-{_few(indices)}", f"chosen {images_of}"
             rows = selection.rows_of(computed.evaluation, indices)
         images = ClassifiedImages.of_subset(subset, computed.evaluation, rows)
         head, facts = reading.document(opened, subset, computed), reading.facts(opened, subset, computed)
@@ -205,6 +206,8 @@ def gradcam(
             *cached,
         ],
         facts=facts,
+        headline=headline(heatmaps),
+        then=next_step.line("plot-curves", run=run, runs_dir=runs_dir),
         quiet=quiet,
         as_json=as_json,
     )

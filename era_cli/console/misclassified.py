@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from era_cli.console import tables
 from era_cli.console.terminal import printable
@@ -15,15 +14,12 @@ from era_cli.results import ConfusedPair, Mistakes
 COVERAGE = 0.5  # fraction of the mistakes that the listed pairs cover, if they can
 MOST_PAIRS = 12
 FIRST = 10  # images that are listed
-INDEX = 8  # columns of an index, and of the space beside it
-SHORTEST_FILE = 12  # columns below which a file's name tells nothing
+WITH_FILES = 80  # columns of a terminal that has room for their files
 
 
 def print_mistakes(console: Console, header: Sequence[tuple[str, str]], mistakes: Mistakes) -> None:
     """Prints the facts of `header`, the first images, and the pairs that cover most mistakes."""
-    name = "suspected label errors" if mistakes.suspects else "misclassified"
-    count = f"{mistakes.total:,} of {mistakes.evaluated:,} ({mistakes.total / mistakes.evaluated:.2%})"
-    facts = [*header, (name, count)]
+    facts = [*header, (_kind(mistakes), _count(mistakes))]
     if mistakes.expected is not None:
         expected = f"about {mistakes.expected:,} expected at {mistakes.accuracy:.2%} accuracy"
         facts.append(("if every label were right", expected))
@@ -33,51 +29,61 @@ def print_mistakes(console: Console, header: Sequence[tuple[str, str]], mistakes
     if not len(mistakes):
         return
     console.print(_images(mistakes, console))
-    console.print(_pairs(mistakes, tables.longest_name(console)))
+    console.print(_pairs(mistakes))
+
+
+def headline(mistakes: Mistakes) -> str:
+    """The result in one line."""
+    expected = "" if mistakes.expected is None else f", about {mistakes.expected:,} expected if every label were right"
+    of_these = f", of these {len(mistakes):,} {mistakes.filter_text}" if mistakes.filter_text else ""
+    return f"{_kind(mistakes)} {_count(mistakes)}{expected}{of_these}"
+
+
+def _kind(mistakes: Mistakes) -> str:
+    return "suspected label errors" if mistakes.suspects else "misclassified"
+
+
+def _count(mistakes: Mistakes) -> str:
+    return f"{mistakes.total:,} of {mistakes.evaluated:,} ({mistakes.total / mistakes.evaluated:.2%})"
 
 
 def _images(mistakes: Mistakes, console: Console) -> Table:
-    """The first images, by index and, where the console is wide enough, by file."""
+    """The first images by index and file, without the file on a narrow terminal: the index names the image, too."""
     first = range(min(FIRST, len(mistakes)))
     table = tables.titled(f"The first {len(first)}" if len(first) < len(mistakes) else "All of them")
-    table.add_column("index", justify="right", no_wrap=True)
-    longest = tables.longest_name(console, names=3, beside=INDEX)
-    files: list[tuple[Text, ...]] = [()] * len(first)
-    if mistakes.files is not None and longest >= SHORTEST_FILE:
-        files = [(name,) for name in tables.add_images(table, mistakes.files[: len(first)], longest)]
-    else:
-        longest = tables.longest_name(console, beside=INDEX)
-    for column in ("label", "suggested") if mistakes.suspects else ("true", "predicted"):
-        table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=longest)
-    for column in ("p(label)", "p(suggested)") if mistakes.suspects else ("p(true)", "p(predicted)"):
-        table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
+    tables.add_numbers(table, "index")
+    files = mistakes.files if console.width >= WITH_FILES else None
+    if files is not None:
+        tables.add_names(table, "file")
+    label, answer = ("label", "suggested") if mistakes.suspects else ("true", "predicted")
+    tables.add_names(table, label, answer)
+    tables.add_numbers(table, f"p({label})", f"p({answer})")
     for row in first:
         table.add_row(
             str(mistakes.index[row]),
-            *files[row],
+            *([] if files is None else [printable(files[row])]),
             printable(mistakes.classes[mistakes.labels[row]]),
             printable(mistakes.classes[mistakes.answers[row]]),
             f"{mistakes.true_probability[row]:.2%}",
             f"{mistakes.confidence[row]:.2%}",
         )
-    return table
+    return tables.drop_to_fit(console, table, [3 if files is None else 4])
 
 
-def _pairs(mistakes: Mistakes, longest: int) -> Table:
+def _pairs(mistakes: Mistakes) -> Table:
     pairs = _leading(mistakes)
-    which = "All" if len(pairs) == len(mistakes.pairs) else f"{len(pairs)} of {len(mistakes.pairs)}"
-    table = tables.titled(f"{which} pairs make up {sum(pair.count for pair in pairs) / len(mistakes):.1%}")
-    for column in ("label", "suggested") if mistakes.suspects else ("true", "predicted"):
-        table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=longest)
-    table.add_column("images", justify="right", no_wrap=True)
-    table.add_column("fraction", justify="right", no_wrap=True)
+    covered = sum(pair.count for pair in pairs) / len(mistakes)
+    which = "All" if len(pairs) == len(mistakes.pairs) > 1 else f"{len(pairs)} of {len(mistakes.pairs)}"
+    table = tables.titled(f"{which} pairs make{'s' * (len(pairs) == 1)} up {covered:.1%}")
+    tables.add_names(table, *(("label", "suggested") if mistakes.suspects else ("true", "predicted")))
+    tables.add_numbers(table, "images", "fraction")
     for pair in pairs:
         table.add_row(printable(pair.true), printable(pair.predicted), f"{pair.count:,}", f"{pair.share:.1%}")
     return table
 
 
 def _leading(mistakes: Mistakes) -> list[ConfusedPair]:
-    """The most frequent pairs that together cover most of the mistakes, MOST_PAIRS of them at most."""
+    """The most frequent pairs: as many as cover half of the mistakes, MOST_PAIRS of them at most."""
     shown: list[ConfusedPair] = []
     for pair in mistakes.pairs[:MOST_PAIRS]:
         if sum(other.count for other in shown) >= COVERAGE * len(mistakes):

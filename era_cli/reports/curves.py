@@ -128,7 +128,7 @@ def _result(run: Curves) -> str:
     elif run.best is not None:
         facts.append("no validation split")
     if run.test_acc is not None:
-        facts.append(f"test {run.test_acc:.2%}")
+        facts.append(f"test {run.test_acc:.2%}" + (f" ({run.test_sample} test images)" if run.test_sample else ""))
     return f"{style.label(run.name, LONGEST_NAME)}: {', '.join(facts) or 'finished'}"
 
 
@@ -137,14 +137,15 @@ def _key(runs: Sequence[Curves], baseline: float | None) -> list[Line2D]:
     training, validation = _colours(1)[0] if len(runs) == 1 else (style.INK, style.INK)
     rows = [row for run in runs for row in run.epochs]
     longest = max(len(run.epochs) for run in runs)
-    training_style, validation_style = (TRAINING, VALIDATION) if longest > 1 else ("", "")
+    dashed: Any = {"linestyle": TRAINING if longest > 1 else ""}
+    solid: Any = {"linestyle": VALIDATION if longest > 1 else ""}
     dots: Any = {"marker": "o", "markersize": _dot(longest)} if longest <= MOST_MARKED else {}
     lines = []
     if rows:
         label = "training (augmented images,\nloss incl. label smoothing)"
-        lines.append(Line2D([], [], color=training, linestyle=training_style, label=label, **dots))
+        lines.append(Line2D([], [], color=training, label=label, **dashed, **dots))
     if any(row.val_loss is not None or row.val_acc is not None for row in rows):
-        lines.append(Line2D([], [], color=validation, linestyle=validation_style, label="validation", **dots))
+        lines.append(Line2D([], [], color=validation, label="validation", **solid, **dots))
     if any(run.best is not None and run.best.val_acc is not None for run in runs):
         lines.append(Line2D([], [], color=validation, linestyle="", label="best epoch", **RING))
     if baseline is not None:

@@ -139,7 +139,7 @@ class Sheet:
         return self.figure
 
     def _elide(self, note: Text, room: float) -> None:
-        """Leaves out of a note that is too wide what lies before its last words: the end of a file's name tells most."""
+        """Shortens a note that is too wide, but not at its end: that of a file's name tells most."""
         whole = note.get_text()
         kept = len(whole)
         while self._width(note) > room and kept > 1:
