@@ -85,8 +85,9 @@ def misclassified(
 ) -> None:
     """Draw the misclassified images, and list all of them.
 
-    Writes misclassified.png, a grid of --n images titled predicted / true with the confidence, and misclassified.csv,
-    all of them, into the run folder; with --suspects, suspects.png and suspects.csv.
+    Writes misclassified.png, a grid of --n images titled predicted / true with the confidence and the index that era
+    gradcam takes, and misclassified.csv, all of them, into the run folder; with --suspects, suspects.png and
+    suspects.csv.
     """
     reading.check_one_source(split, data)
     if true is not None and true == predicted:

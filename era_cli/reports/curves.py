@@ -24,7 +24,7 @@ DWARFED = 0.05  # of the largest loss; the axis is logarithmic where half of the
 NAME = 0.2  # inches of height for each
 TRAINING: Final = "--"  # line styles
 VALIDATION: Final = "-"
-RING: Final[Any] = {"marker": "o", "markersize": 9, "markerfacecolor": "none"}  # around the best epoch
+RING: Final[Any] = {"marker": "o", "markersize": 11, "markerfacecolor": "none"}  # around the best epoch
 
 Value = Callable[[EpochRow], float | None]
 
@@ -86,7 +86,7 @@ def _line(axes: Axes, run: Curves, value: Value, colour: str, linestyle: str) ->
 
 def _dot(epochs: int) -> float:
     """The size in points of the dot of each of so many epochs: one alone has no line."""
-    return 3.5 if epochs > 1 else 7.0
+    return 3.5 if epochs > 1 else 5.5
 
 
 def _losses(row: EpochRow) -> list[float]:
