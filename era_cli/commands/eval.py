@@ -62,7 +62,7 @@ def evaluate(
     result = metrics.measure(evaluation)
     label = predictions.label(opened, subset, tta)
     folder = opened.run.path
-    about = f"{opened.run.name}, {subset.counted}"
+    about = reading.about(opened, subset.counted, tta)
     header = f"{about}: accuracy {result.accuracy:.2%}"
     deliver.deliver(
         {**reading.document(opened, subset, computed), "tta": tta, "result": documents.metrics(result)},

@@ -242,7 +242,7 @@ def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
     from era_cli.runs import artifacts
 
     sweep, title = plan.sweep, f"Learning-rate range test before {plan.run.name}"
-    drawings = {artifacts.SAMPLES: lambda: report.training_samples(plan.samples)}
+    drawings = {artifacts.SAMPLES: lambda: report.training_samples(plan.samples, plan.run.name)}
     if sweep is not None:
         drawings[artifacts.SWEEP] = lambda: lr_find.lr_curve(sweep, title)
     for name, draw in drawings.items():

@@ -90,6 +90,16 @@ def check_enough(count: int, asked: int, listener: Listener) -> None:
         )
 
 
+def about(opened: TrainedRun, images: str, tta: Tta = Tta.NONE) -> str:
+    """A figure's title: the run, its `images`, and the checkpoint and augmentation unless they are the default."""
+    parts = [opened.run.name, images]
+    if opened.checkpoint_name != "best":
+        parts.append(f"checkpoint {opened.checkpoint_name.removeprefix('file-')}")
+    if tta is not Tta.NONE:
+        parts.append(f"test-time augmentation {tta}")
+    return ", ".join(parts)
+
+
 def kept(predictions: Predictions) -> list[File]:
     """The file of the predictions, if they could be kept."""
     return [File(predictions.file)] if predictions.file.exists() else []

@@ -88,6 +88,19 @@ def misclassified(
     return f"{_joined('suspects' if suspects else 'misclassified', marks)}.png"
 
 
+def page(figure: Path, number: int) -> Path:
+    """A page of a figure, from 1: NAME.png, NAME-page-2.png and so on."""
+    return figure if number == 1 else figure.with_stem(f"{figure.stem}-page-{number}")
+
+
+def remove_pages(figure: Path, *, after: int) -> None:
+    """Removes the pages of a longer figure that was drawn before."""
+    number = after + 1
+    while (old := page(figure, number)).is_file():
+        old.unlink()
+        number += 1
+
+
 def heatmaps(label: str, marks: Iterable[str]) -> str:
     """The sheet of heat maps; `marks` are what differs from the usual question."""
     return f"{_joined('gradcam', [label, *marks])}.png"

@@ -7,9 +7,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from era_cli.runs.run import Run
-from tests.support import TINY_OPTIONS, invoke, the_error, too_wide, write_digit
+from tests.support import TINY_OPTIONS, digit_folder, invoke, the_error, too_wide, write_digit
 
 READING = ("eval", "misclassified --n=1", "gradcam --n=1 --layer=layer1")
 FIT = " ".join(("fit", *TINY_OPTIONS))
@@ -152,3 +153,19 @@ def test_out_names_the_figure_and_its_format(run: Run, command: str, more: str, 
     assert f"new/x{more}" in re.split(r"[:,\s]+", done.stdout)
     assert (tmp_path / "new" / f"x{more}").stat().st_size > 0
     assert {path for path in run.path.iterdir() if path.suffix in (".png", ".csv")} == before
+
+
+def test_no_two_figures_have_the_same_title(run: Run, tmp_path: Path, drawn: list[Figure]) -> None:
+    other = run.checkpoints / "other.ckpt"
+    other.hardlink_to(run.checkpoints / "best.ckpt")
+    for folder in ("a", "b"):
+        digit_folder(tmp_path / folder / "scans", {"3": 7, "8": 4})
+    asked = ("", "--split=val", f"--checkpoint={other}", "--data=a/scans", "--data=b/scans")
+    calls = [f"{command} {option}" for command in ("eval", "misclassified") for option in asked]
+    calls += ["eval --tta=flip", "eval --tta=flip-shift", "misclassified --suspects --force", "misclassified --true=3"]
+    for call in calls:
+        invoke(*call.split())
+    titles = [str(figure.get_suptitle()).replace("\n", " ") for figure in drawn]
+    assert len(titles) == len(set(titles)) == len(calls) + sum(call.startswith("eval") for call in calls)
+    assert any("checkpoint other" in title for title in titles)
+    assert any("test-time augmentation flip:" in title for title in titles)

@@ -192,13 +192,10 @@ class TrainedRun:
             listener.warn(f"{source} holds the images that {self.run.path} was trained on; using its test images only.")
             return Subset.of_test(own, run_data.test_indices(own, self.recipe))
         mark = source if source in sources.NAMED else _marked(dataset.name, Path(dataset.source))
-        return Subset(
-            name=f"data-{mark}",
-            title=f"images of {dataset.name}",
-            dataset=dataset,
-            indices=dataset.test,
-            total=len(dataset.test),
-        )
+        title = f"images of {dataset.name}"
+        if source not in sources.NAMED:
+            title += f" ({mark.rpartition('-')[2]})"  # as in file names: other folders may be called the same
+        return Subset(name=f"data-{mark}", title=title, dataset=dataset, indices=dataset.test, total=len(dataset.test))
 
     def _own_test(self, dataset: Dataset) -> Dataset | None:
         """The run's own folder, moved elsewhere, with the test images that were held out of it."""
