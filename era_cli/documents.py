@@ -81,7 +81,9 @@ def mistakes(mistakes: Mistakes) -> dict[str, Any]:
     return {
         "suspects": mistakes.suspects,
         "evaluated": mistakes.evaluated,
+        "acc": mistakes.accuracy,
         "total": mistakes.total,
+        "expected_with_right_labels": mistakes.expected,
         "share": mistakes.total / mistakes.evaluated,
         "true": mistakes.true,
         "predicted": mistakes.predicted,

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -52,10 +53,10 @@ TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0"
 
 def request(runs_dir: Path, *, name: str | None = None, source: str | None = "digits", **fields: Any) -> Any:
     """What `era fit` asks the core for, with the tiny recipe and `fields` on top."""
-    from era_cli.core.fit import start
+    from era_cli.core.fit.request import FitRequest
 
     given = {**TINY, **fields}
-    return start.FitRequest(
+    return FitRequest(
         recipe=with_options(default(), given),
         given=given,
         source=source,
@@ -232,6 +233,17 @@ def as_json(*arguments: str) -> Any:
     return json.loads(invoke(*arguments, "--json").stdout)
 
 
+def named_files(output: str) -> list[str]:
+    """The files that a command names, those to open first."""
+    opened = [line for line in output.splitlines() if Path(line).is_file()]
+    others = [
+        f"{folder}/{name}"
+        for folder, names in re.findall(r"^also in (.*?): (.*)$", output, re.M)
+        for name in names.split(", ")
+    ]
+    return opened + others
+
+
 def the_error(result: Result) -> str:
     """The one sentence on stderr."""
     assert result.stdout == ""
@@ -241,8 +253,9 @@ def the_error(result: Result) -> str:
 
 
 def too_wide(output: str, columns: int = 60) -> list[str]:
-    """The lines that do not fit, paths aside."""
-    return [line for line in output.splitlines() if cell_len(line) > columns and not line.startswith("runs/")]
+    """The lines that do not fit, paths and the next command aside."""
+    unbroken = ("runs/", "Next: ")
+    return [line for line in output.splitlines() if cell_len(line) > columns and not line.startswith(unbroken)]
 
 
 def files(folder: Path) -> set[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from era_cli.choices import Split, Tta
 from era_cli.commands.deliver import Fact, File
 from era_cli.errors import UsageError
+from era_cli.signals import held
 from era_cli.text import plural
 
 if TYPE_CHECKING:
@@ -17,14 +18,41 @@ if TYPE_CHECKING:
     from era_cli.runs.run import Run
 
 
-def check_one_source(split: str | None, data: str | None) -> None:
-    """Refuses what cannot be meant.
+def find(
+    runs_dir: Path,
+    name: str,
+    checkpoint: str | None,
+    split: Split | None = None,
+    data: str | None = None,
+    *,
+    own_images: bool = False,
+) -> Run:
+    """The run to read, with everything refused that can be seen to be wrong before torch is loaded.
+
+    Args:
+        own_images: the run's own data are not read.
 
     Raises:
-        UsageError: both name images.
+        UsageError: both `split` and `data` name images.
+        EraError: there is no such run or checkpoint; its data, or the other data, are absent or of other classes.
     """
     if data is not None and split is not None:
         raise UsageError("--split names a split of the run's own data: leave it out with --data")
+    with held():
+        from era_cli.core.data import run_data, sources
+        from era_cli.runs import store
+
+    run = store.find(runs_dir, name)
+    run.checkpoint_file(checkpoint)
+    document = run.read()
+    if own_images:
+        return run
+    if data is not None:
+        sources.check_all(data, document.data.classes)
+    else:
+        run_data.check_source(run, document)
+        run_data.check_split(run, document, split or Split.TEST)
+    return run
 
 
 def open_run(run: Run, checkpoint: str | None, gpus: str) -> TrainedRun:
@@ -60,6 +88,16 @@ def check_enough(count: int, asked: int, listener: Listener) -> None:
         listener.note(
             f"There {'is' if count == 1 else 'are'} {plural(count, 'image')} to draw, fewer than --n {asked}."
         )
+
+
+def about(opened: TrainedRun, images: str, tta: Tta = Tta.NONE) -> str:
+    """A figure's title: the run, its `images`, and the checkpoint and augmentation unless they are the default."""
+    parts = [opened.run.name, images]
+    if opened.checkpoint_name != "best":
+        parts.append(f"checkpoint {opened.checkpoint_name.removeprefix('file-')}")
+    if tta is not Tta.NONE:
+        parts.append(f"test-time augmentation {tta}")
+    return ", ".join(parts)
 
 
 def kept(predictions: Predictions) -> list[File]:

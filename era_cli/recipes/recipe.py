@@ -163,7 +163,7 @@ class Recipe:
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
             if (problem := _problem(spec, value)) is not None:
-                close = did_you_mean(str(value), spec.metadata.get("choices", ()))
+                close = did_you_mean(value, spec.metadata.get("choices", ())) if isinstance(value, str) else ""
                 raise UsageError(f"{problem} ({flag(spec.name)}){close}")
 
     def as_dict(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from era_cli.core.evaluation import inference, trained_run
 from era_cli.listener import Listener
 from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
-from tests.support import ESCAPE, as_json, digit_folder, era, files, invoke, the_error
+from tests.support import ESCAPE, as_json, digit_folder, era, files, invoke, named_files, the_error
 
 
 def test_the_table_and_every_file(run: Run) -> None:
@@ -30,9 +30,7 @@ def test_the_table_and_every_file(run: Run) -> None:
         assert re.search(rf"^\s*{digit}\s+(\d|-)", done.stdout, re.MULTILINE)
     new = files(run.path) - before
     assert new == {"predictions-test.npz", "confusion.png", "reliability.png", "eval-test.json"}
-    assert {f"runs/mine/{name}" for name in new} == {
-        line for line in done.stdout.splitlines() if line.startswith("runs/")
-    }
+    assert {f"runs/mine/{name}" for name in new} == set(named_files(done.stdout))
     assert done.stderr.splitlines() == ["evaluating: 359 images"]
     for name in ("confusion.png", "reliability.png"):
         with Image.open(run.path / name) as image:

@@ -121,7 +121,7 @@ def test_a_wrong_value_names_field_value_and_range(field: str, value: Any, allow
         Recipe(**{field: value})
     message = str(caught.value)
     assert message.startswith(f"{field} is {value!r}, but must be {allowed}")
-    assert message.endswith(f"({recipes.flag(field)})")
+    assert f"({recipes.flag(field)})" in message
 
 
 @pytest.mark.parametrize("field", [name for name, spec in FIELDS.items() if "range" in spec.metadata])

@@ -7,8 +7,6 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from era_cli.core.data.cache import ContentHashes
 from era_cli.errors import UsageError
@@ -124,6 +122,9 @@ def resize(images: Images, size: int) -> Images:
     """
     if images.shape[-2:] == (size, size):
         return images
+    import torch  # only here: most data have the right size, and then what is wrong with them is said at once
+    from torch.nn import functional as F
+
     _refuse_too_large(len(images), size)
     resized = np.empty((*images.shape[:2], size, size), np.uint8)
     for start in range(0, len(images), _RESIZED_AT_ONCE):
