@@ -82,14 +82,14 @@ def maps(
     if not len(images):
         return np.zeros((*targets.shape, 1, 1), np.float32)
     chunk = max(1, _CHUNK * evaluation_batch_size(images.shape[-1]) // EVALUATION_BATCH)
-    chunks: list[Tensor] = []
+    chunks: list[Maps] = []
     with classifier.evaluating(), listener.work(f"explaining by {options.method}", len(images)) as advance:
         for start in range(0, len(images), chunk):
             rows = slice(start, start + chunk)
             pixels = classifier.normalization(torch.from_numpy(images[rows]).to(classifier.device))
             chunks.append(_mean_over_views(classifier, pixels, targets[rows], logits[rows], options))
             advance(len(pixels))
-    return torch.cat(chunks).numpy()
+    return np.concatenate(chunks)
 
 
 def _mean_over_views(
@@ -98,18 +98,18 @@ def _mean_over_views(
     targets: Labels,
     logits: npt.NDArray[np.float32],
     options: CamOptions,
-) -> Tensor:
+) -> Maps:
     """The maps (N, T, h, w) of normalised images (N, 3, H, W), means over the views that smoothing asks for."""
     wanted = torch.from_numpy(targets).to(pixels.device)
-    views: list[Tensor] = []
-    for view, is_mirrored in _views(pixels, options.smooth is Smoothing.AUG, classifier.mirrored):
+    views: list[Maps] = []
+    for view, is_mirrored in _views(pixels, options.smooth == Smoothing.AUG, classifier.mirrored):
         features, answer = _forward(classifier.network, view, options.layer)
         if not views:
             _check_logits(answer, logits)
         of_targets = [_map(options.method, features, answer, target) for target in wanted.T]
-        view_maps = torch.stack(of_targets, dim=1)
-        views.append(view_maps.flip(-1) if is_mirrored else view_maps)
-    return torch.stack(views).mean(dim=0).cpu()
+        view_maps = torch.stack(of_targets, dim=1).cpu().numpy()
+        views.append(view_maps[..., ::-1] if is_mirrored else view_maps)
+    return np.mean(views, axis=0, dtype=np.float32)
 
 
 def _forward(network: Network, pixels: Tensor, layer: str) -> tuple[Tensor, Tensor]:
