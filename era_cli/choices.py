@@ -9,6 +9,7 @@ class Split(StrEnum):
     """The splits of a run's own data."""
 
     TEST = "test"
+    TEST_ALL = "test-all"  # without the run's --limit-test
     VAL = "val"
     TRAIN = "train"
 

@@ -9,16 +9,32 @@ import traceback
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from era_cli import __version__
 from era_cli.commands import eval as eval_command
-from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves
+from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves, values
 from era_cli.errors import EraError, Interrupted
 from era_cli.signals import raise_on_signals
 
 
-class EraGroup(TyperGroup):
+class _PlainFlags:
+    """Shows a flag in help as one: Typer writes <bool> beside it, as if it took a value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, those of Typer's own among them."""
+        params = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
+class EraCommand(_PlainFlags, TyperCommand):
+    """One of the commands."""
+
+
+class EraGroup(_PlainFlags, TyperGroup):
     """Runs a command inside the error boundary."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
@@ -88,7 +104,7 @@ for _name, _command in (
     ("gradcam", gradcam.gradcam),
     ("plot-curves", plot_curves.plot_curves),
 ):
-    app.command(_name, help=_unwrapped(_command.__doc__))(_command)
+    app.command(_name, cls=EraCommand, help=_unwrapped(_command.__doc__))(values.checked(_command))
 
 
 def _print_version(value: bool) -> None:

@@ -161,6 +161,8 @@ def curves(curves: Curves) -> dict[str, Any]:
         "steps": len(curves.rates),
         "best": None if curves.best is None else _row(curves.best),
         "test_acc": curves.test_acc,
+        "test_count": curves.test_count,
+        "test_total": curves.test_total,
         "epochs": [_row(row) for row in curves.epochs],
         "left_out": list(curves.left_out),
     }

@@ -19,6 +19,9 @@ class Listener:
     def note(self, text: str) -> None:
         """One sentence that the person should read."""
 
+    def warn(self, text: str) -> None:
+        """One sentence without which the result would be misread, or a file missed."""
+
     @contextlib.contextmanager
     def work(self, what: str, total: int, unit: str = "images") -> Iterator[Advance]:
         """A piece of work of `total` units (bytes where `unit` is "bytes"); call the yielded function per part."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 SUBSTITUTE = "\N{REPLACEMENT CHARACTER}"
 _JOINERS = "\u200c\u200d"  # between letters of Persian and Indic scripts, and in emoji: harmless
@@ -14,9 +15,28 @@ def without_controls(text: str) -> str:
     return "".join(SUBSTITUTE if _harmful(char) else char for char in text)
 
 
+def plural(count: int, noun: str) -> str:
+    """The count with its noun: 1 image, 1,000 images."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def sample(count: int, total: int) -> str:
+    """How many there are and, if they are a sample, of how many: 10,000, or 1,000 of 10,000."""
+    return f"{count:,}" if count == total else f"{count:,} of {total:,}"
+
+
 def signed_points(change: float) -> str:
     """A change of a probability in percentage points: +2.6 or -31.4, and +0.0 for none."""
     return f"{round(100 * change, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into 0.0
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """The end of a sentence that refuses `given`: the known name that is closest, if one is close."""
+    from difflib import get_close_matches  # only an error needs it
+
+    names = {name.lower(): name for name in known}
+    close = get_close_matches(given.lower(), names, n=1)
+    return f"; did you mean {names[close[0]]}?" if close else ""
 
 
 def _harmful(char: str) -> bool:

@@ -97,7 +97,7 @@ def fit_capture(run: Run, command: str) -> Capture:
     progress._epochs = document.recipe.epochs
     capture.console.print(console._epoch_heading(COLUMNS))
     for done, row in enumerate(rows, start=1):
-        best = best_epoch.best(rows[:done], document.data.counts.val)
+        best = best_epoch.best(rows[:done])
         progress.epoch_ended(row, best=best == row)
     if document.result is None:
         sys.exit(f"{run.path} is not finished")

@@ -76,6 +76,7 @@ RESULT = FitResult(
     test_loss=0.5,
     test_correct=70,
     test_count=80,
+    test_total=80,
     seconds=3.5,
 )
 

@@ -180,7 +180,13 @@ def test_the_table_of_recipes_is_that_of_the_code() -> None:
     assert {row[0] for row in rows} == {
         recipes.flag(field.name) for field in dataclasses.fields(recipes.Recipe) if field.name != "name"
     }
-    unset = {"--val-size": "5,000", "--limit-train": "all", "--image-size": "32"}
+    unset = {
+        "--val-size": "5,000",
+        "--limit-train": "all",
+        "--limit-val": "all",
+        "--limit-test": "all",
+        "--image-size": "32",
+    }
     for column, name in enumerate(header[1:4], start=1):
         recipe = recipes.named(name)
         for row in rows:

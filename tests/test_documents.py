@@ -199,6 +199,8 @@ def test_curves_are_json_without_the_rates(trained: bool) -> None:
         rates=np.linspace(0, 1, 5),
         steps_per_epoch=5,
         test_acc=None,
+        test_count=None,
+        test_total=None,
         left_out=("metrics.csv, line 3",),
     )
     document = strict(documents.curves(curves))

@@ -72,6 +72,7 @@ def test_a_plan_sums_over_leaf_layers() -> None:
         source="digits",
         classes=("a",),
         class_counts={},
+        test_total=0,
         image_size=8,
         layers=(row("block", 7, 70),),
         leaf_layers=(row("block.conv", 5, 50), row("block.norm", 2, 0)),
@@ -101,6 +102,7 @@ def test_seeds_give_mean_and_sample_deviation() -> None:
                     test_loss=1.0,
                     test_correct=1,
                     test_count=1,
+                    test_total=1,
                     seconds=1.0,
                 )
                 for accuracy in accuracies

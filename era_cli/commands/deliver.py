@@ -52,6 +52,8 @@ def deliver(
     files: Sequence[File],
     *,
     facts: Sequence[Fact] = (),
+    headline: str,
+    then: str = "",
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -59,24 +61,39 @@ def deliver(
 
     Args:
         document: the result as JSON values, without `schema` and `files`.
-        show: prints the result for people below `facts`, what it is a result of; with `--quiet` those are left out.
+        show: prints the result for people below `facts`, what it is a result of.
+        headline: the result in one line, which is all that `--quiet` prints; nothing where it is empty.
+        then: the command worth trying next.
     """
     from era_cli.console import terminal
-    from era_cli.console.progress import print_files
+    from era_cli.console.progress import print_files, print_next
     from era_cli.files import make_folder
+    from era_cli.runs import artifacts
 
     whole = {**with_schema(document), "files": [str(file.path) for file in files]}
     console = terminal.record_console()
     if not as_json:  # before anything is written, which may fail
-        show(console, () if quiet else facts)
+        if not quiet:
+            show(console, facts)
+        elif headline:
+            print_headline(headline)
     for file in sorted(files, key=lambda file: file.drawn):  # a figure that fails costs no table
         if file.write is not None:
             make_folder(file.path.parent)
             file.write(file.path, whole)
     if as_json:
         terminal.print_json(whole)
-    else:
-        print_files(console, [file.path for file in files])
+    elif not quiet:
+        print_files(console, *artifacts.opened_first(file.path for file in files))
+        if then:
+            print_next(console, then)
+
+
+def print_headline(text: str) -> None:
+    """Prints the result in one line, which is all that `--quiet` prints."""
+    from era_cli.console import terminal
+
+    terminal.record_console().print(terminal.printable(text), soft_wrap=True)
 
 
 def with_schema(document: Document) -> dict[str, Any]:

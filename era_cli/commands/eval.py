@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from era_cli.choices import Tta
-from era_cli.commands import deliver, options, reading
+from era_cli.commands import deliver, next_step, options, reading
 from era_cli.commands.loading import loading
 
 
@@ -47,7 +47,7 @@ def evaluate(
     reading.check_one_source(split, data)
     with loading():
         from era_cli import documents
-        from era_cli.console.eval import print_evaluation
+        from era_cli.console.eval import headline, print_evaluation
         from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import metrics, predictions
         from era_cli.reports.confusion import confusion_matrix
@@ -64,7 +64,7 @@ def evaluate(
     result = metrics.measure(evaluation)
     label = predictions.label(opened, subset, tta)
     folder = opened.run.path
-    about = f"{opened.run.name}, {len(subset.indices):,} {subset.title}"
+    about = f"{opened.run.name}, {subset.counted}"
     header = f"{about}: accuracy {result.accuracy:.2%}"
     deliver.deliver(
         {**reading.document(opened, subset, computed), "tta": tta, "result": documents.metrics(result)},
@@ -82,6 +82,17 @@ def evaluate(
             *reading.kept(computed),
         ],
         facts=reading.facts(opened, subset, computed, tta),
+        headline=headline(result),
+        then=next_step.line(
+            "misclassified",
+            run=run,
+            checkpoint=checkpoint,
+            split=split,
+            data=data,
+            data_dir=data_dir,
+            gpus=gpus,
+            runs_dir=runs_dir,
+        ),
         quiet=quiet,
         as_json=as_json,
     )

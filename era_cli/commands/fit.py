@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from era_cli import recipes
-from era_cli.commands import options
-from era_cli.commands.deliver import with_schema
+from era_cli.commands import deliver, next_step, options
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import help_text, takes_recipe
 from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.recipes.recipe import SCHEDULE, TRAINING
+from era_cli.text import did_you_mean
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.console.fit import FitProgress
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.runs.run import Run
 
 AUTO = "auto"
+_OVERLAID = 5  # runs in the command named as the next one
 MAX_LR = Annotated[
     str | None,
     typer.Option(
@@ -54,7 +55,7 @@ def fit(
             rich_help_panel=TRAINING,
         ),
     ] = 1,
-    gpus: options.Gpus = "auto",
+    gpus: options.TrainingGpus = "auto",
     resume: Annotated[
         str | None,
         typer.Option(
@@ -106,10 +107,11 @@ def fit(
     with loading():
         from era_cli import documents
         from era_cli.console import terminal
-        from era_cli.console.fit import FitProgress, print_seeds
+        from era_cli.console.fit import FitProgress, headline, print_seeds, seeds_headline
+        from era_cli.console.progress import print_next
         from era_cli.core.fit import start
         from era_cli.results import SeedResults
-        from era_cli.runs import store
+        from era_cli.runs import artifacts, store
 
     if resume is not None and recipe is not None:
         given["name"] = recipe
@@ -136,7 +138,8 @@ def fit(
         run, result = _trained(job, resume, progress, left=each[len(done) + 1 :])
         done.append((run, result))
         if not as_json:
-            progress.show_result(result, [artifact.path for artifact in run.contents()])
+            progress.show_result(result, *artifacts.opened_first(artifact.path for artifact in run.contents()))
+    then = next_step.line("eval", run=resume or name, runs_dir=runs_dir)
     if seeds > 1:
         several = SeedResults(
             runs=tuple(run.path for run, _ in done),
@@ -144,13 +147,20 @@ def fit(
             results=tuple(result for _, result in done),
         )
         if as_json:
-            terminal.print_json(with_schema(documents.seeds(several)))
+            terminal.print_json(deliver.with_schema(documents.seeds(several)))
+        elif quiet:
+            deliver.print_headline(seeds_headline(several))
         else:
             print_seeds(terminal.record_console(), several)
+        then = next_step.line("plot-curves", run=[str(path) for path in several.runs[:_OVERLAID]])
     elif as_json:
         run, _ = done[0]
         files = [str(artifact.path) for artifact in run.contents()]
         terminal.print_json({**run.read().as_dict(), "run": str(run.path), "files": files})
+    elif quiet:
+        deliver.print_headline(headline(done[0][1]))
+    if not quiet and not as_json:
+        print_next(terminal.record_console(), then)
 
 
 def _trained(
@@ -165,13 +175,13 @@ def _trained(
     else:
         prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
     try:
-        result = prepared.train(progress, before_training=lambda plan: _draw_plan(plan, progress))
+        result = prepared.train(progress, after_first_step=lambda plan: _draw_plan(plan, progress))
     except (EraError, Interrupted) as error:
         progress.stop()
         if isinstance(error, Interrupted):
-            progress.note(_how_to_resume(prepared.run, job.runs_dir))
+            progress.warn(_how_to_resume(prepared.run, job.runs_dir))
         if left:
-            progress.note(_not_started(left))
+            progress.warn(_not_started(left))
         raise
     finally:
         progress.stop()
@@ -189,7 +199,7 @@ def _learning_rate(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"--max-lr is {text!r}, but must be a number or {AUTO}") from None
+        raise UsageError(f"--max-lr is {text!r}, but must be a number or {AUTO}{did_you_mean(text, [AUTO])}") from None
 
 
 def _draw_curves(run: Run, progress: FitProgress) -> None:
@@ -200,7 +210,7 @@ def _draw_curves(run: Run, progress: FitProgress) -> None:
     try:
         style.save(curves.curves([run.curves()]), run.path / artifacts.CURVES)
     except Exception as error:  # whatever it is, it must not fail a run that is trained
-        progress.note(f"The curves were not drawn ({error}): retry with era plot-curves.")
+        progress.warn(f"The curves were not drawn ({error}): retry with era plot-curves.")
 
 
 def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
@@ -217,7 +227,7 @@ def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
         try:
             style.save(draw(), plan.run / name)
         except Exception as error:  # whatever it is, it must not fail the training
-            progress.note(f"{name} was not drawn ({error}); training continues without it.")
+            progress.warn(f"{name} was not drawn ({error}); training continues without it.")
 
 
 def _how_to_resume(run: Run, runs_dir: Path) -> str:

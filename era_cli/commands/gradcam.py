@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from era_cli.choices import CamMethod, Smoothing, Target, Tta, Which
-from era_cli.commands import deliver, options, reading
+from era_cli.commands import deliver, next_step, options, reading
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
@@ -170,7 +170,7 @@ def gradcam(
     stage = _stage(layer, named.read().recipe.network)
     with loading():
         from era_cli import documents
-        from era_cli.console.gradcam import print_heatmaps
+        from era_cli.console.gradcam import headline, print_heatmaps
         from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import own_images, predictions, selection
         from era_cli.core.evaluation.classified_images import ClassifiedImages
@@ -191,13 +191,14 @@ def gradcam(
     else:
         subset = reading.subset(opened, split, data, data_dir, progress)
         computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
+        images_of = f"images of {subset.counted}" if subset.sampled else subset.title
         if indices is None:
             kind = which or Which.MISCLASSIFIED
-            chosen, title = kind.value, f"{_ADJECTIVES[kind]} {subset.title}"
+            chosen, title = kind.value, f"{_ADJECTIVES[kind]} {images_of}"
             rows = selection.choose(computed.evaluation, kind, n, seed)
             reading.check_enough(len(rows), n, progress)
         else:
-            chosen, title = artifacts.selection("index", [*map(str, indices)]), f"chosen {subset.title}"
+            chosen, title = artifacts.selection("index", [*map(str, indices)]), f"chosen {images_of}"
             rows = selection.rows_of(computed.evaluation, indices)
         images = ClassifiedImages.of_subset(subset, computed.evaluation, rows)
         originals = [Path(subset.dataset.source) / file for file in images.files or ()]
@@ -208,7 +209,9 @@ def gradcam(
         method=CamMethod(method), layer=stage, smooth=Smoothing(smooth), target=target or default_target, seed=seed
     )
     heatmaps = explain.explain(opened.classifier, images, asked, progress)
-    for note in _remarks(heatmaps):
+    if heatmaps.coarse:
+        progress.warn(_coarse(heatmaps))
+    for note in _empty(heatmaps):
         progress.note(note)
     # A file's name says what differs from the usual question.
     choices = (
@@ -221,12 +224,12 @@ def gradcam(
     name = artifacts.heatmaps(label, [choice for choice, usual in choices if choice != usual])
     figure = out or opened.run.path / name
     maps = artifacts.beside(figure, "maps.npz")
-    if (files or indices) and not out and figure.exists():
-        progress.note(f"{figure} is replaced, whichever images it showed: --out NAME keeps both.")
+    if not out and (files or len(indices or []) > 1) and figure.exists():
+        progress.warn(f"{figure} is replaced, whichever images it showed: --out NAME keeps both.")
     about = f"{opened.run.name}, {title}"
 
     def draw() -> Figure:
-        photos = own_images.load_large(originals[: sheet.MOST], report.photo_side(heatmaps))
+        photos = own_images.load_large(originals[: sheet.MOST // 2], report.photo_side(heatmaps))
         return report.heatmaps(heatmaps, about, alpha, photos)
 
     deliver.deliver(
@@ -238,6 +241,8 @@ def gradcam(
             *cached,
         ],
         facts=facts,
+        headline=headline(heatmaps),
+        then=next_step.line("plot-curves", run=run, runs_dir=runs_dir),
         quiet=quiet,
         as_json=as_json,
     )
@@ -281,16 +286,19 @@ def _check_one_question(
         raise UsageError(f"--target {target} needs the true class, which an image of your own does not have")
 
 
-def _remarks(heatmaps: Heatmaps) -> Iterator[str]:
-    """What a person must know who looks at the maps."""
-    if heatmaps.coarse:
-        height, width = heatmaps.maps.shape[2:]
-        size = "a single cell" if height * width == 1 else f"only {width}x{height} cells"
-        little = "no position" if height * width == 1 else "little of the position"
-        what = f"{heatmaps.layer} has {size} for images of {heatmaps.images.shape[1]} px"
-        yield f"{what}, so its maps show {little}: use an earlier --layer."
-        if height * width == 1:
-            return
+def _coarse(heatmaps: Heatmaps) -> str:
+    height, width = heatmaps.maps.shape[2:]
+    single = height * width == 1
+    size = "a single cell" if single else f"only {width}x{height} cells"
+    little = "no position" if single else "little of the position"
+    px = heatmaps.images.shape[1]
+    return f"{heatmaps.layer} has {size} for images of {px} px, so its maps show {little}: use an earlier --layer."
+
+
+def _empty(heatmaps: Heatmaps) -> Iterator[str]:
+    """Which maps show nothing."""
+    if max(heatmaps.maps.shape[2:]) == 1:
+        return
     empty = list(zip(*(heatmaps.empty & ~heatmaps.repeated).nonzero(), strict=True))
     for row, column in empty[:_MOST_NAMED]:
         name = heatmaps.classes[heatmaps.targets[row, column]]

@@ -9,15 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from era_cli import recipes
-from era_cli.commands import deliver, options
+from era_cli.commands import deliver, next_step, options
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import takes_recipe
 from era_cli.errors import EraError, UsageError
 from era_cli.recipes.recipe import SCHEDULE, Recipe
 
 SWEEP = "Sweep"
-# A sweep has a schedule of its own, and compiling takes longer than it could save.
-UNUSED = {spec.name for spec in dataclasses.fields(Recipe) if spec.metadata.get("panel") == SCHEDULE} | {"compile"}
+# A sweep has a schedule of its own, neither validates nor tests, and compiling takes longer than it could save.
+UNUSED = {spec.name for spec in dataclasses.fields(Recipe) if spec.metadata.get("panel") == SCHEDULE}
+UNUSED |= {"limit_val", "limit_test", "compile"}
 
 
 @takes_recipe(without=UNUSED)
@@ -45,7 +46,7 @@ def lr_find(
     ] = 1,
     recipe: options.RecipeName = None,
     given: dict[str, Any],
-    gpus: options.Gpus = "auto",
+    gpus: options.TrainingGpus = "auto",
     data: Annotated[str | None, options.DATA_OPTION] = None,
     data_dir: options.DataDir = None,
     strict: options.Strict = False,
@@ -94,6 +95,8 @@ def lr_find(
     prepared = setup.Setup.of(request, progress)
     for note in prepared.notes:
         progress.note(note)
+    for warning in prepared.warnings:
+        progress.warn(warning)
     sweep = range_test.sweep(prepared, progress, low=min_lr, high=max_lr, steps=steps, seeds=seeds)
     used, dataset = prepared.recipe, prepared.dataset
     if out is None:
@@ -102,6 +105,8 @@ def lr_find(
     else:
         figure, table = out, artifacts.beside(out, "sweep.json")
     title = f"Learning-rate range test: {dataset.name}, {used.optimizer}, batch size {used.batch_size}"
+    recommended = None if sweep.recommended is None else f"{sweep.recommended.lr:.3g}"
+    following = {**given, "max_lr": recommended, "gpus": gpus, "data": data, "data_dir": data_dir, "runs_dir": runs_dir}
     deliver.deliver(
         {
             **documents.sweep(sweep),
@@ -117,6 +122,8 @@ def lr_find(
             ("recipe", f"{used.name}: {used.optimizer}, batch size {used.batch_size}, seed {used.seed}"),
             ("sweep", f"{min_lr:g} to {max_lr:g} in {steps} steps"),
         ],
+        headline=recommended or "",  # the number alone: era fit --max-lr "$(era lr-find --quiet)"
+        then=next_step.line("fit", recipe=recipe, **following) if recommended else "",
         quiet=quiet,
         as_json=as_json,
     )

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from era_cli.choices import Order, Tta
-from era_cli.commands import deliver, options, reading
+from era_cli.commands import deliver, next_step, options, reading
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
+
+_EXPLAINED = 5  # of the images shown, by the command named as the next one
 
 
 def misclassified(
@@ -79,7 +81,7 @@ def misclassified(
         raise UsageError(f"--true and --predicted are both {true!r}: such an image is not misclassified")
     with loading():
         from era_cli import documents, spreadsheet
-        from era_cli.console.misclassified import print_mistakes
+        from era_cli.console.misclassified import headline, print_mistakes
         from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import mistakes, predictions
         from era_cli.reports import misclassified as report
@@ -95,7 +97,7 @@ def misclassified(
     listed = mistakes.of_classes(listed, true, predicted)
     listed = mistakes.ordered(listed, sort or (Order.MARGIN if suspects else Order.CONFIDENCE), seed)
     if suspects and subset.name == "train":
-        progress.note(
+        progress.warn(
             "The network was trained on these labels and repeats the wrong ones, too: the ranking misleads."
             " Use --split val or test."
         )
@@ -109,7 +111,7 @@ def misclassified(
     )
     # Beside a figure with a name of the person's own there may be a table of that name: the run's metrics.csv, say.
     table = artifacts.beside(out, "table.csv") if out else figure.with_suffix(".csv")
-    about = f"{opened.run.name}, {subset.title}"
+    about = f"{opened.run.name}, {subset.counted if subset.sampled else subset.title}"
     deliver.deliver(
         {**reading.document(opened, subset, computed), "result": documents.mistakes(listed)},
         lambda console, facts: print_mistakes(console, facts, listed),
@@ -124,6 +126,19 @@ def misclassified(
             *reading.kept(computed),
         ],
         facts=reading.facts(opened, subset, computed),
+        headline=headline(listed),
+        then=next_step.line(
+            "gradcam",
+            index=",".join(map(str, listed.index[: min(n, _EXPLAINED)])) or None,
+            which=None if len(listed) else "uncertain",
+            run=run,
+            checkpoint=checkpoint,
+            split=split,
+            data=data,
+            data_dir=data_dir,
+            gpus=gpus,
+            runs_dir=runs_dir,
+        ),
         quiet=quiet,
         as_json=as_json,
     )

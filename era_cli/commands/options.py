@@ -107,16 +107,20 @@ RunsDir = Annotated[
         "--runs-dir", help="The folder that holds the run folders.", callback=_expanded, rich_help_panel=OUTPUT
     ),
 ]
-Gpus = Annotated[
-    str,
-    typer.Option(
+
+
+def _gpus(panel: str | None) -> Any:
+    return typer.Option(
         "--gpus",
         help="auto uses a GPU if there is one; 0 is the CPU.",
         metavar="auto|0|1",
         callback=_check_gpus,
-        rich_help_panel=TRAINING,
-    ),
-]
+        rich_help_panel=panel,
+    )
+
+
+Gpus = Annotated[str, _gpus(None)]
+TrainingGpus = Annotated[str, _gpus(TRAINING)]
 RunName = Annotated[
     str,
     typer.Option("--run", help="A run's name, its path, or latest (the most recent run).", metavar="RUN"),
@@ -134,7 +138,7 @@ SplitOption = Annotated[
     Split | None,
     typer.Option(
         "--split",
-        help="The split of the run's data to use." + default_text("test"),
+        help="The split of the run's data to use; test-all leaves the run's --limit-test aside." + default_text("test"),
         show_default=False,
     ),
 ]
@@ -150,7 +154,7 @@ OtherData = Annotated[
 ]
 Out = Annotated[Path | None, out_option("Path of the figure; its suffix selects png, svg or pdf.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print only the result and its files.", rich_help_panel=OUTPUT)
+    bool, typer.Option("--quiet", "-q", help="Print only the result, in one line.", rich_help_panel=OUTPUT)
 ]
 Json = Annotated[
     bool,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from era_cli.commands import deliver, options
+from era_cli.commands import deliver, next_step, options
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import EraError, UsageError
+
+if TYPE_CHECKING:  # these load numpy, which help does not need
+    from era_cli.results import Curves
+    from era_cli.runs.run import Run
 
 
 def plot_curves(
@@ -46,7 +51,7 @@ def plot_curves(
         raise UsageError(f"--baseline is {baseline}, but must be an accuracy in [0, 1], e.g. 0.9311")
 
     from era_cli import documents
-    from era_cli.console.curves import print_curves
+    from era_cli.console.curves import headline, print_curves
     from era_cli.console.progress import WorkProgress
     from era_cli.reports.curves import curves
     from era_cli.runs import artifacts, store
@@ -57,7 +62,7 @@ def plot_curves(
     progress = WorkProgress(quiet=quiet)
     for data in drawn:
         for line in data.left_out:
-            progress.note(f"Left out {line}.")
+            progress.warn(f"Left out {line}.")
     if not any(data.epochs for data in drawn):
         raise EraError(f"there is no epoch to draw in {runs[0].path} yet: wait for the first, or name a run with --run")
     folder = runs[0].path if len(runs) == 1 else runs_dir
@@ -66,8 +71,23 @@ def plot_curves(
             "runs": [{"run": str(one.path), **documents.curves(data)} for one, data in zip(runs, drawn, strict=True)],
             "baseline": baseline,
         },
-        lambda console, facts: None if quiet else print_curves(console, drawn),
+        lambda console, facts: print_curves(console, drawn),
         [deliver.figure(out or folder / artifacts.CURVES, lambda: curves(drawn, baseline=baseline))],
+        headline=headline(drawn),
+        then=_next(run[0] if run and len(runs) == 1 else None, runs, drawn, runs_dir),
         quiet=quiet,
         as_json=as_json,
     )
+
+
+def _next(named: str | None, runs: Sequence[Run], drawn: Sequence[Curves], runs_dir: Path) -> str:
+    """One that was interrupted is resumed; else the best finished run is evaluated."""
+    finished = [place for place, data in enumerate(drawn) if data.test_acc is not None]
+    if len(runs) > 1 and finished:
+        best = max(finished, key=lambda place: drawn[place].test_acc or 0.0)
+        return next_step.line("eval", run=str(runs[best].path))
+    if len(runs) == 1 and finished:
+        return next_step.line("eval", run=named, runs_dir=runs_dir)
+    if len(runs) == 1 and drawn[0].status == "interrupted":
+        return next_step.line("fit", resume=named or "latest", runs_dir=runs_dir)
+    return ""

@@ -89,7 +89,7 @@ def facts(opened: TrainedRun, subset: Subset, predictions: Predictions, tta: Tta
         computed = f"now, {images / predictions.seconds:,.0f} images/s"
     return [
         *run_facts(opened, predictions.step),
-        ("data", f"{subset.dataset.source}: {images:,} {subset.title}{augmented}"),
+        ("data", f"{subset.dataset.source}: {subset.counted}{augmented}"),
         ("computed", computed),
     ]
 

@@ -14,10 +14,9 @@ from era_cli.results import Curves
 def print_curves(console: Console, runs: Sequence[Curves]) -> None:
     """Prints a row per run."""
     table = tables.titled("Runs")
-    table.add_column("run", overflow="fold")
+    tables.add_names(table, "run")
     table.add_column("status", no_wrap=True)
-    for name in ("epochs", "best", "val", "test"):
-        table.add_column(name, justify="right", no_wrap=True)
+    tables.add_numbers(table, "epochs", "best", "val", "test")
     for run in runs:
         best, validated = run.best, run.best is not None and run.best.val_acc is not None
         table.add_row(
@@ -29,3 +28,20 @@ def print_curves(console: Console, runs: Sequence[Curves]) -> None:
             "-" if run.test_acc is None else f"{run.test_acc:.2%}",
         )
     console.print(table)
+    for run in runs:
+        if run.test_sample:
+            console.print(printable(f"{run.name} was tested on {run.test_sample} test images."))
+
+
+def headline(runs: Sequence[Curves]) -> str:
+    """The result in one line: of several runs, the one with the highest validation accuracy."""
+    if len(runs) > 1:
+        best = max(runs, key=lambda run: -1 if run.best is None else run.best.val_acc or 0)
+        return f"{len(runs)} runs, best {headline([best])}"
+    (run,) = runs
+    facts = [f"{len(run.epochs)}/{run.planned_epochs} epochs"]
+    if run.best is not None and run.best.val_acc is not None:
+        facts.append(f"best epoch {run.best.epoch}, validation {run.best.val_acc:.2%}")
+    if run.test_acc is not None:
+        facts.append(f"test {run.test_acc:.2%}")
+    return f"{run.name}: {', '.join(facts)}"

@@ -17,18 +17,26 @@ MOST_PAIRS = 5
 
 def print_evaluation(console: Console, header: Sequence[tuple[str, str]], metrics: Metrics) -> None:
     """Prints the facts of `header`, the overall metrics, the worst classes and the most confused pairs."""
-    console.print(_headline(header, metrics))
-    longest = tables.longest_name(console)
-    console.print(_classes(metrics, longest))
+    console.print(_overall(header, metrics))
+    console.print(_classes(metrics))
     if metrics.pairs:
-        console.print(_pairs(metrics, longest))
+        console.print(_pairs(metrics))
 
 
-def _headline(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
-    table = tables.facts(header)
+def headline(metrics: Metrics) -> str:
+    """The result in one line."""
+    return f"accuracy {_accuracy(metrics)}"
+
+
+def _accuracy(metrics: Metrics) -> str:
     low, high = metrics.interval
     counted = f"{metrics.correct:,} of {metrics.count:,}"
-    table.add_row("accuracy", f"{metrics.accuracy:.2%} ({counted}), 95% interval {low:.2%} to {high:.2%}")
+    return f"{metrics.accuracy:.2%} ({counted}), 95% interval {low:.2%} to {high:.2%}"
+
+
+def _overall(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
+    table = tables.facts(header)
+    table.add_row("accuracy", _accuracy(metrics))
     table.add_row("loss", f"{metrics.loss:.4f}")
     if metrics.top5 is not None:
         table.add_row("top-5 accuracy", f"{metrics.top5:.2%}")
@@ -37,15 +45,14 @@ def _headline(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
     return table
 
 
-def _classes(metrics: Metrics, longest: int) -> Table:
+def _classes(metrics: Metrics) -> Table:
     ranked = sorted(metrics.per_class, key=_badness)
     title = "Classes, worst first"
     if len(ranked) > MOST_CLASSES:
         title = f"The {MOST_CLASSES} worst of {len(ranked)} classes (the JSON file has all)"
     table = tables.titled(title)
-    table.add_column("class", overflow="ellipsis", no_wrap=True, max_width=longest)
-    for name in ("precision", "recall", "F1", "images"):
-        table.add_column(name, justify="right", no_wrap=True)
+    tables.add_names(table, "class")
+    tables.add_numbers(table, "precision", "recall", "F1", "images")
     for score in ranked[:MOST_CLASSES]:
         scores = (_percent(value) for value in (score.precision, score.recall, score.f1))
         table.add_row(printable(score.name), *scores, f"{score.support:,}")
@@ -57,12 +64,10 @@ def _badness(score: ClassScore) -> tuple[bool, float]:
     return score.f1 is None, score.f1 or 0.0
 
 
-def _pairs(metrics: Metrics, longest: int) -> Table:
+def _pairs(metrics: Metrics) -> Table:
     table = tables.titled("Most confused")
-    for name in ("true", "predicted"):
-        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=longest)
-    table.add_column("images", justify="right", no_wrap=True)
-    table.add_column("of true class", justify="right", no_wrap=True)
+    tables.add_names(table, "true", "predicted")
+    tables.add_numbers(table, "images", "of true class")
     for pair in metrics.pairs[:MOST_PAIRS]:
         table.add_row(printable(pair.true), printable(pair.predicted), f"{pair.count:,}", f"{pair.share:.2%}")
     return table

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import Progress, ProgressColumn, Task
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from era_cli.console import tables
-from era_cli.console.progress import Rate, WorkProgress, bar, print_files
-from era_cli.console.terminal import SteadyConsole, duration, printable, record_console
+from era_cli.console.progress import WorkLine, WorkProgress, bar, print_files
+from era_cli.console.terminal import SteadyConsole, duration, printable
 from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow, SeedResults
+from era_cli.text import sample
 
 NARROW = 72  # columns below which the layer table omits the kernels
 WIDE = 84  # columns from which an epoch's row shows everything
@@ -49,6 +51,8 @@ class FitProgress(WorkProgress):
         self._started = time.monotonic()
         for note in plan.notes:
             self.note(note)
+        for warning in plan.warnings:
+            self.warn(warning)
         if self._record is None:
             return
         self._record.print(_header(plan))
@@ -65,9 +69,10 @@ class FitProgress(WorkProgress):
         """Starts a bar on a terminal."""
         if self._record is None or not self._live.is_terminal or self._plan is None:
             return
-        self._progress = bar(self._live, Rate("images", self._plan.recipe.batch_size), _TimeLeft(self))
+        line = WorkLine(self._live, "images", self._plan.recipe.batch_size, lambda: self.seconds_left)
+        self._progress = bar(line, self._live)
         self._task = self._progress.add_task(
-            f"epoch {epoch}/{self._epochs}", total=self._plan.steps_per_epoch, completed=steps_done
+            f"epoch {epoch}/{self._epochs}", total=self._plan.steps_per_epoch, completed=steps_done, first=steps_done
         )
         self._progress.start()
 
@@ -106,19 +111,30 @@ class FitProgress(WorkProgress):
         left = self._plan.steps_per_epoch * self._epochs - self._steps_done
         return (time.monotonic() - self._started) / done * left
 
-    def show_result(self, result: FitResult, files: list[Path]) -> None:
-        """Prints the final panel and the path of every file written."""
-        console = self._record or record_console()
-        console.print(_result_panel(result, console))
-        print_files(console, files)
+    def show_result(self, result: FitResult, opened: Sequence[Path], others: Sequence[Path] = ()) -> None:
+        """Prints the final panel, and the files of the run as `print_files` does."""
+        if self._record is not None:
+            self._record.print(_result_panel(result, self._record))
+            print_files(self._record, opened, others)
+
+
+def headline(result: FitResult) -> str:
+    """The result in one line."""
+    return f"test accuracy {result.test_acc:.2%} ({result.test_correct:,} of {result.test_count:,})"
+
+
+def seeds_headline(seeds: SeedResults) -> str:
+    """The result of several seeds in one line."""
+    spread = "" if seeds.deviation is None else f", standard deviation {100 * seeds.deviation:.2f} points"
+    return f"mean test accuracy {seeds.mean:.2%}{spread} ({len(seeds.seeds)} seeds)"
 
 
 def print_seeds(console: Console, seeds: SeedResults) -> None:
     """Prints a row per run, then mean and sample standard deviation of the test accuracy."""
-    table = tables.titled(f"{len(seeds.seeds)} seeds")
-    table.add_column("run", overflow="fold")
-    for column in ("seed", "validation", "test accuracy", "time"):
-        table.add_column(column, justify="right", no_wrap=True)
+    sampled = seeds.results[0].test_sample
+    table = tables.titled(f"{len(seeds.seeds)} seeds" + (f", {sampled} test images" if sampled else ""))
+    tables.add_names(table, "run")
+    tables.add_numbers(table, "seed", "validation", "test accuracy", "time")
     for run, seed, result in zip(seeds.runs, seeds.seeds, seeds.results, strict=True):
         validation = "-" if result.best_val_acc is None else f"{result.best_val_acc:.2%}"
         table.add_row(printable(str(run)), str(seed), validation, f"{result.test_acc:.2%}", duration(result.seconds))
@@ -129,24 +145,14 @@ def print_seeds(console: Console, seeds: SeedResults) -> None:
     console.print(table)
 
 
-class _TimeLeft(ProgressColumn):
-    """Time to the end of training."""
-
-    def __init__(self, fit: FitProgress) -> None:
-        super().__init__()
-        self._fit = fit
-
-    def render(self, task: Task) -> Text:
-        left = self._fit.seconds_left
-        return Text("" if left is None else f"{duration(left)} left", style="cyan")
-
-
 def _header(plan: FitPlan) -> Table:
     recipe = plan.recipe
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    counts = " / ".join(f"{int(count.sum()):,} {name}" for name, count in plan.class_counts.items())
+    totals = {"test": plan.test_total}
+    counted = {name: int(count.sum()) for name, count in plan.class_counts.items()}
+    counts = " / ".join(f"{sample(count, totals.get(name, count))} {name}" for name, count in counted.items())
     table.add_row("run", printable(str(plan.run)))
     side = plan.image_size
     table.add_row("data", printable(f"{plan.source}: {counts}, {len(plan.classes)} classes, {side}x{side} px"))
@@ -174,7 +180,7 @@ def _precision(precision: str) -> str:
 
 def _class_table(plan: FitPlan) -> Table:
     table = tables.titled("Images per class")
-    table.add_column("class", overflow="ellipsis", max_width=30, no_wrap=True)
+    tables.add_names(table, "class")
     for name in plan.class_counts:
         table.add_column(name, justify="right")
     counts = list(plan.class_counts.values())
@@ -191,13 +197,11 @@ def _class_table(plan: FitPlan) -> Table:
 
 def _layer_table(plan: FitPlan, layers: tuple[LayerRow, ...], narrow: bool) -> Table:
     table = tables.titled("Network, per image")
-    # On a narrow terminal a long name is truncated, never a number.
-    table.add_column("layer", overflow="ellipsis", no_wrap=True, max_width=15 if narrow else None)
+    tables.add_names(table, "layer")
     table.add_column("output", no_wrap=True)
     if not narrow:
         table.add_column("kernel", no_wrap=True)
-    table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column("multiply-adds", justify="right", no_wrap=True)
+    tables.add_numbers(table, "parameters", "multiply-adds")
     for layer in layers:
         shape = "x".join(map(str, layer.output_shape))
         kernel = () if narrow else (layer.kernel,)
@@ -231,7 +235,8 @@ def _result_panel(result: FitResult, console: Console) -> Any:
         table.add_row("best epoch", f"{result.best_epoch}, the last: no validation split")
     else:
         table.add_row("best epoch", f"{result.best_epoch}, validation {result.best_val_acc:.2%}")
-    counted = f"{result.test_correct:,} of {result.test_count:,}"
-    table.add_row("test accuracy", f"{result.test_acc:.2%} ({counted}), loss {result.test_loss:.4f}")
+    table.add_row("test accuracy", f"{headline(result).removeprefix('test accuracy ')}, loss {result.test_loss:.4f}")
+    if result.test_sample:
+        table.add_row("tested on", f"{result.test_sample} test images")
     table.add_row("wall time", duration(result.seconds))
     return Panel(table, title="Result", title_align="left", expand=False) if console.is_terminal else table

@@ -25,8 +25,16 @@ def print_heatmaps(console: Console, header: Sequence[tuple[str, str]], heatmaps
         facts.append(("faithfulness", _faithfulness(heatmaps.faithfulness, heatmaps.roles[0])))
     console.print(tables.facts(facts))
     if len(heatmaps):
-        longest = tables.longest_name(console, names=3)
-        console.print((_unlabelled if heatmaps.labels is None else _labelled)(heatmaps, longest))
+        labelled = heatmaps.labels is not None
+        table = (_labelled if labelled else _unlabelled)(heatmaps)
+        console.print(tables.drop_to_fit(console, table, [4, 2] if labelled else []))  # the probabilities
+
+
+def headline(heatmaps: Heatmaps) -> str:
+    """The result in one line."""
+    if heatmaps.faithfulness is None:
+        return f"{heatmaps.method} of {len(heatmaps):,} image{'s' * (len(heatmaps) != 1)}, faithfulness not measured"
+    return _faithfulness(heatmaps.faithfulness, heatmaps.roles[0])
 
 
 def _faithfulness(faithfulness: Faithfulness, role: str) -> str:
@@ -38,11 +46,11 @@ def _faithfulness(faithfulness: Faithfulness, role: str) -> str:
     )
 
 
-def _labelled(heatmaps: Heatmaps, longest: int) -> Table:
-    table, names = _table(heatmaps, longest)
+def _labelled(heatmaps: Heatmaps) -> Table:
+    table, names = _table(heatmaps)
     for column in ("true", "predicted"):
-        table.add_column(column, overflow="ellipsis", no_wrap=True, max_width=longest)
-        table.add_column("p", justify="right", no_wrap=True, min_width=len("100.0%"))
+        tables.add_names(table, column)
+        tables.add_numbers(table, "p")
     predicted = heatmaps.predicted
     labels = predicted if heatmaps.labels is None else heatmaps.labels
     for row, name in enumerate(names):
@@ -53,9 +61,9 @@ def _labelled(heatmaps: Heatmaps, longest: int) -> Table:
     return table
 
 
-def _unlabelled(heatmaps: Heatmaps, longest: int) -> Table:
-    table, names = _table(heatmaps, longest)
-    table.add_column("most likely classes", overflow="fold")
+def _unlabelled(heatmaps: Heatmaps) -> Table:
+    table, names = _table(heatmaps)
+    tables.add_names(table, "most likely classes")
     for name, probabilities in zip(names, heatmaps.probabilities, strict=False):
         likeliest = np.argsort(-probabilities, kind="stable")[:LIKELIEST]
         cell = ", ".join(f"{heatmaps.classes[label]} {probabilities[label]:.1%}" for label in likeliest)
@@ -63,8 +71,9 @@ def _unlabelled(heatmaps: Heatmaps, longest: int) -> Table:
     return table
 
 
-def _table(heatmaps: Heatmaps, longest: int) -> tuple[Table, list[Text]]:
+def _table(heatmaps: Heatmaps) -> tuple[Table, list[Text]]:
     """A table of the first images, and their names in its first column."""
     count = min(MOST_ROWS, len(heatmaps))
     table = tables.titled("Images" if count == len(heatmaps) else f"The first {count} of {len(heatmaps):,} images")
-    return table, tables.add_images(table, [heatmaps.image_name(row) for row in range(count)], longest)
+    tables.add_names(table, "image")
+    return table, [printable(heatmaps.image_name(row)) for row in range(count)]

@@ -1,25 +1,30 @@
-"""Notes and progress bars. Rendering never raises into the work."""
+"""Notes, progress bars and the files of a result. Rendering never raises into the work."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import Progress, ProgressColumn, Task
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
-from era_cli.console.terminal import SteadyConsole, printable
+from era_cli.console.terminal import SteadyConsole, duration, printable
 from era_cli.listener import Advance, Listener
+
+_LONGEST_BAR, _SHORTEST_BAR = 40, 8  # columns
 
 
 class WorkProgress(Listener):
     """Shows notes, and a live bar on a terminal.
 
     Args:
-        quiet: show nothing but notes.
+        quiet: show nothing but warnings.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -28,7 +33,12 @@ class WorkProgress(Listener):
 
     def note(self, text: str) -> None:
         """Prints one sentence on stderr."""
-        self._live.print(printable(f"Note: {text}", "yellow"), soft_wrap=True)
+        if not self._quiet:
+            self._live.print(printable(f"Note: {text}", "yellow"), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Prints one sentence on stderr, even if quiet."""
+        self._live.print(printable(f"Warning: {text}", "yellow"), soft_wrap=True)
 
     @contextlib.contextmanager
     def work(self, what: str, total: int, unit: str = "images") -> Iterator[Advance]:
@@ -40,35 +50,83 @@ class WorkProgress(Listener):
             self._live.print(Text(f"{what}: {total:,} {unit}"), soft_wrap=True)
             yield lambda done: None
             return
-        progress = bar(self._live, Rate(unit))
+        progress = bar(WorkLine(self._live, unit), self._live)
         task = progress.add_task(what, total=total)
         with progress:
             yield lambda done: progress.update(task, advance=done)
 
 
-class Rate(ProgressColumn):
-    """Units per second; a step of the bar counts as `units_per_step`."""
+class WorkLine(ProgressColumn):
+    """What is done, a bar, how much of it, the rate and the time left.
 
-    def __init__(self, unit: str, units_per_step: int = 1) -> None:
+    On a narrow terminal the bar goes first, then how much, then the rate: the time left stays.
+
+    Args:
+        per_step: units in a step of the bar.
+        seconds_left: where the work ends later than the bar.
+    """
+
+    def __init__(
+        self, console: Console, unit: str, per_step: int = 1, seconds_left: Callable[[], float | None] | None = None
+    ) -> None:
         super().__init__()
+        self._console = console
         self._unit = unit
-        self._units_per_step = units_per_step
+        self._per_step = per_step
+        self._seconds_left = seconds_left
 
-    def render(self, task: Task) -> Text:
-        if not task.speed:
-            return Text("")
-        rate = task.speed * self._units_per_step
-        return Text(f"{rate / 1e6:.1f} MB/s" if self._unit == "bytes" else f"{rate:,.0f} {self._unit}/s")
+    def render(self, task: Task) -> Table:
+        steps_per_second = _speed(task)
+        scale = 1e6 if self._unit == "bytes" else 1
+        if self._seconds_left is not None:
+            left = self._seconds_left()
+        else:
+            left = None if steps_per_second is None else task.remaining and task.remaining / steps_per_second
+        optional = [
+            Text(f"{task.completed / scale:,.0f}/{(task.total or 0) / scale:,.0f}"),
+            Text("" if steps_per_second is None else rate(steps_per_second * self._per_step, self._unit)),
+            Text("" if left is None else f"{duration(left)} left", style="cyan"),
+        ]
+        what = Text(task.description, overflow="ellipsis", no_wrap=True)
+        cells = [cell for cell in optional if cell.plain]
+        while len(cells) > 1 and self._room(what, *cells) < 0:
+            del cells[0]
+        width = min(_LONGEST_BAR, self._room(what, *cells) - 1)
+        line = Table.grid(padding=(0, 1))
+        if width >= _SHORTEST_BAR:
+            line.add_row(what, ProgressBar(task.total or 1, task.completed, width=width), *cells)
+        else:
+            what.truncate(max(1, what.cell_len + min(0, self._room(what, *cells))), overflow="ellipsis")
+            line.add_row(what, *cells)
+        return line
+
+    def _room(self, *cells: Text) -> int:
+        """The columns that these cells and the spaces between them leave."""
+        return self._console.width - sum(cell.cell_len + 1 for cell in cells) + 1
 
 
-def bar(console: Console, *columns: ProgressColumn) -> Progress:
-    """A bar that disappears when it is done, with the given columns at its end."""
+def _speed(task: Task) -> float | None:
+    """Steps per second, or None before the first: of late, or since the start if each takes longer than that."""
+    since_start = task.completed - task.fields.get("first", 0)
+    if since_start <= 0:
+        return None
+    return task.speed or (since_start / task.elapsed if task.elapsed else None)
+
+
+def rate(per_second: float, unit: str) -> str:
+    """1,234 images/s, 4.2 steps/s, 7.5 s/step or 12.3 MB/s."""
+    if unit == "bytes":
+        return f"{per_second / 1e6:.1f} MB/s"
+    if per_second >= 1:
+        return f"{per_second:,.{0 if per_second >= 9.95 else 1}f} {unit}/s"
+    return f"{1 / per_second:,.{0 if per_second <= 1 / 99.95 else 1}f} s/{unit.removesuffix('s')}"
+
+
+def bar(line: WorkLine, console: Console) -> Progress:
+    """A bar that disappears when it is done."""
     # Rich must not redirect stdout, where results go, to stderr.
     return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-        *columns,
+        line,
         console=console,
         transient=True,
         redirect_stdout=False,
@@ -77,7 +135,20 @@ def bar(console: Console, *columns: ProgressColumn) -> Progress:
     )
 
 
-def print_files(console: Console, files: Sequence[Path]) -> None:
-    """Prints the path of each file on a line of its own, unbroken, so that a script can read it."""
-    for file in files:
+def print_files(console: Console, opened: Sequence[Path], others: Sequence[Path] = ()) -> None:
+    """Prints the files that a person opens, an unbroken line each, and the others in a few words below."""
+    for file in opened:
         console.print(Text(str(file)), soft_wrap=True)
+    if not others:
+        return
+    try:
+        folder = Path(os.path.commonpath([file.parent for file in others]))
+        where, names = f"also in {folder}", [str(file.relative_to(folder)) for file in others]
+    except ValueError:  # one is relative, another is not, or they have no folder in common
+        where, names = "also", [str(file) for file in others]
+    console.print(Text(f"{where}: {', '.join(names)}", style="dim"))
+
+
+def print_next(console: Console, command: str) -> None:
+    """Prints the command worth trying next, unbroken, so that it can be copied."""
+    console.print(Text(f"Next: {command}", style="dim"), soft_wrap=True)

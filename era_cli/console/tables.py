@@ -1,4 +1,4 @@
-"""The tables that commands print, and how wide a name may be in them."""
+"""The tables that commands print. Where one is wider than the terminal, names are folded: none is cut."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from collections.abc import Iterable, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from era_cli.console.terminal import printable
-
-_LONGEST_NAME = 24  # columns
-_NUMBERS = 32  # columns of the numbers beside names, and of the space between
+from era_cli.console.terminal import UNLIMITED, printable
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:
@@ -30,13 +26,29 @@ def titled(title: str) -> Table:
     return Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
 
 
-def add_images(table: Table, names: Sequence[str], longest: int) -> list[Text]:
-    """Adds a column for image names, which keeps its width; returns the names, long ones cut at their start."""
-    shown = [printable(name if len(name) <= longest else "…" + name[1 - longest :]) for name in names]
-    table.add_column("image", no_wrap=True, min_width=max((text.cell_len for text in shown), default=0))
-    return shown
+def add_names(table: Table, *columns: str) -> None:
+    """Adds columns for names of classes, files or runs."""
+    for column in columns:
+        table.add_column(column, overflow="fold", min_width=len(column))
 
 
-def longest_name(console: Console, names: int = 2) -> int:
-    """The columns available for each of `names` names beside a few numbers."""
-    return min(_LONGEST_NAME, (console.width - _NUMBERS) // names)
+def add_numbers(table: Table, *columns: str) -> None:
+    """Adds columns for numbers, which are never broken."""
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
+
+
+def drop_to_fit(console: Console, table: Table, columns: Sequence[int]) -> Table:
+    """The table, without as many of these columns (by index, the last first) as it takes to break no word.
+
+    If that takes more than these, none is dropped.
+    """
+    unlimited = console.options.update(width=UNLIMITED)
+    whole = list(table.columns)
+    for column in (*columns, None):
+        if console.measure(table, options=unlimited).minimum <= console.width:
+            return table
+        if column is not None:
+            del table.columns[column]
+    table.columns = whole
+    return table

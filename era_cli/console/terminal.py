@@ -17,6 +17,7 @@ from rich.text import Text
 from era_cli.text import without_controls
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+UNLIMITED = 10_000  # columns
 
 
 class SteadyStream:
@@ -64,10 +65,15 @@ class SteadyStream:
 
 
 class SteadyConsole(Console):
-    """A Rich console on a SteadyStream; what it prints is text, never markup."""
+    """A Rich console on a SteadyStream; what it prints is text, never markup.
+
+    Off a terminal lines are as long as what they hold, unless COLUMNS says otherwise.
+    """
 
     def __init__(self, stream: TextIO, **options: Any) -> None:
         super().__init__(file=cast(TextIO, SteadyStream(stream)), highlight=False, markup=False, emoji=False, **options)
+        if not self.is_terminal and "width" not in options and not os.environ.get("COLUMNS"):
+            self.width = UNLIMITED
 
 
 def record_console(*, to_stderr: bool = False) -> SteadyConsole:

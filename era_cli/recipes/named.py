@@ -8,6 +8,7 @@ from typing import Any
 
 from era_cli.errors import UsageError
 from era_cli.recipes.recipe import OPTIMIZER_FIELDS, Recipe
+from era_cli.text import did_you_mean
 
 
 def default() -> Recipe:
@@ -81,7 +82,8 @@ def named(name: str) -> Recipe:
     try:
         return RECIPES[name]()
     except KeyError:
-        raise UsageError(f"there is no recipe {name!r}: --recipe takes {', '.join(RECIPES)}") from None
+        close = did_you_mean(name, RECIPES)
+        raise UsageError(f"there is no recipe {name!r}: --recipe takes {', '.join(RECIPES)}{close}") from None
 
 
 def with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from era_cli.errors import UsageError
+from era_cli.text import did_you_mean
 
 REFERENCE_IMAGE_SIZE = 32  # a recipe gives crop padding and cutout in pixels of an image of this side
 
@@ -48,8 +49,8 @@ def _plain(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
-def _number(default: Any, allowed: Range, text: str, panel: str = TRAINING) -> Any:
-    return field(default=default, metadata={"help": text, "range": allowed, "panel": panel})
+def _number(default: Any, allowed: Range, text: str, panel: str = TRAINING, **more: Any) -> Any:
+    return field(default=default, metadata={"help": text, "range": allowed, "panel": panel, **more})
 
 
 def _choice(default: str, allowed: tuple[str, ...], text: str, panel: str = TRAINING, **more: Any) -> Any:
@@ -118,6 +119,20 @@ class Recipe:
         None, Range(0, 10**9), "Validation images; by default 5,000, or 10 % if there are fewer than 50,000.", DATA
     )
     limit_train: int | None = _number(None, Range(2, 10**9), "Train on a stratified sample of this many images.", DATA)
+    limit_val: int | None = _number(
+        None,
+        Range(1, 10**9),
+        "Validate on a stratified sample of the validation images; by default a tenth of --limit-train.",
+        DATA,
+        before=None,
+    )
+    limit_test: int | None = _number(
+        None,
+        Range(1, 10**9),
+        "Test on a stratified sample of this many test images, the same for every seed.",
+        DATA,
+        before=None,
+    )
     image_size: int | None = _number(
         None, Range(8, 1024), "Width and height of the images in pixels; by default 32.", DATA
     )
@@ -141,8 +156,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
-            if (problem := _problem(spec, getattr(self, spec.name))) is not None:
-                raise UsageError(f"{problem} ({flag(spec.name)})")
+            value = getattr(self, spec.name)
+            if (problem := _problem(spec, value)) is not None:
+                close = did_you_mean(str(value), spec.metadata.get("choices", ()))
+                raise UsageError(f"{problem} ({flag(spec.name)}){close}")
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as JSON values, for run.json."""

@@ -95,7 +95,7 @@ def _header(runs: Sequence[Curves]) -> str:
     elif run.best is not None:
         facts.append("no validation split")
     if run.test_acc is not None:
-        facts.append(f"test {run.test_acc:.2%}")
+        facts.append(f"test {run.test_acc:.2%}" + (f" ({run.test_sample} test images)" if run.test_sample else ""))
     return f"{style.label(run.name, LONGEST_NAME)}: {', '.join(facts) or 'finished'}"
 
 

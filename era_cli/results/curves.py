@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from era_cli.text import sample
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRow:
@@ -41,7 +43,8 @@ class StepRow:
 class Curves:
     """A run over time: its epochs and the best of them, its learning rate by step, and the lines that were left out.
 
-    `rates` (S,) are the learning rates of the steps numbered `steps` (S,), from 1; an epoch has `steps_per_epoch`.
+    `rates` (S,) are the learning rates of the steps numbered `steps` (S,), from 1; an epoch has `steps_per_epoch`. The
+    test accuracy is that of `test_count` of the `test_total` test images; the three are None before the test.
     """
 
     name: str
@@ -53,4 +56,13 @@ class Curves:
     rates: npt.NDArray[np.float64]
     steps_per_epoch: int
     test_acc: float | None
+    test_count: int | None
+    test_total: int | None
     left_out: tuple[str, ...]
+
+    @property
+    def test_sample(self) -> str:
+        """Of how many test images the test accuracy is, where they are a sample, else empty: 1,000 of 10,000."""
+        if self.test_count is None or self.test_total is None or self.test_count == self.test_total:
+            return ""
+        return sample(self.test_count, self.test_total)

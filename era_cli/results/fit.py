@@ -14,6 +14,7 @@ from era_cli.results.arrays import Images, Labels
 from era_cli.results.curves import EpochRow
 from era_cli.results.lr_find import LrSweep
 from era_cli.results.units import Count, Fraction, Loss, Positive, Seconds
+from era_cli.text import sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,9 @@ class Samples:
 class FitPlan:
     """What `era fit` is about to do.
 
-    `rows_done` are the epochs of a resumed run that are done, `sweep` found the peak rate, if one was made.
+    `test_total` are the images of the whole test split, of which `class_counts` may count a sample. `rows_done` are
+    the epochs of a resumed run that are done, `sweep` found the peak rate, if one was made. `warnings` are what makes
+    its result doubtful, `notes` what else a person should know first.
     """
 
     run: Path
@@ -50,6 +53,7 @@ class FitPlan:
     source: str
     classes: tuple[str, ...]
     class_counts: Mapping[str, npt.NDArray[np.int64]]
+    test_total: int
     image_size: int
     layers: tuple[LayerRow, ...]
     leaf_layers: tuple[LayerRow, ...]
@@ -61,6 +65,7 @@ class FitPlan:
     samples: Samples
     sweep: LrSweep | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -77,7 +82,8 @@ class FitPlan:
 class FitResult:
     """How a run ended: the best epoch by validation, and the test split evaluated once with it.
 
-    Without validation (`--val-size 0`) the best epoch is the last and its validation metrics are None.
+    Without validation (`--val-size 0`) the best epoch is the last and its validation metrics are None. `test_count` of
+    the `test_total` images of the test split were evaluated.
     """
 
     best_epoch: Positive
@@ -87,7 +93,13 @@ class FitResult:
     test_loss: Loss
     test_correct: Count
     test_count: Positive
+    test_total: Positive
     seconds: Seconds
+
+    @property
+    def test_sample(self) -> str:
+        """How many test images were evaluated if not all, else empty: 1,000 of 10,000."""
+        return sample(self.test_count, self.test_total) if self.test_count < self.test_total else ""
 
 
 @dataclass(frozen=True, kw_only=True)

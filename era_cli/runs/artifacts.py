@@ -107,6 +107,16 @@ def beside(figure: Path, name: str) -> Path:
     return figure.with_name(f"{figure.stem}-{name}")
 
 
+def opened_first(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Those that a person opens, figures and tables with a row per epoch or image, and the others."""
+    opened: list[Path] = []
+    others: list[Path] = []
+    for file in files:
+        first = file.suffix.lower() in (".png", ".svg", ".pdf", ".csv") and file.name != STEPS
+        (opened if first else others).append(file)
+    return opened, others
+
+
 def contents(folder: Path) -> tuple[Artifact, ...]:
     """Every file in a run folder that a person may open, sorted by path; hidden ones are left out."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))

@@ -23,14 +23,14 @@ from era_cli.recipes import Recipe, UnknownField
 from era_cli.results import FitResult, SweepSummary
 from era_cli.results.units import Count, Fraction, Positive, Seconds
 
-SCHEMA = 2  # of run.json, and of every JSON document that a command prints
+SCHEMA = 3  # of run.json, and of every JSON document that a command prints
 OLDEST_SCHEMA = 1
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 Precision = Literal["32", "bf16", "16"]
 Deviation = Annotated[float, Meta(gt=0, le=1)]
 
-# What runs of schema 1 did before they had a field for it. The recipe's fields say so themselves.
+# What runs of older schemas did before they had a field for it. The recipe's fields say so themselves.
 _BEFORE: dict[str, Any] = {"lr_find": None, "sessions": []}
 _BEFORE_IN_DATA: dict[str, Any] = {"data_dir": None, "class_counts": None}
 
@@ -224,6 +224,8 @@ def _parsed(fields: Any, schema: Any) -> RunDocument:
         fields = {**_BEFORE, **fields}
         if isinstance(data := fields.get("data"), dict):
             fields["data"] = {**_BEFORE_IN_DATA, **data}
+        if isinstance(result := fields.get("result"), dict) and "test_count" in result:
+            fields["result"] = {"test_total": result["test_count"], **result}  # the whole test split
     recipe = fields.get("recipe")
     if not isinstance(recipe, dict):
         raise ValueError(f"recipe is {'missing' if 'recipe' not in fields else 'not an object'}")

@@ -83,7 +83,7 @@ class Run:
         if about.result is not None:
             best = next((row for row in epochs if row.epoch == about.result.best_epoch), None)
         else:
-            best = best_epoch.best(epochs, max(1, about.data.counts.val)) if epochs else None
+            best = best_epoch.best(epochs) if epochs else None
         return Curves(
             name=self.name,
             status=about.status,
@@ -94,6 +94,8 @@ class Run:
             rates=table[:, 1],
             steps_per_epoch=about.steps_per_epoch,
             test_acc=None if about.result is None else about.result.test_acc,
+            test_count=None if about.result is None else about.result.test_count,
+            test_total=None if about.result is None else about.result.test_total,
             left_out=tuple(map(str, (*epochs_left_out, *steps_left_out))),
         )
 

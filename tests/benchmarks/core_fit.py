@@ -53,6 +53,7 @@ def last_epoch(device: devices.Device, dataset: Dataset, batch: int, steps: int)
             dataset=dataset,
             train_indices=train,
             val_indices=np.empty(0, np.int64),
+            test_indices=dataset.test,
             normalization=normalization,
             device=device,
         )

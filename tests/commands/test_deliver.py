@@ -28,21 +28,35 @@ def hand_over(folder: Path, *, quiet: bool = False, as_json: bool = False, **mor
         deliver.File(folder / "kept.npz"),
     ]
     deliver.deliver(
-        {"result": 1}, show, more.get("files", files), facts=[("run", "mine")], quiet=quiet, as_json=as_json
+        {"result": 1},
+        show,
+        more.get("files", files),
+        facts=[("run", "mine")],
+        headline="1 result",
+        then="era eval",
+        quiet=quiet,
+        as_json=as_json,
     )
 
 
 def test_everything_is_printed_written_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hand_over(tmp_path)
     paths = [str(tmp_path / name) for name in ("new/all.json", "new/figure.png", "kept.npz")]
-    assert capsys.readouterr().out.splitlines() == ["run: mine", "the result", *paths]
+    assert capsys.readouterr().out.splitlines() == [
+        "run: mine",
+        "the result",
+        paths[1],
+        f"also in {tmp_path}: new/all.json, kept.npz",
+        "Next: era eval",
+    ]
     assert all(Path(path).is_file() for path in paths)
     assert json.loads(Path(paths[0]).read_text()) == {"schema": SCHEMA, "result": 1, "files": paths}
 
 
-def test_quiet_leaves_the_facts_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hand_over(tmp_path, quiet=True)
-    assert capsys.readouterr().out.splitlines()[0] == "the result"
+    assert capsys.readouterr().out == "1 result\n"
+    assert (tmp_path / "new" / "figure.png").is_file()
 
 
 def test_json_is_the_document_that_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

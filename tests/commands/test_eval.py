@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -103,3 +104,14 @@ def test_another_folder_of_the_classes_is_evaluated_whole(run: Run, tmp_path: Pa
     assert told["result"]["loss"] == pytest.approx(evaluation.loss, abs=1e-4)
     (tmp_path / "scans" / "ten").mkdir()
     assert "'ten'" in the_error(invoke("eval", "--data", "scans", code=1))
+
+
+def test_a_limit_on_testing_is_that_of_every_command(run: Run) -> None:
+    run.update(recipe=dataclasses.replace(run.read().recipe, limit_test=60))
+    assert "60 of 359 test images" in invoke("eval").stdout
+    counts = [as_json("eval")["result"]["count"], as_json("misclassified")["result"]["judged"]]
+    assert counts == [60, 60]
+    assert "60 of 359 test images" in invoke("gradcam", "--n=1", "--layer=layer1").stdout
+    told = as_json("eval", "--split=test-all")
+    assert told["result"]["correct"] == run.read().as_dict()["result"]["test_correct"]
+    assert "eval-test-all.json" in {Path(file).name for file in told["files"]}

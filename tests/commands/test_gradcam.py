@@ -69,7 +69,7 @@ def test_the_figure_is_named_below_its_table(run: Run) -> None:
             cells += [place, re.escape(f"{answers.probabilities[row, place]:.1%}")]
         assert re.search(r"^\s*" + r"\s+".join(map(str, cells)) + "$", done.stdout, re.M)
     assert re.search(r"^faithfulness\s+.*hottest 25%", done.stdout, re.M)
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("Note: ")]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("Note: ", "Warning: "))]
     assert lines == ["explaining by gradcam: 4 images", "measuring faithfulness: 4 images"]
     assert ESCAPE not in done.output
 
@@ -156,9 +156,9 @@ def test_what_was_removed_is_refused_with_its_replacement(run: Run, option: str,
 
 
 @pytest.mark.parametrize(("layer", "words"), [("layer2", "only 2x2 cells"), ("layer3", "a single cell")])
-def test_coarse_maps_are_noted(run: Run, layer: str, words: str) -> None:
+def test_coarse_maps_are_warned_of(run: Run, layer: str, words: str) -> None:
     done = invoke("gradcam", "-n", "2", f"--layer={layer}")
-    (note,) = [line for line in done.stderr.splitlines() if line.startswith(f"Note: {layer} has ")]
+    (note,) = [line for line in done.stderr.splitlines() if line.startswith(f"Warning: {layer} has ")]
     assert words in note
     assert "use an earlier --layer" in note
 

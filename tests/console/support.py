@@ -36,6 +36,7 @@ RESULT = FitResult(
     test_loss=1.0123,
     test_correct=6_875,
     test_count=10_000,
+    test_total=10_000,
     seconds=3_723,
 )
 

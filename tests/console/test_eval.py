@@ -110,8 +110,8 @@ def test_lines_fit_in_60_columns_uncut(classes: tuple[str, ...]) -> None:
         assert cell_len(line) <= 60, line
     assert {char for char in text if unicodedata.category(char) in ("Cc", "Cs", "Cf")} <= {"\n"}
     images = 1_000 + count * 10
-    for row in rows(text, "classes" if count > 20 else "worst first"):
-        assert row[-4:] == [f"{1_010 / images:.2%}"] * 3 + [f"{images:,}"]
-    assert len(rows(text, "Most confused")) == 5
-    for row in rows(text, "Most confused"):
-        assert row[-2:] == ["10", f"{10 / images:.2%}"]
+    assert "…" not in text  # names are folded
+    numbers = [row[-4:] for row in rows(text, "classes" if count > 20 else "worst first") if row[-1] == f"{images:,}"]
+    assert numbers == [[f"{1_010 / images:.2%}"] * 3 + [f"{images:,}"]] * min(count, 20)
+    numbers = [row[-2:] for row in rows(text, "Most confused") if row[-1].endswith("%")]
+    assert numbers == [["10", f"{10 / images:.2%}"]] * 5

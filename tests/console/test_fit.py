@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from era_cli.console.fit import WIDE, FitProgress, print_seeds
+from era_cli.console.fit import WIDE, FitProgress, headline, print_seeds, seeds_headline
 from era_cli.console.terminal import SteadyConsole, record_console
 from era_cli.recipes import Recipe
 from era_cli.results import FitPlan, LayerRow, Samples, SeedResults
@@ -49,6 +49,7 @@ def plan(classes: tuple[str, ...] = ("cat", "dog"), **changes: object) -> FitPla
         source="pets",
         classes=classes,
         class_counts={"train": counts, "val": counts // 10, "test": counts // 5},
+        test_total=int((counts // 5).sum()),
         image_size=32,
         layers=LAYERS,
         leaf_layers=LEAVES,
@@ -151,7 +152,7 @@ def test_more_than_twenty_classes_are_shown_as_a_range() -> None:
     assert re.search(r"^ *most +21,000 +2,100 +4,200 *$", text, re.MULTILINE)
 
 
-def test_quiet_shows_only_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_shows_nothing_until_the_headline(capsys: pytest.CaptureFixture[str]) -> None:
     progress = FitProgress(None, every_layer=True)
     progress.planned(plan())
     with progress.work("decoding", 10) as advance:
@@ -160,12 +161,10 @@ def test_quiet_shows_only_the_result(capsys: pytest.CaptureFixture[str]) -> None
     progress.step_done()
     progress.validating()
     progress.epoch_ended(ROW, best=True)
-    assert capsys.readouterr() == ("", "")
     progress.show_result(RESULT, [Path("run.json")])
-    out, err = capsys.readouterr()
-    assert out.startswith("best epoch")
-    assert out.endswith("run.json\n")
-    assert err == ""
+    assert capsys.readouterr() == ("", "")
+    assert headline(RESULT) == "test accuracy 68.75% (6,875 of 10,000)"
+    assert seeds_headline(seeds(0.8, 0.9)) == "mean test accuracy 85.00%, standard deviation 7.07 points (2 seeds)"
 
 
 def test_results_go_to_stdout_and_messages_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,13 +190,11 @@ def test_the_record_moves_to_stderr_for_json(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_the_notes_of_a_plan_reach_the_person(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_hides_notes_but_no_warnings(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
     record = None if quiet else SteadyConsole(io.StringIO())
-    note = "2 images cannot be read and are left out: cat/1.png, dog/7.png"
-    FitProgress(record).planned(plan(notes=(note,)))
-    out, err = capsys.readouterr()
-    assert note in err
-    assert out == ""
+    FitProgress(record).planned(plan(notes=("a slow machine",), warnings=("2 images cannot be read",)))
+    notes = [] if quiet else ["Note: a slow machine"]
+    assert capsys.readouterr().err.splitlines() == [*notes, "Warning: 2 images cannot be read"]
 
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:

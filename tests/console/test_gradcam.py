@@ -92,6 +92,13 @@ def test_faithfulness_is_one_of_the_facts(role: str) -> None:
     assert "faithfulness" not in shown(maps(3))
 
 
+def test_a_narrow_table_drops_probabilities_before_it_folds_names() -> None:
+    files = ("cat/a-long-name-of-a-cat.png", "dog/a-long-name-of-a-dog.png")
+    assert [row[0] for row in rows(shown(maps(2, files=files), width=60))] == list(files)
+    assert rows(shown(maps(2, files=files), width=52))[0] == [files[0], "cat", "dog"]
+    assert len(rows(shown(maps(2, files=files), width=100))[0]) == 5
+
+
 def test_of_many_images_the_first_are_shown() -> None:
     text = shown(maps(MOST_ROWS + 1))
     assert len(rows(text)) == MOST_ROWS

@@ -102,7 +102,7 @@ def test_suspects_are_listed_with_label_and_suggestion() -> None:
         ["100", "cat", "dog", f"{low:.2%}", f"{p:.2%}"],
         ["103", "dog", "frog", f"{low:.2%}", f"{p:.2%}"],
     ]
-    assert rows(text, "pairs make up") == [["cat", "dog", "1", "50.0%"]]
+    assert rows(text, "1 of 2 pairs makes up 50.0%") == [["cat", "dog", "1", "50.0%"]]
     assert "predicted" not in text
     assert "All of them" not in shown(mistaken({(0, 1): 1, (1, 0): 1}))
 
@@ -135,7 +135,16 @@ def test_every_line_fits_and_no_figure_is_cut(classes: tuple[str, ...], suspects
     for line in text.splitlines():
         assert cell_len(line) <= width, line
     assert {char for char in text if unicodedata.category(char) in ("Cc", "Cs", "Cf")} <= {"\n"}
-    assert [row[-2:] for row in rows(text, "pairs make up")] == [["1,000", "11.1%"]] * 5
+    assert "…" not in text
+    numbers = [row[-2:] for row in rows(text, "pairs make up") if row[-1].endswith("%")]  # names fold below them
+    assert numbers == [["1,000", "11.1%"]] * 5
     if suspects:
-        p, low = np.array([np.exp(3), 1]) / (np.exp(3) + 8)
-        assert [row[-2:] for row in rows(text, "The first 10")] == [[f"{low:.2%}", f"{p:.2%}"]] * 10
+        p = np.exp(3) / (np.exp(3) + 8)
+        assert len([row for row in rows(text, "The first 10") if row[-1] == f"{p:.2%}"]) == 10
+
+
+def test_a_narrow_table_drops_a_number_before_it_folds_names() -> None:
+    some = mistaken({(0, 1): 2}, classes=("airplane", "automobile"), suspects=True, named=True)
+    p = np.exp(3) / (np.exp(3) + 1)
+    assert rows(shown(some, width=60), "All of them")[1] == ["airplane/1.png", "airplane", "automobile", f"{p:.2%}"]
+    assert rows(shown(some, width=80), "All of them")[1][-2:] == [f"{1 - p:.2%}", f"{p:.2%}"]

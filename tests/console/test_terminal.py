@@ -56,6 +56,19 @@ def test_off_a_terminal_no_line_ends_in_spaces() -> None:
     assert stream.getvalue() == "a line\n  another\n"
 
 
+def test_off_a_terminal_no_line_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lines(**options: int) -> int:
+        stream = io.StringIO()
+        SteadyConsole(stream, **options).print("word " * 100)
+        return len(stream.getvalue().splitlines())
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert lines() == 1
+    assert lines(width=60) > 5
+    monkeypatch.setenv("COLUMNS", "60")
+    assert lines() > 5
+
+
 def test_names_are_text_without_controls() -> None:
     assert printable("[bold]\x1b[2Jdog[/]") == Text("[bold]\ufffd[2Jdog[/]")
 

@@ -88,6 +88,8 @@ def run(epochs: int, /, *, name: str = "digits-1", ringed: int | None = None, **
         "rates": np.linspace(0.01, 0.2, epochs * STEPS),
         "steps_per_epoch": STEPS,
         "test_acc": None,
+        "test_count": None,
+        "test_total": None,
         "left_out": (),
     }
     values.update(changes)

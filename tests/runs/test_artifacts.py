@@ -42,6 +42,13 @@ def test_what_goes_beside_a_figure() -> None:
     assert artifacts.beside(Path("a/metrics.png"), "table.csv") == Path("a/metrics-table.csv")
 
 
+def test_a_person_opens_figures_and_tables_first() -> None:
+    names = ["checkpoints/best.ckpt", "curves.png", "metrics.csv", "run.json", "samples.png", "steps.csv", "x.SVG"]
+    opened, others = artifacts.opened_first(Path("runs/mine") / name for name in names)
+    assert [file.name for file in opened] == ["curves.png", "metrics.csv", "samples.png", "x.SVG"]
+    assert [file.name for file in others] == ["best.ckpt", "run.json", "steps.csv"]
+
+
 def test_a_run_lists_what_it_holds_with_titles(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     for name in ("checkpoints/last.ckpt", "checkpoints/.last.ckpt.x.partial", "curves.png", "confusion-val-last.png"):

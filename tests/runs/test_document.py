@@ -71,6 +71,8 @@ MAY_BE_NULL = {
     "lr_find.stops.0",
     "recipe.val_size",
     "recipe.limit_train",
+    "recipe.limit_val",
+    "recipe.limit_test",
     "recipe.image_size",
     "data.data_dir",
     "data.class_counts",

@@ -8,7 +8,7 @@ from pathlib import Path
 from era_cli.core.data import sources
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.data.normalize import Normalization
-from era_cli.core.data.splits import train_and_val
+from era_cli.core.data.splits import test_sample, train_and_val
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
@@ -19,11 +19,12 @@ from era_cli.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """A run's dataset, with sorted indices of its training (T,) and validation images (V,)."""
+    """A run's dataset, with sorted indices of its training (T,), validation (V,) and test images."""
 
     dataset: Dataset
     train: Labels
     val: Labels
+    test: Labels
 
 
 def load(
@@ -72,9 +73,16 @@ def remembered_dir(document: RunDocument) -> Path | None:
 
 
 def split(dataset: Dataset, recipe: Recipe) -> RunData:
-    """Splits the training images of `dataset` into training and validation images by `recipe`."""
+    """The images of `dataset` that `recipe` trains, validates and tests on."""
     train, val = train_and_val(dataset.labels[dataset.train], recipe)
-    return RunData(dataset=dataset, train=dataset.train[train], val=dataset.train[val])
+    return RunData(
+        dataset=dataset, train=dataset.train[train], val=dataset.train[val], test=test_indices(dataset, recipe)
+    )
+
+
+def test_indices(dataset: Dataset, recipe: Recipe) -> Labels:
+    """Sorted indices of the test images of `dataset` that `recipe` tests on."""
+    return dataset.test[test_sample(dataset.labels[dataset.test], recipe)]
 
 
 def normalization(document: RunDocument) -> Normalization:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from era_cli.core.data.dataset import Dataset
 from era_cli.errors import EraError, UsageError
 from era_cli.files import expanded
 from era_cli.listener import Listener
+from era_cli.text import did_you_mean
 
 DEFAULT_IMAGE_SIZE = 32
 NAMED = ("cifar10", "digits")
@@ -48,10 +48,9 @@ def _existing(source: str) -> Path:
     if not path.is_dir():
         if path.is_file():
             raise UsageError(f"--data {source} is a file: name the folder that holds the class folders")
-        guess = get_close_matches(source, NAMED, n=1)
-        hint = f" (did you mean {guess[0]}?)" if guess else ""
         raise UsageError(
-            f"there is no folder {source!r}{hint}: --data takes cifar10, digits, or a folder of class folders"
+            f"there is no folder {source!r}: --data takes cifar10, digits, or a folder of class folders"
+            + did_you_mean(source, NAMED)
         )
     return path.resolve()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from era_cli.core.seeds import Stream, derived_seed
@@ -11,6 +13,7 @@ from era_cli.results import Labels
 
 LARGEST_DEFAULT_VAL = 5_000
 DEFAULT_VAL_FRACTION = 0.1
+LIMITED_VAL_FRACTION = 0.1  # of the images that a limited training takes
 TEST_FRACTION = 0.2  # of a source that comes without a test split
 
 
@@ -39,6 +42,26 @@ def held_out_test(labels: Labels) -> tuple[Labels, Labels]:
     return _rest(len(labels), test), test
 
 
+def settled(labels: Labels, recipe: Recipe) -> Recipe:
+    """The recipe with the size of the validation split and the limit on it decided, for a source's training split.
+
+    A limit on training limits validation in proportion, unless either is given: else it would take most of the time.
+    It does so by a sample of the validation split, so that the training images stay the same.
+    """
+    if recipe.val_size is not None:
+        return recipe
+    count = len(labels)
+    val_size, limit = min(LARGEST_DEFAULT_VAL, round(DEFAULT_VAL_FRACTION * count)), recipe.limit_val
+    if limit is None and recipe.limit_train is not None and recipe.limit_train < count - val_size:
+        limit = max(round(LIMITED_VAL_FRACTION * recipe.limit_train), len(np.unique(labels)))
+    return dataclasses.replace(recipe, val_size=val_size, limit_val=limit)
+
+
+def test_sample(labels: Labels, recipe: Recipe) -> Labels:
+    """Indices into the labels (N,) of a source's test split, the same for every seed: all, or as many as its limit."""
+    return _limited(labels, np.arange(len(labels)), recipe.limit_test, 0)
+
+
 def train_and_val(labels: Labels, recipe: Recipe) -> tuple[Labels, Labels]:
     """Indices (train, val) into the labels (N,) of a source's training split.
 
@@ -46,16 +69,16 @@ def train_and_val(labels: Labels, recipe: Recipe) -> tuple[Labels, Labels]:
         UsageError: no image is left to train on.
     """
     count = len(labels)
-    val_size = recipe.val_size
-    if val_size is None:
-        val_size = min(LARGEST_DEFAULT_VAL, round(DEFAULT_VAL_FRACTION * count))
+    recipe = settled(labels, recipe)
+    val_size = recipe.val_size or 0
     if val_size >= count:
         raise UsageError(f"--val-size {val_size} leaves nothing of the {count} training images: make it smaller")
     val = stratified_sample(labels, val_size, recipe.seed, Stream.SPLIT) if val_size else np.empty(0, np.int64)
     train = _rest(count, val)
-    if recipe.limit_train is not None and recipe.limit_train < len(train):
-        train = train[stratified_sample(labels[train], recipe.limit_train, recipe.seed, Stream.SAMPLE)]
-    return train, val
+    return (
+        _limited(labels, train, recipe.limit_train, recipe.seed),
+        _limited(labels, val, recipe.limit_val, recipe.seed),
+    )
 
 
 def steps_per_epoch(train: Labels, recipe: Recipe) -> int:
@@ -70,6 +93,13 @@ def steps_per_epoch(train: Labels, recipe: Recipe) -> int:
             f" use --batch-size {max(2, len(train) // 4)}, or add images"
         )
     return steps
+
+
+def _limited(labels: Labels, indices: Labels, limit: int | None, seed: int) -> Labels:
+    """A stratified sample of `indices`, sorted, if there are more than `limit`."""
+    if limit is None or limit >= len(indices):
+        return indices
+    return indices[stratified_sample(labels[indices], limit, seed, Stream.SAMPLE)]
 
 
 def _rest(count: int, taken: Labels) -> Labels:

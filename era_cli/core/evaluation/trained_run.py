@@ -31,9 +31,11 @@ from era_cli.results import Images, Labels
 from era_cli.runs import artifacts
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
+from era_cli.text import sample
 
 SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
-    Split.TEST: lambda data: data.dataset.test,
+    Split.TEST: lambda data: data.test,
+    Split.TEST_ALL: lambda data: data.dataset.test,
     Split.VAL: lambda data: data.val,
     Split.TRAIN: lambda data: data.train,
 }
@@ -42,12 +44,31 @@ CHECKPOINT_FILES = {"best": artifacts.BEST, "last": artifacts.LAST}
 
 @dataclass(frozen=True, kw_only=True)
 class Subset:
-    """The images of `dataset` at `indices` (N,): `name` stands in file names, `title` is for people."""
+    """The images of `dataset` at `indices` (N,): `name` stands in file names, `title` is for people.
+
+    They are a sample if `total`, the images that could have been taken, is more than N.
+    """
 
     name: str
     title: str
     dataset: Dataset
     indices: Labels
+    total: int
+
+    @classmethod
+    def of_test(cls, dataset: Dataset, indices: Labels) -> Subset:
+        """The test images, or a sample of them at `indices`."""
+        return cls(name="test", title="test images", dataset=dataset, indices=indices, total=len(dataset.test))
+
+    @property
+    def sampled(self) -> bool:
+        """Whether some of the images were left out."""
+        return len(self.indices) < self.total
+
+    @property
+    def counted(self) -> str:
+        """How many of which images: 1,000 of 10,000 test images."""
+        return f"{sample(len(self.indices), self.total)} {self.title}"
 
     @property
     def files(self) -> tuple[str, ...] | None:
@@ -167,7 +188,10 @@ class TrainedRun:
             raise EraError(
                 f"{self.run.path} has no {split} images (it was trained with --val-size 0): use --split test or train"
             )
-        return Subset(name=split, title=f"{split} images", dataset=data.dataset, indices=indices)
+        if split == Split.TEST:
+            return Subset.of_test(data.dataset, indices)
+        title = "test images" if split == Split.TEST_ALL else f"{split} images"
+        return Subset(name=split, title=title, dataset=data.dataset, indices=indices, total=len(indices))
 
     def other_subset(self, source: str, data_dir: Path | None, listener: Listener) -> Subset:
         """The test images of another source with the run's classes; all images of a folder that is not split.
@@ -185,12 +209,18 @@ class TrainedRun:
             listener=listener,
         )
         if dataset.skipped:
-            listener.note(skipped_note(dataset))
+            listener.warn(skipped_note(dataset))
         if (own := self._own_test(dataset)) is not None:
-            listener.note(f"{source} holds the images that {self.run.path} was trained on; using its test images only.")
-            return Subset(name="test", title="test images", dataset=own, indices=own.test)
+            listener.warn(f"{source} holds the images that {self.run.path} was trained on; using its test images only.")
+            return Subset.of_test(own, run_data.test_indices(own, self.recipe))
         mark = source if source in sources.NAMED else _marked(dataset.name, Path(dataset.source))
-        return Subset(name=f"data-{mark}", title=f"images of {dataset.name}", dataset=dataset, indices=dataset.test)
+        return Subset(
+            name=f"data-{mark}",
+            title=f"images of {dataset.name}",
+            dataset=dataset,
+            indices=dataset.test,
+            total=len(dataset.test),
+        )
 
     def _own_test(self, dataset: Dataset) -> Dataset | None:
         """The run's own folder, moved elsewhere, with the test images that were held out of it."""

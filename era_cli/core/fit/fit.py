@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +46,7 @@ class Fit:
     resume_from: checkpoint.Resumable | None = None
     sweep: LrSweep | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def plan(self) -> FitPlan:
         """What is about to happen, for the person to read."""
@@ -57,6 +59,7 @@ class Fit:
             source=dataset.source,
             classes=dataset.classes,
             class_counts={name: dataset.class_counts(indices) for name, indices in setup.splits.items()},
+            test_total=len(dataset.test),
             image_size=dataset.image_size,
             layers=blocks,
             leaf_layers=leaves,
@@ -68,13 +71,16 @@ class Fit:
             samples=self._samples(),
             sweep=self.sweep,
             notes=self.notes,
+            warnings=self.warnings,
         )
 
-    def train(self, listener: Listener, *, before_training: Callable[[FitPlan], None] = lambda plan: None) -> FitResult:
+    def train(
+        self, listener: Listener, *, after_first_step: Callable[[FitPlan], None] = lambda plan: None
+    ) -> FitResult:
         """Trains to the last epoch, tests the best one on the test split, and writes everything to the run.
 
         Args:
-            before_training: called with the plan once the listener knows it; what it raises fails the run.
+            after_first_step: called with the plan once training is seen to work; what it raises fails the run.
 
         Raises:
             EraError: training diverged, memory or disk ran out, or another process trains or trained this run.
@@ -102,8 +108,7 @@ class Fit:
             try:
                 plan = self.plan()
                 listener.planned(plan)
-                before_training(plan)
-                self._train_network(listener)
+                self._train_network(listener, lambda: after_first_step(plan))
                 result = self._test(listener, watch)
                 status, outcome = "finished", {"result": result}
                 return result
@@ -116,15 +121,20 @@ class Fit:
             finally:
                 self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
 
-    def _train_network(self, listener: Listener) -> None:
+    def _train_network(self, listener: Listener, after_first_step: Callable[[], None]) -> None:
+        best = None
         if self.resume_from is not None:
             self._cut_back()
-            self._restore_best()
+            best = self._restore_best()
         setup = self.setup
         trainer.run(
             setup,
             setup.classifier(OneCycle(setup.recipe, setup.total_steps), listener.note),
-            callbacks=[RunWriter(self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size)],
+            callbacks=[
+                RunWriter(
+                    self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size, after_first_step, best=best
+                )
+            ],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,
             resume_from=None if self.resume_from is None else self.resume_from.path,
@@ -143,19 +153,24 @@ class Fit:
         history.rewrite(self.run.steps_file, [row for row in self.run.steps() if row.step <= self._steps_done])
         history.rewrite(self.run.metrics_file, self._rows_done())
 
-    def _restore_best(self) -> None:
-        """A crash between two files, or a damaged newest state, may leave `best` behind the rows."""
-        rows = self._rows_done()
+    def _restore_best(self) -> EpochRow | None:
+        """The best epoch whose state is kept, which becomes `best`; None if none is.
+
+        A crash between two files, a damaged state or an older version of era may have left another there.
+        """
+        kept: dict[int, Path] = {}  # by step
+        for name in (artifacts.BEST, artifacts.LAST, artifacts.PREVIOUS):
+            path = self.run.checkpoints / name
+            if (step := checkpoint.step_of(path)) is not None:
+                kept.setdefault(step, path)
+        steps = self.setup.steps_per_epoch
+        rows = [row for row in self._rows_done() if row.epoch * steps in kept]
         if not rows:
-            return
-        wanted = best_epoch.best(rows, len(self.setup.val_indices)).epoch * self.setup.steps_per_epoch
-        best = self.run.checkpoints / artifacts.BEST
-        if checkpoint.step_of(best) == wanted:
-            return
-        for name in (artifacts.LAST, artifacts.PREVIOUS):
-            if checkpoint.step_of(self.run.checkpoints / name) == wanted:
-                atomic_link(self.run.checkpoints / name, best)
-                return
+            return None
+        best = best_epoch.best(rows)
+        if (path := kept[best.epoch * steps]).name != artifacts.BEST:
+            atomic_link(path, self.run.checkpoints / artifacts.BEST)
+        return best
 
     def _refuse_if_moved_on(self) -> None:
         """Another era process may have trained this run while this one loaded its data."""
@@ -171,7 +186,7 @@ class Fit:
             step = self.setup.total_steps
         best = self.run.epochs()[step // self.setup.steps_per_epoch - 1]
         trained = TrainedRun(self.run, path, self.setup.device.torch_device)
-        subset = Subset(name="test", title="test images", dataset=self.setup.dataset, indices=self.setup.dataset.test)
+        subset = Subset.of_test(self.setup.dataset, self.setup.test_indices)
         evaluation = predictions.compute(trained, subset, Tta.NONE, listener, what="testing the best epoch").evaluation
         return FitResult(
             best_epoch=best.epoch,
@@ -181,6 +196,7 @@ class Fit:
             test_loss=evaluation.loss,
             test_correct=evaluation.correct,
             test_count=len(evaluation.labels),
+            test_total=len(self.setup.dataset.test),
             seconds=watch.seconds,
         )
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as L
 import torch
-from lightning.fabric.plugins import CheckpointIO
 
 from era_cli.core.fit.epoch_record import EpochRecord
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.networks import checkpoint
+from era_cli.core.training.lightning import CheckpointIO, L
 from era_cli.core.training.module import Classifier
 from era_cli.core.training.signals import SignalCallback
 from era_cli.errors import EraError
@@ -50,6 +50,9 @@ class RunWriter(SignalCallback):
 
     A row is written before the checkpoint that counts on it, so that what a crash leaves can always
     be cut back to the checkpoint.
+
+    Args:
+        best: the epoch whose state is the best one kept so far, of a resumed run.
     """
 
     def __init__(
@@ -58,7 +61,9 @@ class RunWriter(SignalCallback):
         listener: Listener,
         steps_per_epoch: int,
         batch_size: int,
+        after_first_step: Callable[[], None] = lambda: None,
         *,
+        best: EpochRow | None = None,
         save_every: float = SAVE_EVERY,
     ) -> None:
         super().__init__()
@@ -66,6 +71,8 @@ class RunWriter(SignalCallback):
         self._listener = listener
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
+        self._after_first_step: Callable[[], None] | None = after_first_step
+        self._best = best
         self._save_every = save_every
         self._record: EpochRecord | None = None
         self._restored: dict[str, Any] = {}
@@ -127,6 +134,13 @@ class RunWriter(SignalCallback):
         if pl_module.device.type == "cpu" or len(self._record) % _CHECK_EVERY == 0:
             self._refuse_nan_loss(trainer)
         self._listener.step_done()
+        if self._after_first_step is not None:
+            self._epoch_watch.stop()
+            self._train_watch.stop()
+            self._after_first_step()
+            self._after_first_step = None
+            self._epoch_watch.start()
+            self._train_watch.start()
         if self._record.full:
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize(pl_module.device)  # once an epoch, for an honest clock
@@ -155,7 +169,7 @@ class RunWriter(SignalCallback):
         """Says that a signal has been heard: the epoch is finished first, since it cannot be saved before."""
         if self.signals.received is not None and not self._told:
             self._told = True
-            self._listener.note("Stopping once this epoch is validated and saved; a second signal stops at once.")
+            self._listener.warn("Stopping once this epoch is validated and saved; a second signal stops at once.")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the epoch's rows, then its checkpoint."""
@@ -177,8 +191,11 @@ class RunWriter(SignalCallback):
         self._val_seconds = self._epoch_watch.seconds - self._train_watch.seconds
         self._begin_epoch(pl_module.device)
         history.append(self._run.metrics_file, [row])
-        best = best_epoch.best(self._run.epochs(), pl_module.val_count) == row
+        # Not the rows alone: the state of a better one may be lost, or was never kept by an older version of era.
+        best = self._best is None or best_epoch.best([self._best, row]) == row
         self._save(trainer, best=best)
+        if best:
+            self._best = row
         self._listener.epoch_ended(row, best)
         self.signals.raise_received()
 

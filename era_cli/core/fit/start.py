@@ -13,11 +13,12 @@ import torch
 import era_cli
 from era_cli.core.data import run_data, sources
 from era_cli.core.fit.fit import Fit
+from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.lr_find import sweep as lr_range
 from era_cli.core.networks import checkpoint
 from era_cli.core.training import devices
 from era_cli.core.training.schedules import FEWEST_STEPS
-from era_cli.core.training.setup import Request, Setup, notes
+from era_cli.core.training.setup import Request, Setup, data_warnings, machine_notes
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
 from era_cli.recipes import flag
@@ -55,15 +56,20 @@ def prepare(request: FitRequest, listener: Listener) -> Fit:
     store.check_name(request.runs_dir, request.name)
     setup = Setup.of(request, listener)
     _require_steps(setup)
-    sweep = None
-    if request.find_lr:
-        sweep, chosen = _found_rate(setup, listener)
-        setup = dataclasses.replace(setup, recipe=dataclasses.replace(setup.recipe, max_lr=chosen.lr))
-    return make_fit(setup, request, sweep)
+    if not request.find_lr:
+        return make_fit(setup, request)
+    watch = Stopwatch()
+    watch.start()
+    sweep, chosen = _found_rate(setup, listener)
+    setup = dataclasses.replace(setup, recipe=dataclasses.replace(setup.recipe, max_lr=chosen.lr))
+    return make_fit(setup, request, sweep, watch.seconds)
 
 
-def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None) -> Fit:
+def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None, seconds: float = 0.0) -> Fit:
     """A new run folder for `setup`, ready to train; `sweep` is what its peak learning rate was found by, if it was.
+
+    Args:
+        seconds: what the sweep took; the run's wall time starts there.
 
     Raises:
         EraError: the folder cannot be written.
@@ -78,7 +84,7 @@ def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None) ->
             status="running",
             started=store.now(),
             ended=None,
-            seconds=0.0,
+            seconds=seconds,
             recipe=setup.recipe,
             lr_find=None if sweep is None else sweep.summary,
             seed=setup.recipe.seed,
@@ -89,7 +95,14 @@ def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None) ->
             **vars(environment),
         ),
     )
-    return Fit(run=run, setup=setup, environment=environment, sweep=sweep, notes=(*setup.notes, *_doubts(setup)))
+    return Fit(
+        run=run,
+        setup=setup,
+        environment=environment,
+        sweep=sweep,
+        notes=setup.notes,
+        warnings=(*setup.warnings, *_doubts(setup)),
+    )
 
 
 def _data_record(setup: Setup, request: FitRequest) -> DataRecord:
@@ -143,9 +156,11 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         dataset=data.dataset,
         train_indices=data.train,
         val_indices=data.val,
+        test_indices=data.test,
         normalization=run_data.normalization(document),
         device=device,
-        notes=notes(data.dataset, device),
+        notes=machine_notes(device),
+        warnings=data_warnings(data.dataset),
     )
     return Fit(
         run=run,
@@ -153,6 +168,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         environment=_environment(device, request),
         resume_from=found,
         notes=(*setup.notes, *((found.note,) if found.note else ())),
+        warnings=setup.warnings,
     )
 
 

@@ -7,7 +7,6 @@ import math
 import time
 from typing import Any
 
-import lightning.pytorch as L
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from era_cli.core.lr_find import suggestions as lr_suggestions
 from era_cli.core.networks import networks
 from era_cli.core.training import trainer
+from era_cli.core.training.lightning import L
 from era_cli.core.training.schedules import Exponential
 from era_cli.core.training.setup import Setup
 from era_cli.core.training.signals import SignalCallback

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import lightning.pytorch as L
 import torch
 from torch import Tensor
 
 from era_cli.core.data.batches import Batches, epoch_order, evaluation_batch_size
 from era_cli.core.data.dataset import Dataset
+from era_cli.core.training.lightning import L
 from era_cli.results import Labels
 
 _RESIDENT_SHARE = 0.5  # of a GPU's free memory that images may take; the rest is the network's

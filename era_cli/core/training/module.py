@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +14,7 @@ from era_cli.core.seeds import Stream, derived_seed, generator
 from era_cli.core.training import optimizers
 from era_cli.core.training.augment import Augmentation
 from era_cli.core.training.compilation import Compiled
+from era_cli.core.training.lightning import L
 from era_cli.core.training.schedules import Schedule
 from era_cli.recipes import Recipe
 

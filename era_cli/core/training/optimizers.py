@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -13,15 +14,30 @@ from era_cli.errors import EraError
 from era_cli.recipes import Recipe
 
 Groups = list[dict[str, Any]]
+Kind = TypeVar("Kind", bound=Optimizer)
+
+_HOOKED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+
+
+def _without_compiler_hooks(kind: type[Kind]) -> type[Kind]:
+    """`kind` without the decorators for torch.compile: on their first call they load torch's compiler.
+
+    era never compiles an optimizer, and the compiler takes as long to load as the rest of torch (torch 2.14,
+    torch/_compile.py and `_use_grad_for_differentiable` in torch/optim/optimizer.py).
+    """
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in _HOOKED}
+    return type(kind.__name__, (kind,), {**plain, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 def _sgd(groups: Groups, recipe: Recipe, fused: bool | None) -> Optimizer:
     nesterov = recipe.nesterov and recipe.momentum > 0  # without momentum it is plain SGD, which torch wants said
-    return SGD(groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+    return _without_compiler_hooks(SGD)(
+        groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused
+    )
 
 
 def _adam(groups: Groups, recipe: Recipe, fused: bool | None) -> Optimizer:
-    return Adam(groups, lr=recipe.max_lr, betas=(recipe.momentum, 0.999), fused=fused)
+    return _without_compiler_hooks(Adam)(groups, lr=recipe.max_lr, betas=(recipe.momentum, 0.999), fused=fused)
 
 
 OPTIMIZERS: dict[str, Callable[[Groups, Recipe, bool | None], Optimizer]] = {"sgd": _sgd, "adam": _adam}

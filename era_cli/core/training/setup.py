@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
-from era_cli.core.data import run_data, sources
+from era_cli.core.data import run_data, sources, splits
 from era_cli.core.data.dataset import Dataset, absent_class, mean_and_std, skipped_note
 from era_cli.core.data.normalize import Normalization
-from era_cli.core.data.splits import steps_per_epoch
 from era_cli.core.networks import networks
 from era_cli.core.seeds import Stream, derived_seed
 from era_cli.core.training import devices
@@ -51,15 +50,20 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What is trained, on which images, on which processor; `notes` is what the person should read first."""
+    """What is trained, on which images, on which processor.
+
+    `notes` is what the person should read first, `warnings` what makes a result doubtful.
+    """
 
     recipe: Recipe
     dataset: Dataset
     train_indices: Labels
     val_indices: Labels
+    test_indices: Labels
     normalization: Normalization
     device: devices.Device
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, request: Request, listener: Listener) -> Setup:
@@ -83,26 +87,30 @@ class Setup:
         _require_every_class(data)
         recipe, batch_note = _with_fitting_batch(recipe, len(data.train), request)
         # What was left to the data is settled now, so that a resumed run has it in its recipe.
-        recipe = dataclasses.replace(recipe, val_size=len(data.val), image_size=dataset.image_size)
+        recipe = dataclasses.replace(
+            splits.settled(dataset.labels[dataset.train], recipe), image_size=dataset.image_size
+        )
         return cls(
             recipe=recipe,
             dataset=dataset,
             train_indices=data.train,
             val_indices=data.val,
+            test_indices=data.test,
             normalization=Normalization(*mean_and_std(dataset.images, data.train)),
             device=device,
-            notes=(*notes(dataset, device), *batch_note),
+            notes=(*machine_notes(device), *batch_note),
+            warnings=data_warnings(dataset),
         )
 
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in an epoch."""
-        return steps_per_epoch(self.train_indices, self.recipe)
+        return splits.steps_per_epoch(self.train_indices, self.recipe)
 
     @property
     def splits(self) -> dict[str, Labels]:
         """The indices of the images of each split."""
-        return {"train": self.train_indices, "val": self.val_indices, "test": self.dataset.test}
+        return {"train": self.train_indices, "val": self.val_indices, "test": self.test_indices}
 
     @property
     def total_steps(self) -> int:
@@ -133,14 +141,16 @@ class Setup:
         )
 
 
-def notes(dataset: Dataset, device: devices.Device) -> tuple[str, ...]:
-    """What a person should know about the data and the machine."""
-    slow = (
-        (f"{device.name} emulates bf16 in software, which is slow: --precision 32 is faster on it.",)
-        if device.emulated
-        else ()
-    )
-    return (skipped_note(dataset), *slow) if dataset.skipped else slow
+def machine_notes(device: devices.Device) -> tuple[str, ...]:
+    """What a person should know about the machine."""
+    if not device.emulated:
+        return ()
+    return (f"{device.name} emulates bf16 in software, which is slow: --precision 32 is faster on it.",)
+
+
+def data_warnings(dataset: Dataset) -> tuple[str, ...]:
+    """What a person should know about the data."""
+    return (skipped_note(dataset),) if dataset.skipped else ()
 
 
 def _require_every_class(data: run_data.RunData) -> None:
@@ -164,6 +174,7 @@ def _with_fitting_batch(recipe: Recipe, count: int, request: Request) -> tuple[R
         changes["max_lr"] = recipe.max_lr * batch / recipe.batch_size
     smaller = dataclasses.replace(recipe, **changes)
     few = f"{count} training images are too few for batch size {recipe.batch_size}; using {batch}"
-    if request.find_lr:
+    if request.find_lr or smaller.max_lr == recipe.max_lr:
         return smaller, (f"{few} (--batch-size sets another).",)
-    return smaller, (f"{few}, with a peak learning rate of {smaller.max_lr:g} (--batch-size and --max-lr set others).",)
+    rates = f"a peak learning rate of {smaller.max_lr:g} instead of {recipe.max_lr:g}"
+    return smaller, (f"{few}, with {rates} (--batch-size and --max-lr set others).",)

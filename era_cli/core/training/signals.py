@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import lightning.pytorch as L
-
+from era_cli.core.training.lightning import L
 from era_cli.signals import HeldSignals
 
 

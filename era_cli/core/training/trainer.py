@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as L
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from era_cli.core.training import devices
+from era_cli.core.training.lightning import L, LightningEnvironment
 from era_cli.core.training.module import Classifier
 from era_cli.core.training.setup import Setup
 from era_cli.errors import EraError

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from era_cli.core.data.splits import held_out_test, steps_per_epoch, stratified_sample, train_and_val
+from era_cli.core.data import splits
+from era_cli.core.data.splits import held_out_test, settled, steps_per_epoch, stratified_sample, train_and_val
 from era_cli.core.seeds import Stream
 from era_cli.errors import UsageError
 from era_cli.recipes import Recipe
@@ -115,6 +116,44 @@ def test_a_limit_takes_a_stratified_training_sample() -> None:
     assert_sorted_indices(train)
     unlimited, _ = train_and_val(THREE_CLASSES, recipe(val_size=6, limit_train=1_000))
     assert unlimited.tolist() == everything.tolist()
+
+
+def test_a_limit_on_training_limits_validation_too() -> None:
+    labels = np.arange(50_000, dtype=np.int64) % 10
+    _, all_val = train_and_val(labels, recipe())
+    train, val = train_and_val(labels, recipe(limit_train=1_500))
+    assert (len(train), len(val)) == (1_500, 150)
+    assert set(val) < set(all_val)
+    assert np.bincount(labels[val]).tolist() == [15] * 10
+    # The same images are trained on as with the whole validation split.
+    same, _ = train_and_val(labels, recipe(limit_train=1_500, val_size=5_000))
+    assert train.tolist() == same.tolist()
+    # Settled, as a run keeps it, the recipe gives the same splits.
+    again = train_and_val(labels, settled(labels, recipe(limit_train=1_500)))
+    assert [indices.tolist() for indices in again] == [train.tolist(), val.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"limit_train": 40}, 10),  # one of each class
+        ({"limit_train": 1_500, "val_size": 5_000}, 5_000),
+        ({"limit_train": 1_500, "limit_val": 300}, 300),
+        ({"limit_train": 1_500, "val_size": 0}, 0),
+        ({"limit_train": 45_000}, 5_000),  # limits nothing
+        ({"limit_val": 100}, 100),
+    ],
+)
+def test_how_many_images_validate(fields: dict[str, int], expected: int) -> None:
+    _, val = train_and_val(np.arange(50_000, dtype=np.int64) % 10, recipe(**fields))
+    assert len(val) == expected
+
+
+def test_a_limit_takes_the_same_test_images_for_every_seed() -> None:
+    samples = [splits.test_sample(THREE_CLASSES, recipe(seed=seed, limit_test=6)) for seed in (0, 1)]
+    assert samples[0].tolist() == samples[1].tolist()
+    assert np.bincount(THREE_CLASSES[samples[0]]).tolist() == [3, 2, 1]
+    assert len(splits.test_sample(THREE_CLASSES, recipe())) == len(THREE_CLASSES)
 
 
 def test_too_few_images_for_a_batch_are_refused() -> None:

@@ -19,6 +19,7 @@ from era_cli.core.fit import start
 from era_cli.core.fit.fit import Fit
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError, Interrupted, UsageError
+from era_cli.files import atomic_link
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
 from era_cli.runs import artifacts, history, store
@@ -167,7 +168,7 @@ def test_a_changed_option_is_refused_by_name(fields: dict[str, Any], option: str
 
 def test_the_settled_options_are_accepted(after_two_steps: Run) -> None:
     same = request(after_two_steps.path.parent)
-    for given in (same.given, {"val_size": 144}, {"image_size": 8}, {"precision": "32"}):
+    for given in (same.given, {"val_size": 144}, {"limit_val": 16}, {"image_size": 8}, {"precision": "32"}):
         assert start.resume(after_two_steps, replace(same, given=given), Listener()).resume_from is not None
 
 
@@ -221,6 +222,22 @@ def test_a_damaged_best_checkpoint_costs_only_its_epoch(fit_digits: Prepare) -> 
     result = run.read().result
     assert result is not None
     assert (result.best_epoch, result.best_val_acc) == (3, run.epochs()[2].val_acc)
+
+
+@pytest.mark.parametrize(("second", "best"), [(0.0, 3), (1.0, 2)])
+def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, second: float, best: int) -> None:
+    """Versions of era that chose the best epoch otherwise kept the state of one that was not the highest."""
+    run = stopped(fit_digits(), 12)
+    folder = run.checkpoints
+    assert [checkpoint.step_of(folder / name) for name in (artifacts.PREVIOUS, artifacts.LAST)] == [10, 12]
+    atomic_link(folder / artifacts.PREVIOUS, folder / artifacts.BEST)
+    first, other = run.epochs()
+    history.rewrite(run.metrics_file, [replace(first, val_acc=1.0), replace(other, val_acc=second)])
+    resumed(run).train(Listener())
+    result = run.read().result
+    assert result is not None
+    assert (result.best_epoch, result.best_val_acc) == (best, run.epochs()[best - 1].val_acc)
+    assert checkpoint.step_of(folder / artifacts.BEST) == best * STEPS_PER_EPOCH
 
 
 def test_a_run_resumed_elsewhere_meanwhile_is_left_alone(fit_digits: Prepare) -> None:

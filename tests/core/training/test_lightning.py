@@ -1,0 +1,53 @@
+"""Lightning without what era does not use of it, in fresh interpreters: this one has loaded everything long since."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+# What would take as long to load as torch and Lightning together.
+LEFT_OUT = ("torchmetrics", "torchvision", "torch._dynamo", "scipy", "sklearn", "matplotlib.pyplot")
+
+
+def output_of(program: str, folder: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_training_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+    program = f"""
+import sys
+from era_cli.cli import app
+try:
+    app("fit --data digits --image-size 8 --epochs 1 --quiet --gpus 0".split())
+except SystemExit as end:
+    print(end.code, *[name for name in {LEFT_OUT} if name in sys.modules])
+"""
+    assert output_of(program, tmp_path) == "0"
+
+
+def test_what_was_left_out_can_be_imported_afterwards(tmp_path: Path) -> None:
+    program = """
+import era_cli.core.training.lightning
+import torch, torchmetrics
+network = torch.nn.Linear(2, 2)
+network.compile(backend="eager")
+print(network(torch.ones(1, 2)).shape == (1, 2), torchmetrics.Metric.__module__)
+"""
+    assert output_of(program, tmp_path) == "True torchmetrics.metric"
+
+
+def test_a_lightning_that_needs_what_was_left_out_gets_it(tmp_path: Path) -> None:
+    program = """
+import sys
+class Demanding:
+    def find_spec(self, name, path, target=None):
+        if name == "lightning.pytorch.core" and not hasattr(sys.modules["torchmetrics"], "MeanMetric"):
+            raise ImportError("this Lightning needs all of torchmetrics")
+sys.meta_path.insert(0, Demanding())
+from era_cli.core.training.lightning import L
+print(L.LightningModule.__module__, hasattr(sys.modules["torchmetrics"], "MeanMetric"))
+"""
+    assert output_of(program, tmp_path) == "lightning.pytorch.core.module True"
