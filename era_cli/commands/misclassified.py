@@ -89,24 +89,22 @@ def misclassified(
     gradcam takes, and misclassified.csv, all of them, into the run folder; with --suspects, suspects.png and
     suspects.csv.
     """
-    reading.check_one_source(split, data)
     if true is not None and true == predicted:
         raise UsageError(f"--true and --predicted are both {true!r}: such an image is not misclassified")
     if force and not suspects:
         raise UsageError("--force lists suspects of an inaccurate network: give it with --suspects, or leave it out")
-    with loading():
+    named = reading.find(runs_dir, run, checkpoint, split, data)
+    for option, name in (("--true", true), ("--predicted", predicted)):
+        _check_class(option, name, named.read().data.classes)
+    with loading(quiet=quiet) as progress:
         from era_cli import documents, spreadsheet
         from era_cli.console.misclassified import headline, print_mistakes
-        from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import mistakes, predictions
         from era_cli.reports import misclassified as report
-        from era_cli.runs import artifacts, store
+        from era_cli.runs import artifacts
 
-    progress = WorkProgress(quiet=quiet)
-    opened = reading.open_run(store.find(runs_dir, run), checkpoint, gpus)
+    opened = reading.open_run(named, checkpoint, gpus)
     subset = reading.subset(opened, split, data, data_dir, progress)
-    for option, name in (("--true", true), ("--predicted", predicted)):
-        _check_class(option, name, subset.dataset.classes)
     computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
     listed = (mistakes.suspects if suspects else mistakes.wrong)(computed.evaluation, subset.files)
     if suspects and not force:
@@ -151,7 +149,7 @@ def misclassified(
             *reading.kept(computed),
         ],
         facts=reading.facts(opened, subset, computed),
-        headline=headline(listed),
+        headline=headline(listed) + (f", {subset.counted}" if subset.sampled else ""),
         then=next_step.line(
             "gradcam",
             index=",".join(map(str, listed.index[: min(n, _EXPLAINED)])) or None,

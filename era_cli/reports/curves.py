@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from era_cli.reports import style
 from era_cli.results import Curves, EpochRow
-from era_cli.text import without_controls
+from era_cli.text import plural, without_controls
 
 MOST_MARKED = 40  # epochs up to which each one gets a dot
 LONGEST_NAME = 60  # characters of a run's name in a legend
@@ -122,7 +122,7 @@ def _header(runs: Sequence[Curves]) -> str:
 def _result(run: Curves) -> str:
     facts = []
     if run.status != "finished":
-        facts.append(f"{run.status}, {len(run.epochs)} of {run.planned_epochs} epochs")
+        facts.append(f"{run.status}, {len(run.epochs)} of {plural(run.planned_epochs, 'epoch')}")
     if run.best is not None and run.best.val_acc is not None:
         facts.append(f"best epoch {run.best.epoch}, validation {run.best.val_acc:.2%}")
     elif run.best is not None:

@@ -12,7 +12,7 @@ from era_cli.choices import Smoothing
 from era_cli.reports import sheet, style
 from era_cli.reports.sheet import Sheet, full_columns
 from era_cli.results import Heatmaps
-from era_cli.text import signed_points
+from era_cli.text import plural, signed_points
 
 COLORS = "jet"
 SHAPE = 1.5  # width to height of the figure, about that of a slide
@@ -85,7 +85,7 @@ def _notes(heatmaps: Heatmaps, count: int) -> list[str]:
         return []
     notes = ["each map is scaled to its own maximum"]
     if count < len(heatmaps):
-        notes[0] += f"; {count:,} of {len(heatmaps):,} images shown"
+        notes[0] += f"; {count:,} of {plural(len(heatmaps), 'image')} shown"
     if (faithfulness := heatmaps.faithfulness) is not None:
         notes.append(
             f"replacing the hottest {faithfulness.share:.0%} of pixels changes the probability of the"

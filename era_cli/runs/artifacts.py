@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from era_cli.errors import EraError
+
 DOCUMENT = "run.json"
 METRICS = "metrics.csv"
 STEPS = "steps.csv"
@@ -117,6 +119,18 @@ def opened_first(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
         first = file.suffix.lower() in (".png", ".svg", ".pdf", ".csv") and file.name != STEPS
         (opened if first else others).append(file)
     return opened, others
+
+
+def training_states(checkpoints: Path) -> list[Path]:
+    """The checkpoints in the folder `checkpoints` that a run can be resumed from, the most recent first.
+
+    Raises:
+        EraError: there is none.
+    """
+    states = [path for path in (checkpoints / LAST, checkpoints / PREVIOUS) if path.exists()]
+    if not states:
+        raise EraError(f"{checkpoints} holds no checkpoint yet: start the run again with era fit")
+    return states
 
 
 def contents(folder: Path) -> tuple[Artifact, ...]:

@@ -15,9 +15,24 @@ from sklearn.datasets import load_digits
 
 from era_cli.core.evaluation import mistakes
 from era_cli.reports import misclassified as report
+from era_cli.reports import style
 from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
-from tests.support import ESCAPE, as_json, digit_folder, files, invoke, the_error, write_digit
+from tests.support import ESCAPE, as_json, digit_folder, files, invoke, named_files, the_error, write_digit
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved, while they are."""
+    figures: list[Figure] = []
+    save = style.save
+
+    def keeping(figure: Figure, path: Path) -> None:
+        figures.append(figure)
+        save(figure, path)
+
+    monkeypatch.setattr(style, "save", keeping)
+    return figures
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -50,8 +65,9 @@ def test_pairs_grid_and_table_are_named(run: Run) -> None:
     before = files(run.path)
     done = invoke("misclassified")
     assert files(run.path) - before == {"misclassified.png", "misclassified.csv"}
-    named = [line for line in done.stdout.splitlines() if line.startswith("runs/")]
-    assert named == [f"runs/mine/{name}" for name in ("misclassified.png", "misclassified.csv", "predictions-test.npz")]
+    assert named_files(done.stdout) == [
+        f"runs/mine/{name}" for name in ("misclassified.png", "misclassified.csv", "predictions-test.npz")
+    ]
     truth = Truth(run)
     count = len(truth.wrong)
     assert f"{count} of 359 ({count / 359:.2%})" in done.stdout
@@ -69,7 +85,7 @@ def test_pairs_grid_and_table_are_named(run: Run) -> None:
 def test_json_and_table_hold_every_mistake(run: Run) -> None:
     told = as_json("misclassified", "--n=3")
     rows, truth = table(run.path / "misclassified.csv"), Truth(run)
-    assert (told["schema"], told["run"], told["data"]["part"]) == (SCHEMA, "runs/mine", "test")
+    assert (told["schema"], told["run"], told["data"]["split"]) == (SCHEMA, "runs/mine", "test")
     assert [Path(file).suffix for file in told["files"]] == [".png", ".csv", ".npz"]
     assert len(rows) == len(truth.wrong) == told["result"]["count"] == told["result"]["total"] > 3
     assert sum(pair["count"] for pair in told["result"]["pairs"]) == told["result"]["total"]
@@ -144,10 +160,10 @@ def test_suspects_have_files_and_columns_of_their_own(run: Run) -> None:
             wanted[int(truth.index[place])] = (str(truth.true[place]), str(digit))
     assert {int(row["index"]): (row["label"], row["suggested"]) for row in rows} == wanted
     assert wanted
-    assert "Note" not in done.stderr
-    done = invoke("misclassified", "--n=1", "--suspects", "--split=train")
-    assert "Note: The network was trained on these labels" in done.stderr
-    assert "Note" not in invoke("misclassified", "--n=1", "--split=train").stderr
+    assert "Warning" not in done.stderr
+    done = invoke("misclassified", "--n=1", "--suspects", "--split=train", "--quiet")
+    assert "Warning: The network was trained on these labels" in done.stderr
+    assert "Warning" not in invoke("misclassified", "--n=1", "--split=train").stderr
 
 
 def test_suspects_of_an_inaccurate_network_need_force(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +196,7 @@ def test_another_split_has_files_of_its_own(run: Run) -> None:
     assert all(Path(file).is_file() for file in told["files"])
     truth = Truth(run, "val")
     assert told["result"]["total"] == len(truth.wrong)
-    assert told["result"]["judged"] == len(truth.true) == run.read().data.counts.val
+    assert told["result"]["evaluated"] == len(truth.true) == run.read().data.counts.val
 
 
 def test_a_network_without_a_mistake_ends_well(run: Run, tmp_path: Path) -> None:
@@ -190,7 +206,8 @@ def test_a_network_without_a_mistake_ends_well(run: Run, tmp_path: Path) -> None
     done = invoke("misclassified", "--data=right")
     assert "0 of 8 (0.00%)" in done.stdout
     assert "no such images" in done.stderr
-    figure, listed, _ = (tmp_path / line for line in done.stdout.splitlines() if line.startswith("runs/"))
+    assert "Next: era gradcam --which uncertain --data right" in done.stdout
+    figure, listed, _ = (tmp_path / name for name in named_files(done.stdout))
     assert listed.read_text(encoding="utf-8").startswith("index,file,true,predicted,")
     assert table(listed) == []
     with Image.open(figure) as image:
