@@ -60,13 +60,7 @@ class CamMethod(StrEnum):
 
     GRADCAM = "gradcam"
     HIRESCAM = "hirescam"
-    GRADCAM_PLUS_PLUS = "gradcam++"
-    XGRADCAM = "xgradcam"
     LAYERCAM = "layercam"
-    EIGENCAM = "eigencam"
-    EIGENGRADCAM = "eigengradcam"
-    SCORECAM = "scorecam"
-    ABLATIONCAM = "ablationcam"
 
     @property
     def proper_name(self) -> str:
@@ -74,17 +68,7 @@ class CamMethod(StrEnum):
         return _PROPER_NAMES[self]
 
 
-_PROPER_NAMES = {
-    CamMethod.GRADCAM: "Grad-CAM",
-    CamMethod.HIRESCAM: "HiResCAM",
-    CamMethod.GRADCAM_PLUS_PLUS: "Grad-CAM++",
-    CamMethod.XGRADCAM: "XGrad-CAM",
-    CamMethod.LAYERCAM: "LayerCAM",
-    CamMethod.EIGENCAM: "Eigen-CAM",
-    CamMethod.EIGENGRADCAM: "EigenGradCAM",
-    CamMethod.SCORECAM: "Score-CAM",
-    CamMethod.ABLATIONCAM: "Ablation-CAM",
-}
+_PROPER_NAMES = {CamMethod.GRADCAM: "Grad-CAM", CamMethod.HIRESCAM: "HiResCAM", CamMethod.LAYERCAM: "LayerCAM"}
 
 
 class Smoothing(StrEnum):
@@ -92,8 +76,6 @@ class Smoothing(StrEnum):
 
     NONE = "none"
     AUG = "aug"
-    EIGEN = "eigen"
-    BOTH = "both"
 
 
 class Target(StrEnum):

@@ -238,9 +238,8 @@ def heatmaps(
     maps[1, 0] = np.nan
     return Heatmaps(
         method=CamMethod.LAYERCAM,
-        by_class=True,
         layer="layer1",
-        smooth=Smoothing.BOTH,
+        smooth=Smoothing.AUG,
         classes=("cat", "dog", "frog"),
         images=np.zeros((2, 16, 32, 3), np.uint8),
         index=None if own else np.array([12, 57]),
@@ -291,7 +290,7 @@ def test_heat_maps_name_method_and_faithfulness() -> None:
     assert {name: document[name] for name in ("method", "layer", "smooth", "map_size", "count")} == {
         "method": "layercam",
         "layer": "layer1",
-        "smooth": "both",
+        "smooth": "aug",
         "map_size": [2, 4],
         "count": 2,
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +16,11 @@ from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.files import expanded
 from era_cli.recipes import NETWORK_STAGES
+from era_cli.signals import held
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from era_cli.results import Heatmaps
 
 _ADJECTIVES = {
@@ -26,9 +29,22 @@ _ADJECTIVES = {
     Which.ALL: "random",
     Which.UNCERTAIN: "uncertain",
 }
-_LONGEST_MARK = 40  # characters of a file's name
 _MOST_NAMED = 5  # empty maps
 _STAGES = NETWORK_STAGES["resnet"]
+_INSTEAD = {  # of what is no longer there
+    "gradcam++": CamMethod.GRADCAM,
+    "xgradcam": CamMethod.GRADCAM,
+    "eigencam": CamMethod.GRADCAM,
+    "eigengradcam": CamMethod.HIRESCAM,
+    "scorecam": CamMethod.GRADCAM,
+    "ablationcam": CamMethod.GRADCAM,
+    "eigen": Smoothing.NONE,
+    "both": Smoothing.AUG,
+}
+
+
+def _choices(kind: type[StrEnum]) -> str:
+    return f"[{'|'.join(kind)}]"
 
 
 def gradcam(
@@ -38,7 +54,9 @@ def gradcam(
             help="More images, as expanded by the shell: --image *.jpg.", metavar="[FILE]...", show_default=False
         ),
     ] = None,
-    n: Annotated[int, typer.Option("--n", help="Number of images, unless --index or --image name them.", min=1)] = 10,
+    n: Annotated[
+        int, typer.Option("--n", "-n", help="Number of images, unless --index or --image name them.", min=1)
+    ] = 10,
     which: Annotated[
         Which | None,
         typer.Option(
@@ -67,11 +85,12 @@ def gradcam(
         ),
     ] = None,
     method: Annotated[
-        CamMethod,
+        str,
         typer.Option(
             "--method",
-            help="CAM method. eigencam is class-agnostic; scorecam and ablationcam need no gradients but a forward pass"
-            " per channel, seconds per image on a CPU.",
+            help="How the layer's features are weighted: by the mean gradient (gradcam), by the gradient at each"
+            " position (hirescam), or only where that is positive (layercam, for finer maps at an earlier layer).",
+            metavar=_choices(CamMethod),
         ),
     ] = CamMethod.GRADCAM,
     layer: Annotated[
@@ -84,11 +103,12 @@ def gradcam(
         ),
     ] = None,
     smooth: Annotated[
-        Smoothing,
+        str,
         typer.Option(
             "--smooth",
             help="aug: average over three contrasts of the image and, if the network was trained with flips, of its"
-            " mirror image. eigen: first principal component over the channels.",
+            " mirror image.",
+            metavar=_choices(Smoothing),
         ),
     ] = Smoothing.NONE,
     target: Annotated[
@@ -115,12 +135,12 @@ def gradcam(
         float,
         typer.Option(
             "--alpha",
-            help="Opacity of the map over the image; the course project's was 0.275.",
+            help="Opacity of the map at its maximum; it fades to 0 with the map.",
             min=0,
             max=1,
             rich_help_panel=options.OUTPUT,
         ),
-    ] = 0.45,
+    ] = 0.7,
     save_maps: Annotated[
         bool,
         typer.Option(
@@ -141,8 +161,13 @@ def gradcam(
     files = [expanded(file) for file in (*(image or []), *(more_images or []))]
     indices = None if index is None else _indices(index)
     _check_one_question(files, which, index, target, split, data)
+    _check_choice("--method", method, CamMethod)
+    _check_choice("--smooth", smooth, Smoothing)
     named = reading.find(runs_dir, run, checkpoint, split, data, own_images=bool(files))
     stage = _stage(layer, named.read().recipe.network)
+    with held():
+        from era_cli.core.evaluation import own_images
+    loaded = own_images.load(files, named.read().data.image_size) if files else None
     with loading(quiet=quiet) as progress:
         from era_cli import documents
         from era_cli.console.gradcam import headline, print_heatmaps
@@ -151,15 +176,17 @@ def gradcam(
         from era_cli.core.gradcam import explain
         from era_cli.core.gradcam.cam import CamOptions
         from era_cli.reports import gradcam as report
+        from era_cli.reports import sheet
         from era_cli.runs import artifacts
 
     opened = reading.open_run(named, checkpoint, gpus)
     cached: list[deliver.File] = []
-    if files:
-        images = ClassifiedImages.of_files(opened, files, progress)
+    if loaded is not None:
+        images = ClassifiedImages.of_files(opened, files, loaded, progress)
         step = opened.weights.step
         head, facts = reading.run_document(opened, step), reading.run_facts(opened, step)
-        label, chosen, title = predictions.label(opened, None, Tta.NONE), f"images-{_digest(files)}", "your images"
+        chosen, title = artifacts.selection("image", [file.stem for file in files]), "your images"
+        label, originals = predictions.label(opened, None, Tta.NONE), files
     else:
         subset = reading.subset(opened, split, data, data_dir, progress)
         computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
@@ -170,15 +197,20 @@ def gradcam(
             rows = selection.choose(computed.evaluation, kind, n, seed)
             reading.check_enough(len(rows), n, progress)
         else:
-            chosen, title = f"index-{_few(indices)}", f"chosen {images_of}"
+            chosen, title = artifacts.selection("index", [*map(str, indices)]), f"chosen {images_of}"
             rows = selection.rows_of(computed.evaluation, indices)
         images = ClassifiedImages.of_subset(subset, computed.evaluation, rows)
+        originals = [Path(subset.dataset.source) / file for file in images.files or ()]
         head, facts = reading.document(opened, subset, computed), reading.facts(opened, subset, computed)
         label, cached = predictions.label(opened, subset, Tta.NONE), reading.kept(computed)
     default_target = Target.PREDICTED if files else Target.BOTH
-    asked = CamOptions(method=method, layer=stage, smooth=smooth, target=target or default_target, seed=seed)
+    asked = CamOptions(
+        method=CamMethod(method), layer=stage, smooth=Smoothing(smooth), target=target or default_target, seed=seed
+    )
     heatmaps = explain.explain(opened.classifier, images, asked, progress)
-    for note in _remarks(heatmaps, asked.target):
+    if heatmaps.coarse:
+        progress.warn(_coarse(heatmaps))
+    for note in _empty(heatmaps):
         progress.note(note)
     # A file's name says what differs from the usual question.
     choices = (
@@ -191,12 +223,19 @@ def gradcam(
     name = artifacts.heatmaps(label, [choice for choice, usual in choices if choice != usual])
     figure = out or opened.run.path / name
     maps = artifacts.beside(figure, "maps.npz")
-    about = f"{opened.run.name}, {title}"
+    if not out and (files or len(indices or []) > 1) and figure.exists():
+        progress.note(f"{figure} is replaced, whichever images it showed: --out NAME keeps both.")
+    about = reading.about(opened, title)
+
+    def draw() -> Figure:
+        photos = own_images.load_large(originals[: sheet.MOST // 2], report.photo_side(heatmaps))
+        return report.heatmaps(heatmaps, about, alpha, photos)
+
     deliver.deliver(
         {**head, "which": chosen, "result": documents.heatmaps(heatmaps)},
         lambda console, facts: print_heatmaps(console, facts, heatmaps),
         [
-            deliver.figure(figure, lambda: report.heatmaps(heatmaps, about, alpha)),
+            deliver.figure(figure, draw),
             *([deliver.File(maps, lambda path, _: explain.save(heatmaps, path))] if save_maps else []),
             *cached,
         ],
@@ -214,6 +253,14 @@ def _stage(layer: str | None, network: str) -> str:
     if layer is not None and layer not in stages:
         raise UsageError(f"--layer {layer!r} is not a stage of this network: use {', '.join(stages)}")
     return layer or stages[-1]
+
+
+def _check_choice(option: str, name: str, choices: type[StrEnum]) -> None:
+    if name in set(choices):
+        return
+    if (instead := _INSTEAD.get(name)) in set(choices):
+        raise UsageError(f"{option} {name} is no longer available: use {option} {instead}")
+    raise UsageError(f"{option} is {name!r}, but must be one of {', '.join(choices)}")
 
 
 def _indices(text: str) -> list[int]:
@@ -238,27 +285,20 @@ def _check_one_question(
         raise UsageError(f"--target {target} needs the true class, which an image of your own does not have")
 
 
-def _few(numbers: list[int]) -> str:
-    text = "-".join(map(str, numbers))
-    return text if len(text) <= _LONGEST_MARK else _digest(numbers)
+def _coarse(heatmaps: Heatmaps) -> str:
+    height, width = heatmaps.maps.shape[2:]
+    single = height * width == 1
+    size = "a single cell" if single else f"only {width}x{height} cells"
+    little = "no position" if single else "little of the position"
+    px = heatmaps.images.shape[1]
+    return f"{heatmaps.layer} has {size} for images of {px} px, so its maps show {little}: use an earlier --layer."
 
 
-def _digest(things: Iterable[object]) -> str:
-    """Six hexadecimal digits that tell one choice of images from another, for a file's name."""
-    return hashlib.sha256(repr([str(thing) for thing in things]).encode()).hexdigest()[:6]
-
-
-def _remarks(heatmaps: Heatmaps, target: str) -> Iterator[str]:
-    """What a person must know who looks at the maps."""
-    if not heatmaps.by_class and target != "predicted":
-        yield f"{heatmaps.method} is class-agnostic: one map is drawn."
-    if len(heatmaps) and heatmaps.maps[0, 0].size == 1:
-        what = f"{heatmaps.layer} is a single cell for images of {heatmaps.images.shape[1]} px"
-        yield f"{what}, so its maps show no position: use an earlier --layer."
+def _empty(heatmaps: Heatmaps) -> Iterator[str]:
+    """Which maps show nothing."""
+    if max(heatmaps.maps.shape[2:]) == 1:
         return
-    twice = heatmaps.targets == heatmaps.targets[:, :1]  # the map of the predicted class is that of the true one, too
-    twice[:, 0] = False
-    empty = list(zip(*(heatmaps.empty & ~twice).nonzero(), strict=True))
+    empty = list(zip(*(heatmaps.empty & ~heatmaps.repeated).nonzero(), strict=True))
     for row, column in empty[:_MOST_NAMED]:
         name = heatmaps.classes[heatmaps.targets[row, column]]
         where = f"at {heatmaps.layer} ({heatmaps.method})"

@@ -42,7 +42,7 @@ def _faithfulness(faithfulness: Faithfulness, role: str) -> str:
     hottest, random, shifted = (signed_points(-loss) for loss in losses)
     return (
         f"replacing the hottest {faithfulness.share:.0%} of pixels changes the probability of the {role} class by"
-        f" {hottest} points; random pixels {random}, shifted mask {shifted} (mean of {faithfulness.count})"
+        f" {hottest} points; random pixels {random}, shifted mask {shifted} ({faithfulness.averaged})"
     )
 
 

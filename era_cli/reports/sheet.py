@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -99,14 +100,13 @@ class Sheet:
         name = self.axes.text(middle, bottom, "", ha="center", va="baseline", fontsize=NAME_SIZE)
         self._names.append((name, [without_controls(name) for name in title], side + GAP / 2))
 
-    def overlay(self, left: int, top: int, side: int, heat: Heat, colors: str, opacity: float) -> None:
+    def overlay(self, left: int, top: int, side: int, heat: Heat, colors: Colormap) -> None:
         """Overlays a map (h, w) in 0..1 on the image there, enlarged smoothly."""
         self.axes.imshow(
             heat,
             cmap=colors,
             vmin=0,
             vmax=1,
-            alpha=opacity,
             interpolation="catrom",  # smooth, and unlike "bicubic" it keeps the maximum a maximum
             extent=(left, left + side, top + side, top),
             aspect="auto",

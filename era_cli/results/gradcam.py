@@ -25,6 +25,11 @@ class Faithfulness:
     random: float
     moved: float
 
+    @property
+    def averaged(self) -> str:
+        """Over how many images, for people."""
+        return "1 image" if self.count == 1 else f"mean of {self.count} images"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Heatmaps:
@@ -33,11 +38,10 @@ class Heatmaps:
     `images` (N, H, W, 3) uint8; `index` (N,) and `files` (N,): their numbers and names in the source, one of them or
     both; `labels` (N,), None for a person's own images; `probabilities` (N, K). `targets` (N, T) are the classes that
     the maps are for, and `roles` (T,) what those are of the image: "predicted" or "true". `maps` (N, T, h, w) float32
-    are raw: positive where the features of `layer` are evidence for the class, or without `by_class` for any.
+    are raw: positive where the features of `layer` are evidence for the class.
     """
 
     method: CamMethod
-    by_class: bool
     layer: str
     smooth: Smoothing
     classes: tuple[str, ...]
@@ -63,6 +67,16 @@ class Heatmaps:
     def empty(self) -> npt.NDArray[np.bool_]:
         """Which maps (N, T) show nothing: they have no positive values, or are not finite."""
         return np.logical_not(np.isfinite(self.maps).all(axis=(2, 3)) & (self.maps > 0).any(axis=(2, 3)))
+
+    @property
+    def repeated(self) -> npt.NDArray[np.bool_]:
+        """Which maps (N, T) are those of the first class again: the true class is the predicted one."""
+        return (self.targets == self.targets[:, :1]) & (np.arange(self.targets.shape[1]) > 0)
+
+    @property
+    def coarse(self) -> bool:
+        """Whether the maps are so small that they tell no more than a quarter of the image."""
+        return len(self) > 0 and max(self.maps.shape[2:]) <= 2
 
     @property
     def scaled(self) -> npt.NDArray[np.float32]:

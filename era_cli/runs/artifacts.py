@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ LAST = "last.ckpt"  # the newest training state
 PREVIOUS = "previous.ckpt"  # the one before it, should the newest be damaged
 
 SWEEPS = "lr-find"  # the folder beside the runs that holds what lr-find writes
+
+_LONGEST_NAME = 40  # characters of a class or an image in a file's name
 
 TEST = "test"  # the label of the usual evaluation, which most names leave out
 
@@ -84,7 +86,7 @@ def misclassified(
     marks = [label]
     for option, name in (("true", true), ("predicted", predicted)):
         if name is not None:
-            marks += [option, f"{classes.index(name)}_{re.sub(r'[^A-Za-z0-9]+', '_', name)[:40]}"]
+            marks += [option, f"{classes.index(name)}_{re.sub(r'[^A-Za-z0-9]+', '_', name)[:_LONGEST_NAME]}"]
     return f"{_joined('suspects' if suspects else 'misclassified', marks)}.png"
 
 
@@ -99,6 +101,15 @@ def remove_pages(figure: Path, *, after: int) -> None:
     while (old := page(figure, number)).is_file():
         old.unlink()
         number += 1
+
+
+def selection(kind: str, names: Sequence[str]) -> str:
+    """A mark for images that a person selected: image-photo-and-3-more, index-12.
+
+    Other images may share it; a name for each set of them would be a hash, which says nothing.
+    """
+    first = re.sub(r"\W+", "_", names[0]).strip("_")[:_LONGEST_NAME] or "unnamed"
+    return f"{kind}-{first}" + (f"-and-{len(names) - 1}-more" if len(names) > 1 else "")
 
 
 def heatmaps(label: str, marks: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """Do maps point at what decides? Images whose class is the colour of one small patch among others, and nothing else.
 
 `python -m tests.benchmarks.pointing` prints, for five seeds, the share of rightly classified images whose map peaks
-in that patch, for every layer and the methods that take gradients, beside chance and a network of shuffled weights.
+in that patch, for every layer and method, beside chance and a network of shuffled weights.
 """
 
 from __future__ import annotations
@@ -117,12 +117,11 @@ def pointing(network: CustomResNet, shown: Scenes, *, method: str, layer: str, o
 
 def main() -> None:
     """Prints the table."""
-    methods = ("gradcam", "hirescam", "gradcam++", "xgradcam", "layercam")
     print(f"{'layer':8}{'method':12}{'trained':>24}{'chance':>9}{'shuffled':>10}")
     networks = [trained(seed) for seed in range(5)]
     shown = [scenes(JUDGED, np.random.default_rng(1000 + seed)) for seed in range(5)]
     for layer in CustomResNet.stages:
-        for method in methods:
+        for method in CamMethod:
             knowing = [pointing(*pair, method=method, layer=layer) for pair in zip(networks, shown, strict=True)]
             blind = [
                 pointing(shuffled(network, seed), scene, method=method, layer=layer, only_right=False)

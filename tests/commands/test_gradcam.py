@@ -69,7 +69,7 @@ def test_the_figure_is_named_below_its_table(run: Run) -> None:
             cells += [place, re.escape(f"{answers.probabilities[row, place]:.1%}")]
         assert re.search(r"^\s*" + r"\s+".join(map(str, cells)) + "$", done.stdout, re.M)
     assert re.search(r"^faithfulness\s+.*hottest 25%", done.stdout, re.M)
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("Note: ")]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("Note: ", "Warning: "))]
     assert lines == ["explaining by gradcam: 4 images", "measuring faithfulness: 4 images"]
     assert ESCAPE not in done.output
 
@@ -88,13 +88,13 @@ def test_each_choice_of_images_has_a_file(run: Run) -> None:
     closest = np.argsort(two[:, 1] - two[:, 0], kind="stable")[:3]
     assert numbers("--which=uncertain") == answers.index[closest].tolist()
     assert len(set(numbers("--which=all"))) == 3
-    document("--which=correct", "--split=val", "--target=predicted", "--method=hirescam", "--smooth=both")
+    document("--which=correct", "--split=val", "--target=predicted", "--method=hirescam", "--smooth=aug")
     assert {path.name for path in run.path.glob("gradcam*")} == {
         "gradcam.png",
         "gradcam-correct.png",
         "gradcam-uncertain.png",
         "gradcam-all.png",
-        "gradcam-val-correct-hirescam-both-predicted.png",
+        "gradcam-val-correct-hirescam-aug-predicted.png",
     }
 
 
@@ -106,10 +106,7 @@ def test_numbers_of_misclassified_csv_choose_images(run: Run) -> None:
     for row, image in zip(rows, told["images"], strict=True):
         assert (str(image["index"]), image["true"], image["predicted"]) == (row["index"], row["true"], row["predicted"])
         assert image["probabilities"][row["predicted"]] == pytest.approx(float(row["confidence"]), abs=1e-4)
-    name = "-".join(row["index"] for row in rows)
-    assert (run.path / f"gradcam-index-{name}.png").is_file()
-    document("--index", ",".join(map(str, Answers(run).index[:20])))
-    assert max(len(path.name) for path in run.path.glob("gradcam-index-*.png")) < 70
+    assert (run.path / f"gradcam-index-{rows[0]['index']}-and-2-more.png").is_file()
     trained_on = next(number for number in range(1797) if number not in Answers(run).index)
     assert "--index" in the_error(invoke("gradcam", f"--index={trained_on}", code=2))
 
@@ -151,10 +148,19 @@ def test_the_saved_maps_are_those_of_the_core(run: Run) -> None:
         assert np.array_equal(arrays["maps"], maps)
 
 
-def test_eigencam_draws_one_map_and_says_why(run: Run) -> None:
-    done = invoke("gradcam", "--n=2", "--method=eigencam", "--layer=layer2", "--json")
-    assert "Note: eigencam is class-agnostic: one map is drawn." in done.stderr.splitlines()
-    assert [len(image["maps"]) for image in json.loads(done.stdout)["result"]["images"]] == [1, 1]
+@pytest.mark.parametrize(
+    ("option", "instead"), [("--method=scorecam", "--method gradcam"), ("--smooth=both", "--smooth aug")]
+)
+def test_what_was_removed_is_refused_with_its_replacement(run: Run, option: str, instead: str) -> None:
+    assert f"use {instead}" in the_error(invoke("gradcam", option, code=2))
+
+
+@pytest.mark.parametrize(("layer", "words"), [("layer2", "only 2x2 cells"), ("layer3", "a single cell")])
+def test_coarse_maps_are_warned_of(run: Run, layer: str, words: str) -> None:
+    done = invoke("gradcam", "-n", "2", f"--layer={layer}")
+    (note,) = [line for line in done.stderr.splitlines() if line.startswith(f"Warning: {layer} has ")]
+    assert words in note
+    assert "use an earlier --layer" in note
 
 
 # Maps that show nothing
@@ -228,14 +234,40 @@ def test_own_images_are_classified_like_the_data(run: Run, tmp_path: Path) -> No
     own = document("--layer=layer1", "--image", *paths)
     known = document("--layer=layer1", "--target=predicted", "--index", ",".join(map(str, numbers)))
     assert [image["file"] for image in own["images"]] == paths
-    document("--layer=layer1", "--image", *paths[:1])
-    assert len(list(run.path.glob("gradcam-images-??????-layer1.png"))) == 2  # neither replaces the other
     for image, same in zip(own["images"], known["images"], strict=True):
         assert (image["index"], image["true"]) == (None, None)
         assert image["predicted"] == same["predicted"]
         assert image["probabilities"] == pytest.approx(same["probabilities"], abs=1e-5)
         assert [heat["of"] for heat in image["maps"]] == ["predicted"]
         assert image["maps"][0]["peak"] == same["maps"][0]["peak"]
+
+
+def test_own_images_name_the_figure(run: Run, tmp_path: Path) -> None:
+    for folder, number in (("a", 0), ("b", 1)):
+        for name in ("photo.png", "other.png"):
+            write_digit(tmp_path / folder / name, number)
+
+    def figure(*arguments: str) -> tuple[str, bool]:
+        done = invoke("gradcam", "--layer=layer1", "--image", *arguments)
+        replaced = "is replaced" in done.stderr
+        return named_files(done.stdout)[0], replaced
+
+    assert figure("a/photo.png") == ("runs/mine/gradcam-image-photo-layer1.png", False)
+    assert figure("a/photo.png", "a/other.png") == ("runs/mine/gradcam-image-photo-and-1-more-layer1.png", False)
+    assert figure("b/photo.png", "b/other.png") == ("runs/mine/gradcam-image-photo-and-1-more-layer1.png", True)
+    assert figure("a/photo.png", "--out", "x.png") == ("x.png", False)
+
+
+def test_own_images_are_drawn_in_their_resolution(run: Run, tmp_path: Path) -> None:
+    write_digit(tmp_path / "small.png", 0)
+    with Image.open(tmp_path / "small.png") as small:
+        small.resize((1300, 700)).save(tmp_path / "large.png")
+    widths = []
+    for name in ("small.png", "large.png"):
+        invoke("gradcam", "--layer=layer1", f"--image={name}", f"--out={name}-map.png")
+        with Image.open(tmp_path / f"{name}-map.png") as figure:
+            widths.append(figure.width)
+    assert widths[1] > 2 * widths[0]  # 700 pixels a side, not the network's 8 enlarged to 224
 
 
 def test_own_images_may_be_given_in_three_ways(run: Run, tmp_path: Path) -> None:
@@ -261,10 +293,10 @@ def test_an_unreadable_image_is_named_and_nothing_written(run: Run, tmp_path: Pa
 
 def test_ctrl_c_leaves_one_line_and_no_file(run: Run, tmp_path: Path) -> None:
     before = files(run.path)
-    options = ("--gpus=0", "--method=scorecam", "--which=all", "--n=300", "--save-maps")
+    options = ("--gpus=0", "--which=all", "--n=300", "--save-maps")
     with start(tmp_path, "gradcam", *options) as child:
         assert child.stderr is not None
-        assert child.stderr.readline() == "explaining by scorecam: 300 images\n"
+        assert child.stderr.readline() == "explaining by gradcam: 300 images\n"
         child.send_signal(signal.SIGINT)
         out, said = child.communicate(timeout=60)
     assert child.returncode == 130, said

@@ -24,7 +24,6 @@ def maps(count: int, classes: tuple[str, ...] = ("cat", "dog", "frog", "owl"), *
     probabilities[np.arange(count), (labels + 1) % len(classes)] += 0.5
     example = Heatmaps(
         method=CamMethod.GRADCAM,
-        by_class=True,
         layer="layer2",
         smooth=Smoothing.NONE,
         classes=classes,
@@ -89,6 +88,7 @@ def test_faithfulness_is_one_of_the_facts(role: str) -> None:
     assert f"the probability of the {role} class" in line
     assert "shifted mask" in line
     assert re.findall(r"[+-]\d+\.\d", line) == ["-31.4", "+2.6", "-10.0"]  # what is lost is below zero
+    assert line.endswith("(mean of 3 images)")
     assert "faithfulness" not in shown(maps(3))
 
 

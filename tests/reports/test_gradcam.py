@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 
 from era_cli.choices import CamMethod, Smoothing
 from era_cli.reports import gradcam, sheet, style
-from era_cli.results import Faithfulness, Heatmaps
+from era_cli.results import Faithfulness, Heatmaps, Images
 
 CLASSES = ("cat", "dog", "frog")
 ODD = ("$\\frac{$", "[bold]dog[", "\x1b[31mred")
@@ -29,7 +30,6 @@ def maps(count: int = 4, *, side: int = 8, roles: tuple[str, ...] = ("predicted"
     targets = {"predicted": (labels + 1) % 3, "true": labels}
     example = Heatmaps(
         method=CamMethod.GRADCAM,
-        by_class=True,
         layer="layer2",
         smooth=Smoothing.NONE,
         classes=CLASSES,
@@ -46,8 +46,8 @@ def maps(count: int = 4, *, side: int = 8, roles: tuple[str, ...] = ("predicted"
     return dataclasses.replace(example, **fields)
 
 
-def drawn(heatmaps: Heatmaps, alpha: float = 0.4) -> Figure:
-    return gradcam.heatmaps(heatmaps, "mine, some images", alpha)
+def drawn(heatmaps: Heatmaps, alpha: float = 0.4, photos: Images | None = None) -> Figure:
+    return gradcam.heatmaps(heatmaps, "mine, some images", alpha, photos)
 
 
 def values(image: AxesImage) -> npt.NDArray[Any]:
@@ -68,12 +68,12 @@ class Cell:
 
 
 def cells(figure: Figure) -> list[Cell]:
-    """The cells by columns of the sheet, from top to bottom; one with a remark alone counts as one."""
+    """The cells by rows of the sheet, from left to right; one with a remark alone counts as one."""
     axes = figure.axes[0]
     bases = {tuple(image.get_extent()): image for image in axes.images if values(image).ndim == 3}
     overs = {tuple(image.get_extent()): image for image in axes.images if values(image).ndim == 2}
     assert set(overs) <= set(bases)
-    assert len(bases) + len(overs) == len(axes.images)
+    assert len(bases) + len(overs) == len(axes.images)  # none lies on another
     left, right, bottom, top = next(iter(bases))
     side = right - left
     extents = set(bases)
@@ -84,7 +84,7 @@ def cells(figure: Figure) -> list[Cell]:
         ):
             extents.add((x - side / 2, x + side / 2, y + side / 2, y - side / 2))
     found = []
-    for left, right, bottom, top in sorted(extents, key=lambda extent: (extent[0], extent[3])):
+    for left, right, bottom, top in sorted(extents, key=lambda extent: (extent[3], extent[0])):
         texts = sorted(
             (text.get_position()[1], text.get_text()) for text in axes.texts if left < text.get_position()[0] < right
         )
@@ -134,9 +134,7 @@ def test_a_map_is_scaled_to_its_own_maximum(alpha: float) -> None:
     for place, over in enumerate(overlays):
         raw = heatmaps.maps[place // 2, place % 2]
         assert values(over) == pytest.approx(np.maximum(raw, 0) / raw.max())
-        assert over.get_alpha() == alpha
         assert over.get_clim() == (0, 1)
-        assert over.get_cmap().name == "jet"
         # of those that enlarge smoothly this is one that leaves no peak beside the cell it is in
         assert over.get_interpolation() not in ("nearest", "none", "bicubic")
         (under,) = [base for base in bases if tuple(base.get_extent()) == tuple(over.get_extent())]
@@ -165,27 +163,53 @@ def test_cells_are_whole_multiples_and_apart(count: int, side: int) -> None:
             assert right <= other[0] or other[1] <= left or lower <= other[3] or other[2] <= upper
 
 
-def test_images_fill_column_after_column() -> None:
-    heatmaps = maps(7)
-    names = [
-        cell.above[0] for cell in cells(drawn(heatmaps)) if len(cell.above) == 2 and cell.above[1].startswith("true: ")
-    ]
+@pytest.mark.parametrize("alpha", [0.3, 1.0])
+def test_opacity_follows_the_strength_of_the_map(alpha: float) -> None:
+    for over in drawn(maps(1), alpha).axes[0].images:
+        if values(over).ndim == 2:
+            colors = over.get_cmap()(np.linspace(0, 1, 256))
+            assert over.get_alpha() is None
+            assert colors[:, 3] == pytest.approx(alpha * np.linspace(0, 1, 256))
+            assert colors[:, :3] == pytest.approx(mpl.colormaps["inferno"](np.linspace(0, 1, 256))[:, :3])
+
+
+def test_images_fill_row_after_row() -> None:
+    names = [cell.above[0] for cell in cells(drawn(maps(7))) if cell.above[1].startswith("true: ")]
     assert names == [str(11 * row) for row in range(7)]
 
 
-@pytest.mark.parametrize(
-    ("smooth", "words"),
-    [
-        (Smoothing.NONE, "Grad-CAM at layer2 (4x2)"),
-        (Smoothing.AUG, "Grad-CAM at layer2 (4x2), augmentation smoothing"),
-        (Smoothing.EIGEN, "Grad-CAM at layer2 (4x2), eigen smoothing"),
-        (Smoothing.BOTH, "Grad-CAM at layer2 (4x2), augmentation and eigen smoothing"),
-    ],
-)
+def test_maps_lie_over_photos_of_their_own_resolution() -> None:
+    photos = np.random.default_rng(0).integers(0, 256, (2, 300, 300, 3), np.uint8)
+    figure = drawn(maps(2, roles=("predicted",), labels=None, files=("a.png", "b.png")), photos=photos)
+    shown = cells(figure)
+    for place, cell in enumerate(shown):
+        assert cell.base is not None
+        assert np.array_equal(values(cell.base), photos[place // 2])
+        assert cell.extent[1] - cell.extent[0] == 300
+        assert (cell.over is None) == (place % 2 == 0)
+
+
+@pytest.mark.parametrize("count", [1, 10, 400, 5000])
+def test_photos_are_bounded(count: int) -> None:
+    example = maps(1, roles=("predicted",))
+    many = dataclasses.replace(example, images=example.images.repeat(count, axis=0))
+    side = gradcam.photo_side(many)
+    assert sheet.CELL <= side <= gradcam.LARGEST
+    assert side == sheet.CELL or 2 * count * side**2 <= gradcam.AREA
+    assert (side == gradcam.LARGEST) == (count == 1)
+
+
+@pytest.mark.parametrize(("smooth", "words"), [(Smoothing.NONE, ""), (Smoothing.AUG, ", augmentation smoothing")])
 def test_the_header_names_method_and_layer(smooth: Smoothing, words: str) -> None:
     header, *notes = said(drawn(maps(2, smooth=smooth)))
-    assert header == f"mine, some images: {words}"
+    assert header == f"mine, some images: Grad-CAM at layer2 (4x2){words}"
     assert notes == ["each map is scaled to its own maximum"]
+
+
+@pytest.mark.parametrize(("cells_high", "cells_wide", "coarse"), [(1, 1, True), (2, 2, True), (2, 3, False)])
+def test_coarse_maps_are_remarked_on(cells_high: int, cells_wide: int, coarse: bool) -> None:
+    note = said(drawn(maps(1, maps=np.ones((1, 2, cells_high, cells_wide), np.float32))))[1]
+    assert ("coarse" in note) == coarse
 
 
 def test_faithfulness_is_noted() -> None:
@@ -197,17 +221,19 @@ def test_faithfulness_is_noted() -> None:
     assert "+2.6" in note
 
 
-def test_the_colour_bar_goes_from_zero_to_maximum() -> None:
-    figure = drawn(maps(2))
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_the_colour_bar_is_as_tall_as_the_rows(count: int) -> None:
+    figure = drawn(maps(count))
     figure.draw_without_rendering()
-    _, bar = figure.axes
+    images, bar = figure.axes
     assert [label.get_text() for label in bar.get_yticklabels()] == ["0", "max"]
-    assert list(bar.get_yticks()) == [0, 1]
     assert bar.get_ylabel() == "evidence for the class"
-    box, sheet_box = bar.get_window_extent(), figure.bbox
-    assert sheet_box.x0 < box.x0 < box.x1 < sheet_box.x1
-    lasts = [image.get_window_extent().x1 for image in figure.axes[0].images]
-    assert box.x0 > max(lasts)
+    box, panels = bar.get_window_extent(), [image.get_window_extent() for image in images.images]
+    assert (box.y0, box.y1) == pytest.approx((min(one.y0 for one in panels), max(one.y1 for one in panels)))
+    assert max(one.x1 for one in panels) < box.x0 < box.x1 < figure.bbox.x1
+    label = bar.yaxis.label.get_window_extent()
+    assert figure.bbox.y0 <= label.y0 < label.y1 <= figure.bbox.y1
+    assert label.x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize("values_of", [-1.0, 0.0, np.nan, np.inf])
@@ -222,26 +248,27 @@ def test_an_empty_map_is_not_overlaid(values_of: float) -> None:
     assert empty.above[0] == CLASSES[heatmaps.targets[1, 0]]
 
 
-def test_a_correct_prediction_has_one_map() -> None:
-    heatmaps = maps(2)
+def test_a_few_repeated_maps_are_left_blank() -> None:
+    heatmaps = maps(3)
     heatmaps.targets[1, 1] = heatmaps.targets[1, 0]
-    figure = drawn(heatmaps)
-    (same,) = [cell for cell in cells(figure) if cell.on]
+    (same,) = [cell for cell in cells(drawn(heatmaps)) if cell.on]
     assert same.on == ["same class"]
     assert (same.base, same.over) == (None, None)
-    assert len([image for image in figure.axes[0].images if values(image).ndim == 2]) == 3
 
 
-def test_a_class_agnostic_method_names_no_class() -> None:
-    heatmaps = maps(1, roles=("predicted",), by_class=False, method=CamMethod.EIGENCAM)
-    _, heat = cells(drawn(heatmaps))
-    assert heat.above == ["any class", "predicted: dog"]
+def test_a_few_wrong_images_have_a_second_block() -> None:
+    heatmaps = maps(4)
+    heatmaps.targets[[0, 1, 3], 1] = heatmaps.targets[[0, 1, 3], 0]
+    shown = cells(drawn(heatmaps))
+    assert [cell.above[0] for cell in shown[::2]] == ["0", "11", "22", "22", "33"]
+    assert [cell.above[1].split(",")[0] for cell in shown[1::2]] == ["predicted"] * 3 + ["true", "predicted"]
+    assert not any(cell.on for cell in shown)
+    for cell, heat in zip(shown[5::2], (heatmaps.scaled[2, 0], heatmaps.scaled[2, 1]), strict=False):
+        assert cell.over is not None
+        assert np.array_equal(values(cell.over), heat)
 
 
-def test_the_true_class_is_not_called_the_predicted_one() -> None:
-    _, heat = cells(drawn(maps(1, roles=("true",), by_class=False, method=CamMethod.EIGENCAM)))
-    assert heat.above[0] == "any class"
-    assert "predicted: cat" not in heat.above  # what is predicted is dog
+def test_a_map_of_the_true_class_alone_says_so() -> None:
     _, heat = cells(drawn(maps(1, roles=("true",))))
     assert heat.above[0] == "cat"
     assert heat.above[1].startswith("true, ")
@@ -251,7 +278,7 @@ def test_own_images_have_file_names_and_no_label() -> None:
     files = ("photos/holiday/one.jpg", "two.png")
     heatmaps = maps(2, roles=("predicted",), index=None, labels=None, files=files)
     themselves = [cell.above for cell in cells(drawn(heatmaps)) if cell.over is None]
-    assert themselves == [["one.jpg"], ["two.png"]]
+    assert themselves == [["one.jpg", "center crop"], ["two.png", "center crop"]]
 
 
 def test_odd_names_are_drawn_without_controls(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -126,7 +127,7 @@ def test_an_overlay_covers_just_its_image(tmp_path: Path) -> None:
     image = np.full((8, 8, 3), 255, np.uint8)
     drawing = drawn(400, 300)
     drawing.image(10, 50, 96, image, ["cat"])
-    drawing.overlay(10, 50, 96, np.ones((4, 4)), "gray_r", 1.0)  # 1 is black
+    drawing.overlay(10, 50, 96, np.ones((4, 4)), mpl.colormaps["gray_r"])  # 1 is black
     written = pixels(drawing.finished(), tmp_path)
     above = round(-drawing.axes.get_ylim()[1])
     assert (written[above + 50 : above + 146, 10:106] == 0).all()
@@ -140,7 +141,7 @@ def test_the_peak_lies_over_its_cell(tmp_path: Path) -> None:
     heat[1, 2] = 1
     drawing = drawn(400, 300)
     drawing.image(10, 50, 224, np.zeros((8, 8, 3), np.uint8), ["cat"])
-    drawing.overlay(10, 50, 224, heat, "gray", 1.0)
+    drawing.overlay(10, 50, 224, heat, mpl.colormaps["gray"])
     written = pixels(drawing.finished(), tmp_path)
     above = round(-drawing.axes.get_ylim()[1])
     cut = written[above + 50 : above + 274, 10:234, 0]

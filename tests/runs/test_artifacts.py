@@ -18,7 +18,12 @@ CLASSES = ("cat", "dog/wolf", "é")
         (artifacts.confusion("test"), "confusion.png"),
         (artifacts.reliability("val"), "reliability-val.png"),
         (artifacts.heatmaps("test", []), "gradcam.png"),
-        (artifacts.heatmaps("", ["images-abc", "layercam"]), "gradcam-images-abc-layercam.png"),
+        (artifacts.heatmaps("", ["image-photo", "layercam"]), "gradcam-image-photo-layercam.png"),
+        (artifacts.selection("image", ["my photo.1", "b", "c", "d"]), "image-my_photo_1-and-3-more"),
+        (artifacts.selection("image", ["x" * 300, "b"]), f"image-{'x' * 40}-and-1-more"),
+        (artifacts.selection("image", ["猫"]), "image-猫"),
+        (artifacts.selection("image", ["$$"]), "image-unnamed"),
+        (artifacts.selection("index", ["12"]), "index-12"),
         (
             artifacts.misclassified("test", CLASSES, true=None, predicted=None, suspects=False),
             "misclassified.png",

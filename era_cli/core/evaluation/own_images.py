@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from era_cli.core.data.image_file import load_image, reason
 from era_cli.errors import EraError, UsageError
@@ -37,3 +38,20 @@ def load(files: Sequence[Path], size: int) -> Images:
     if faults:
         raise EraError(f"{'; '.join(faults)}: fix or remove what cannot be read")
     return np.stack(images).transpose(0, 3, 1, 2)
+
+
+def load_large(files: Sequence[Path], most: int) -> Images | None:
+    """The same crops, (N, S, S, 3), in the resolution of the largest of them, at most `most` pixels a side.
+
+    None without files, or if one cannot be read.
+    """
+    try:
+        largest = max(_side(file) for file in files)
+        return load(files, min(most, largest)).transpose(0, 2, 3, 1)
+    except (EraError, OSError, ValueError):
+        return None
+
+
+def _side(file: Path) -> int:
+    with Image.open(file) as image:
+        return min(image.size)

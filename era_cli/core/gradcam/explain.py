@@ -30,11 +30,10 @@ def explain(
 ) -> Heatmaps:
     """Maps of `images` for the classes that the options' target names, with their faithfulness.
 
-    Where the true class is the predicted one in every image, or the method is class-agnostic, that is one map each.
+    Where the true class is the predicted one in every image, that is one map each.
 
     Raises:
-        UsageError: the network has no such layer, it is too large for the method, or images without labels are to be
-            explained by their true class.
+        UsageError: the network has no such layer, or images without labels are to be explained by their true class.
         EraError: the network disagrees with the images' logits.
     """
     if options.layer not in classifier.network.stages:
@@ -44,15 +43,13 @@ def explain(
     if images.labels is None and options.target != Target.PREDICTED:
         raise UsageError(f"--target {options.target} needs the true classes, which these images do not have")
     labels = images.predicted if images.labels is None else images.labels
-    method = cam.METHODS[options.method]
-    one_map = not method.by_class or np.array_equal(images.predicted, labels)
-    roles = ROLES[options.target][:1] if one_map else ROLES[options.target]
+    all_right = np.array_equal(images.predicted, labels)
+    roles = ROLES[options.target][:1] if all_right else ROLES[options.target]
     classes = {"predicted": images.predicted, "true": labels}
     targets = np.stack([classes[role] for role in roles], axis=1)
     maps = cam.maps(classifier, images.images, targets, images.logits, options, listener)
     heatmaps = Heatmaps(
         method=options.method,
-        by_class=method.by_class,
         layer=options.layer,
         smooth=options.smooth,
         classes=classifier.classes,
