@@ -25,6 +25,7 @@ NOTE = 26  # and for a second line, if it has one
 CELL = 224  # about what an image is enlarged to
 MOST = 400  # images on a sheet: nobody looks at more, and drawing them is slow
 NAME_SIZE, SMALLEST_NAME, NOTE_SIZE = 9.5, 7.0, 8.5  # points
+HINTED = 0.97  # of a size in proportion: glyphs are rounded to pixels
 NARROWEST = 640  # pixels that a header may take without wrapping
 HEADER_SIZE, HEADER_NOTE_SIZE = 12.0, 9.5
 ONE_LINE, STACKED = " / ", " /\n"  # between the names of a title
@@ -128,7 +129,8 @@ class Sheet:
         size = NAME_SIZE
         for text, names, room in self._names:
             text.set_text(self._separator.join(names))
-            size = min(size, max(SMALLEST_NAME, NAME_SIZE * room / max(self._width(text), room)))
+            if (width := self._width(text)) > room:
+                size = min(size, max(SMALLEST_NAME, HINTED * NAME_SIZE * room / width))
         for text, names, room in self._names:
             text.set_fontsize(size)
             if self._width(text) > room:

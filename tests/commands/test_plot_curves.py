@@ -47,7 +47,11 @@ def test_several_runs_are_overlaid(tmp_path: Path) -> None:
     assert [row["epoch"] for row in a["metrics"]] == [1, 2, 3]
     assert (b["name"], b["status"], b["test_acc"], len(b["metrics"])) == ("b", "finished", 0.875, 2)
     drawn = (tmp_path / out).read_text()
-    for text in ("<svg", "2 runs", "baseline 93.11%"):  # matplotlib writes each text as a comment beside its outlines
+    for text in (
+        "<svg",
+        "a and b: highest validation accuracy 75.00%",
+        "baseline 93.11%",
+    ):  # matplotlib writes each text as a comment beside its outlines
         assert text in drawn
     done = invoke("plot-curves", "--run=a", "--run=runs/b")
     assert done.stdout.splitlines()[-2:] == ["runs/curves.png", "Next: era eval --run runs/b"]

@@ -121,6 +121,11 @@ def test_the_longer_of_two_names_is_cut(names: tuple[str, str], cut: int) -> Non
     assert parts[cut].endswith("W…")
 
 
+def test_a_name_that_fits_when_smaller_is_not_cut() -> None:
+    names = ("Staffordshire bullterrier", "West Highland white terrier")
+    assert titles(image_grid(pictures(1), [names], "one")) == [sheet.STACKED.join(names)]
+
+
 def test_two_long_names_are_cut_alike() -> None:
     (title,) = titles(image_grid(pictures(1), [("W" * 60, "W" * 80)], "one"))
     one, other = title.split(sheet.STACKED)
