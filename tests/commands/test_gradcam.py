@@ -59,7 +59,7 @@ def test_the_figure_is_named_below_its_table(run: Run) -> None:
     before = files(run.path)
     done = invoke("gradcam", "--n=4", "--layer=layer2")
     assert files(run.path) - before == {"gradcam-layer2.png"}
-    assert done.stdout.splitlines()[-2:] == ["runs/mine/gradcam-layer2.png", "runs/mine/predictions-test.npz"]
+    assert "runs/mine/gradcam-layer2.png" in done.stdout.splitlines()
     with Image.open(run.path / "gradcam-layer2.png") as image:
         image.load()
     answers = Answers(run)
@@ -134,7 +134,8 @@ def test_the_document_agrees_with_the_predictions(run: Run) -> None:
 def test_the_saved_maps_are_those_of_the_core(run: Run) -> None:
     done = invoke("gradcam", "--n=3", "--method=hirescam", "--layer=layer2", "--smooth=aug", "--save-maps")
     names = ["runs/mine/gradcam-hirescam-layer2-aug.png", "runs/mine/gradcam-hirescam-layer2-aug-maps.npz"]
-    assert done.stdout.splitlines()[-3:-1] == names
+    assert names[0] in done.stdout.splitlines()
+    assert Path(names[1]).name in done.stdout
     answers = Answers(run)
     rows = answers.wrong[:3]
     opened = trained_run.TrainedRun.open(run, None, torch.device("cpu"))
@@ -247,15 +248,16 @@ def test_own_images_name_the_figure(run: Run, tmp_path: Path) -> None:
         for name in ("photo.png", "other.png"):
             write_digit(tmp_path / folder / name, number)
 
-    def figure(*arguments: str) -> tuple[str, bool]:
+    def replaced(name: str, *arguments: str) -> bool:
         done = invoke("gradcam", "--layer=layer1", "--image", *arguments)
-        replaced = "is replaced" in done.stderr
-        return done.stdout.splitlines()[-1], replaced
+        assert name in done.stdout.splitlines()
+        return f"{name} is replaced" in done.stderr
 
-    assert figure("a/photo.png") == ("runs/mine/gradcam-image-photo-layer1.png", False)
-    assert figure("a/photo.png", "a/other.png") == ("runs/mine/gradcam-image-photo-and-1-more-layer1.png", False)
-    assert figure("b/photo.png", "b/other.png") == ("runs/mine/gradcam-image-photo-and-1-more-layer1.png", True)
-    assert figure("a/photo.png", "--out", "x.png") == ("x.png", False)
+    one, two = (f"runs/mine/gradcam-image-photo{more}-layer1.png" for more in ("", "-and-1-more"))
+    assert not replaced(one, "a/photo.png")
+    assert not replaced(two, "a/photo.png", "a/other.png")
+    assert replaced(two, "b/photo.png", "b/other.png")
+    assert not replaced("x.png", "a/photo.png", "--out", "x.png")
 
 
 def test_own_images_are_drawn_in_their_resolution(run: Run, tmp_path: Path) -> None:
