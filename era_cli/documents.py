@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def sweep(sweep: LrSweep) -> dict[str, Any]:
 def seeds(seeds: SeedResults) -> dict[str, Any]:
     """Mean and sample standard deviation of the test accuracy over the seeds, and how each of their runs ended."""
     return {
-        "result": {"test_acc": seeds.mean, "test_acc_deviation": seeds.deviation},
+        "result": {"test_acc": seeds.mean, "test_acc_std": seeds.deviation},
         "runs": [
             {"run": str(run), "seed": seed, "result": dataclasses.asdict(result)}
             for run, seed, result in zip(seeds.runs, seeds.seeds, seeds.results, strict=True)
@@ -42,22 +42,37 @@ def metrics(metrics: Metrics) -> dict[str, Any]:
     return {
         "count": metrics.count,
         "correct": metrics.correct,
-        "accuracy": metrics.accuracy,
-        "accuracy_interval_95": list(metrics.interval),
+        "acc": metrics.accuracy,
+        "acc_interval_95": list(metrics.interval),
         "loss": metrics.loss,
-        "top5_accuracy": metrics.top5,
+        "top5_acc": metrics.top5,
         "macro_f1": metrics.macro_f1,
         "expected_calibration_error": calibration.error,
         "calibration": {
             "counts": calibration.counts.tolist(),
             "confidence": _numbers(calibration.confidence.tolist()),
-            "accuracy": _numbers(calibration.accuracy.tolist()),
+            "acc": _numbers(calibration.accuracy.tolist()),
         },
-        "per_class": [dataclasses.asdict(score) for score in metrics.per_class],
+        "per_class": [
+            {
+                "class": score.name,
+                "precision": score.precision,
+                "recall": score.recall,
+                "f1": score.f1,
+                "support": score.support,
+            }
+            for score in metrics.per_class
+        ],
         "classes": [score.name for score in metrics.per_class],
         "confusion": metrics.confusion.tolist(),
         "confused_pairs": [dataclasses.asdict(pair) for pair in metrics.pairs[:MOST_PAIRS]],
     }
+
+
+def fingerprint(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What predictions were computed from; the cached ones keep shorter names."""
+    names = {"checkpoint": "checkpoint_sha256", "images": "content_hash", "indices": "indices_sha256"}
+    return {names.get(name, name): value for name, value in fingerprint.items()}
 
 
 def mistakes(mistakes: Mistakes) -> dict[str, Any]:
@@ -65,8 +80,10 @@ def mistakes(mistakes: Mistakes) -> dict[str, Any]:
     columns = mistake_columns(mistakes)
     return {
         "suspects": mistakes.suspects,
-        "judged": mistakes.evaluated,
+        "evaluated": mistakes.evaluated,
+        "acc": mistakes.accuracy,
         "total": mistakes.total,
+        "expected_with_right_labels": mistakes.expected,
         "share": mistakes.total / mistakes.evaluated,
         "true": mistakes.true,
         "predicted": mistakes.predicted,
@@ -163,7 +180,7 @@ def curves(curves: Curves) -> dict[str, Any]:
         "test_acc": curves.test_acc,
         "test_count": curves.test_count,
         "test_total": curves.test_total,
-        "epochs": [_row(row) for row in curves.epochs],
+        "metrics": [_row(row) for row in curves.epochs],
         "left_out": list(curves.left_out),
     }
 

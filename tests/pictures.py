@@ -18,9 +18,11 @@ from pathlib import Path
 from PIL import Image
 from rich.text import Text
 
+from era_cli.commands import next_step
 from era_cli.console import fit as console
+from era_cli.console.progress import print_next
 from era_cli.console.terminal import SteadyConsole
-from era_cli.runs import best_epoch
+from era_cli.runs import artifacts, best_epoch
 from era_cli.runs.run import Run
 
 IMAGES = Path(__file__).parents[1] / ".github" / "images"
@@ -102,11 +104,12 @@ def fit_capture(run: Run, command: str) -> Capture:
     if document.result is None:
         sys.exit(f"{run.path} is not finished")
     files = [Path("runs") / artifact.path.relative_to(run.path.parent) for artifact in run.contents()]
-    progress.show_result(document.result, files)
+    progress.show_result(document.result, *artifacts.opened_first(files))
+    print_next(capture.console, next_step.line("eval"))
     return capture
 
 
-def draw(run: Run, data: list[str], folder: Path) -> None:
+def draw(run: Run, folder: Path) -> None:
     """Draws everything into `folder`, whose `runs` holds a copy of the run."""
     document = run.read()
     source = document.data.source
@@ -116,20 +119,20 @@ def draw(run: Run, data: list[str], folder: Path) -> None:
 
     evaluation = Capture()
     evaluation.prompt("era eval")
-    evaluation.console.print(Text.from_ansi(era(folder, "eval", *data).rstrip("\n")))
+    evaluation.console.print(Text.from_ansi(era(folder, "eval").rstrip("\n")))
     evaluation.save(IMAGES / "eval.svg")
 
     era(folder, "plot-curves")
-    era(folder, "misclassified", "--n", "15", *data)
-    era(folder, "gradcam", "--n", "6", *data)
-    era(folder, "lr-find", "--out", str(run.path / "lr-find.png"), *source_option, *data)
+    era(folder, "misclassified", "--n", "15")
+    era(folder, "gradcam", "--n", "6")
+    era(folder, "lr-find", "--out", str(run.path / "lr-find.png"), *source_option)
     for suffix, pictures in (("png", PNG), ("jpg", JPEG)):
         for name in pictures:
             small(Image.open(run.path / f"{name}.png"), IMAGES / f"{name}.{suffix}")
 
     few = [folder / "misclassified.png", folder / "gradcam.png"]
-    era(folder, "misclassified", "--n", "9", "--columns", "3", "--out", str(few[0]), *data)
-    era(folder, "gradcam", "--n", "3", "--out", str(few[1]), *data)
+    era(folder, "misclassified", "--n", "9", "--columns", "3", "--out", str(few[0]))
+    era(folder, "gradcam", "--n", "3", "--out", str(few[1]))
     strip([run.path / "curves.png", run.path / "confusion.png", *few], IMAGES / "strip.jpg")
 
 
@@ -138,13 +141,14 @@ def main() -> None:
     if len(sys.argv) not in (2, 3):
         sys.exit("usage: python -m tests.pictures RUN [DATA]")
     given = Path(sys.argv[1]).resolve()
-    data = ["--data-dir", str(Path(sys.argv[2]).resolve())] if len(sys.argv) == 3 else []
+    if len(sys.argv) == 3:
+        os.environ["ERA_DATA_DIR"] = str(Path(sys.argv[2]).resolve())  # as an option it would be in the captures
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         copy = folder / "runs" / given.name
         shutil.copytree(given, copy)
-        draw(Run(copy), data, folder)
+        draw(Run(copy), folder)
     for file in sorted(IMAGES.iterdir()):
         print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1000:,.0f} KB")
 

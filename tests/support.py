@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -42,9 +43,9 @@ TINY: dict[str, Any] = {
     "limit_train": 160,
     "image_size": 8,
     "dropout": 0.1,
-    "precision": "32",
+    "precision": "fp32",
 }
-TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=32")
+TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=fp32")
 
 
 # Runs
@@ -52,10 +53,10 @@ TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0"
 
 def request(runs_dir: Path, *, name: str | None = None, source: str | None = "digits", **fields: Any) -> Any:
     """What `era fit` asks the core for, with the tiny recipe and `fields` on top."""
-    from era_cli.core.fit import start
+    from era_cli.core.fit.request import FitRequest
 
     given = {**TINY, **fields}
-    return start.FitRequest(
+    return FitRequest(
         recipe=with_options(default(), given),
         given=given,
         source=source,
@@ -70,8 +71,8 @@ def request(runs_dir: Path, *, name: str | None = None, source: str | None = "di
 
 RESULT = FitResult(
     best_epoch=2,
-    best_val_acc=0.75,
-    best_val_loss=1.5,
+    val_acc=0.75,
+    val_loss=1.5,
     test_acc=0.875,
     test_loss=0.5,
     test_correct=70,
@@ -104,7 +105,7 @@ def run_document(**changes: Any) -> RunDocument:
             std=(0.25, 0.25, 0.25),
             skipped=(),
         ),
-        device=DeviceRecord(accelerator="cpu", name="a processor", precision="32", threads=2),
+        device=DeviceRecord(accelerator="cpu", name="a processor", precision="fp32", threads=2),
         versions=Versions(era="0.1.0", torch="2.14.1", lightning="2.6.6"),
         git_commit=None,
         command=("era", "fit"),
@@ -232,6 +233,17 @@ def as_json(*arguments: str) -> Any:
     return json.loads(invoke(*arguments, "--json").stdout)
 
 
+def named_files(output: str) -> list[str]:
+    """The files that a command names, those to open first."""
+    opened = [line for line in output.splitlines() if Path(line).is_file()]
+    others = [
+        f"{folder}/{name}"
+        for folder, names in re.findall(r"^also in (.*?): (.*)$", output, re.M)
+        for name in names.split(", ")
+    ]
+    return opened + others
+
+
 def the_error(result: Result) -> str:
     """The one sentence on stderr."""
     assert result.stdout == ""
@@ -241,8 +253,9 @@ def the_error(result: Result) -> str:
 
 
 def too_wide(output: str, columns: int = 60) -> list[str]:
-    """The lines that do not fit, paths aside."""
-    return [line for line in output.splitlines() if cell_len(line) > columns and not line.startswith("runs/")]
+    """The lines that do not fit, paths and the next command aside."""
+    unbroken = ("runs/", "Next: ")
+    return [line for line in output.splitlines() if cell_len(line) > columns and not line.startswith(unbroken)]
 
 
 def files(folder: Path) -> set[str]:

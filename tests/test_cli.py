@@ -68,14 +68,14 @@ def test_debug_shows_the_traceback_and_keeps_the_code(tmp_path: Path) -> None:
         ("fit --network vit", "network is 'vit', but must be one of resnet (--network)"),
         ("fit --warmup 1", "warmup is 1.0, but must be a number in (0, 1) (--warmup)"),
         ("fit --seed -1", "(--seed)"),
-        ("fit --precision 64", "one of auto, 32, bf16, 16 (--precision)"),
+        ("fit --precision 64", "one of auto, fp32, bf16, fp16 (--precision)"),
         ("fit --gpus 2", "--gpus 1"),
         ("fit --gpus many", "auto, 0 or 1"),
         ("fit --name ../elsewhere", "--name"),
         ("fit --data no/such/folder", "--data takes"),
         ("fit --data digits --val-size 1000000", "--val-size"),
         pytest.param("fit --gpus 1", "use --gpus 0", marks=no_gpu),
-        pytest.param("fit --precision 16", "use bf16 or 32", marks=no_gpu),
+        pytest.param("fit --precision 16", "use bf16 or fp32", marks=no_gpu),
     ],
 )
 def test_wrong_usage_exits_with_2_and_one_sentence(arguments: str, says: str, tmp_path: Path) -> None:

@@ -31,16 +31,16 @@ def measured() -> Any:
 def test_an_evaluation_is_json_with_null_for_nan() -> None:
     result = measured()
     document = strict(documents.metrics(result))
-    assert (document["count"], document["correct"], document["accuracy"]) == (4, 2, 0.5)
-    assert document["accuracy_interval_95"] == list(result.interval)
+    assert (document["count"], document["correct"], document["acc"]) == (4, 2, 0.5)
+    assert document["acc_interval_95"] == list(result.interval)
     assert (document["loss"], document["macro_f1"]) == (result.loss, result.macro_f1)
-    assert document["top5_accuracy"] is None
+    assert document["top5_acc"] is None
     assert document["expected_calibration_error"] == result.calibration.error
     assert document["classes"] == ["a", "b\u001b", "c", "d"]
     assert document["confusion"] == [[1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    absent = {"name": "d", "precision": None, "recall": None, "f1": None, "support": 0}
+    absent = {"class": "d", "precision": None, "recall": None, "f1": None, "support": 0}
     assert document["per_class"][3] == absent
-    assert document["per_class"][0] == {"name": "a", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert document["per_class"][0] == {"class": "a", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
     assert document["confused_pairs"] == [
         {"true": "a", "predicted": "c", "count": 1, "share": 0.5},
         {"true": "b\u001b", "predicted": "a", "count": 1, "share": 1.0},
@@ -56,8 +56,8 @@ def test_the_first_hundred_confused_pairs_are_listed() -> None:
 def test_empty_calibration_bins_are_null() -> None:
     bins = strict(documents.metrics(measured()))["calibration"]
     assert bins["counts"] == [0] * 14 + [4]
-    assert bins["confidence"][:14] == bins["accuracy"][:14] == [None] * 14
-    assert bins["accuracy"][14] == 0.5
+    assert bins["confidence"][:14] == bins["acc"][:14] == [None] * 14
+    assert bins["acc"][14] == 0.5
     assert bins["confidence"][14] == pytest.approx(np.exp(9) / (np.exp(9) + 3))
 
 
@@ -73,7 +73,7 @@ def mistaken(files: tuple[str, ...] | None = None, *, suspects: bool = False) ->
 def test_mistakes_are_json_with_a_row_for_each() -> None:
     found = core_mistakes.ordered(mistaken(), Order.CONFIDENCE)
     document = strict(documents.mistakes(found))
-    assert (document["judged"], document["total"], document["count"]) == (3, 2, 2)
+    assert (document["evaluated"], document["total"], document["count"]) == (3, 2, 2)
     assert document["share"] == pytest.approx(2 / 3)
     assert (document["suspects"], document["order"]) == (False, "confidence")
     assert (document["true"], document["predicted"]) == (None, None)
@@ -204,7 +204,7 @@ def test_curves_are_json_without_the_rates(trained: bool) -> None:
         left_out=("metrics.csv, line 3",),
     )
     document = strict(documents.curves(curves))
-    assert document["epochs"] == ([document["best"]] if trained else [])
+    assert document["metrics"] == ([document["best"]] if trained else [])
     assert (document["best"] is None) == (not trained)
     if trained:
         cells = ("train_loss", "train_acc", "val_acc")
@@ -218,11 +218,11 @@ def test_curves_are_json_without_the_rates(trained: bool) -> None:
 def test_seeds_are_json_with_mean_and_deviation() -> None:
     document = strict(documents.seeds(seeds(0.80, 0.90, 0.94)))
     assert document["result"]["test_acc"] == pytest.approx(0.88)
-    assert document["result"]["test_acc_deviation"] == pytest.approx(0.0052**0.5)
+    assert document["result"]["test_acc_std"] == pytest.approx(0.0052**0.5)
     assert [run["seed"] for run in document["runs"]] == [7, 8, 9]
     assert [run["result"]["test_acc"] for run in document["runs"]] == [0.80, 0.90, 0.94]
     assert document["runs"][0]["run"] == "runs/digits-0"
-    assert strict(documents.seeds(seeds(0.8)))["result"]["test_acc_deviation"] is None
+    assert strict(documents.seeds(seeds(0.8)))["result"]["test_acc_std"] is None
 
 
 # Heat maps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,9 @@ import pytest
 import era_cli
 
 # Anybody may import these.
-GROUND = frozenset({"choices", "recipes", "results", "errors", "files", "intervals", "listener", "signals", "text"})
+GROUND = frozenset(
+    {"choices", "recipes", "results", "errors", "files", "old_names", "intervals", "listener", "signals", "text"}
+)
 
 # layer: the layers that it may import besides itself and the ground floor
 MAY_IMPORT: dict[str, set[str]] = {
@@ -219,6 +222,15 @@ except SystemExit as end:
 """
 
 
+def refusal(arguments: str, folder: Path) -> tuple[int, str, set[str]]:
+    """Exit code and error of `era` in `folder`, and the packages that it loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", _ASK, *arguments.split()], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return answer["code"], done.stderr, set(answer["loaded"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -232,9 +244,46 @@ except SystemExit as end:
     ],
 )
 def test_help_and_wrong_usage_load_nothing_heavy(arguments: str, code: int, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _ASK, *arguments.split()], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    answer = json.loads(done.stdout.splitlines()[-1])
-    assert answer["code"] == code
-    assert HEAVY & set(answer["loaded"]) == set()
+    answer, _, packages = refusal(arguments, tmp_path)
+    assert answer == code
+    assert packages & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("fit --name done", "exists already"),
+        ("fit --data nowhere", "there is no folder"),
+        ("fit --data loose", "put the images of each class in a folder"),
+        ("fit --resume nobody", "there is no run"),
+        ("fit --resume done", "is finished"),
+        ("fit --resume stopped --epochs 9", "a resumed run keeps its settings"),
+        ("fit --resume stopped", "holds no checkpoint yet"),
+        ("lr-find --data nowhere", "there is no folder"),
+        ("lr-find --min-lr 2 --max-lr 1", "the first below the second"),
+        ("eval --run nobody", "there is no run"),
+        ("eval --run done --checkpoint other.ckpt", "there is no checkpoint"),
+        ("eval --run done --split val --data digits", "leave it out with --data"),
+        ("eval --run done --data loose/photos", "is a file"),
+        ("eval --run stopped", "is not finished"),
+        ("misclassified --run done --true cat", "is not one of the run's"),
+        ("misclassified --run done --data nowhere", "there is no folder"),
+        ("gradcam --run done --layer layer9", "--layer"),
+        ("gradcam --run done --image nope.jpg", "there is no image"),
+        ("gradcam --run done --image loose/photos", "cannot be read as an image"),
+        ("plot-curves --run nobody", "there is no run"),
+    ],
+)
+def test_an_error_that_needs_no_torch_comes_before_it(
+    arguments: str, reason: str, finished_run: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    shutil.copytree(finished_run, runs / "done")
+    shutil.copytree(finished_run, runs / "stopped", ignore=shutil.ignore_patterns("*.ckpt"))
+    document = json.loads((runs / "stopped" / "run.json").read_text())
+    (runs / "stopped" / "run.json").write_text(json.dumps({**document, "status": "interrupted", "result": None}))
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "loose" / "photos").write_text("no image")
+    code, error, packages = refusal(arguments, tmp_path)
+    assert (code in (1, 2), reason in error) == (True, True), error
+    assert packages & HEAVY == set()

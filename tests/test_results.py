@@ -77,7 +77,7 @@ def test_a_plan_sums_over_leaf_layers() -> None:
         layers=(row("block", 7, 70),),
         leaf_layers=(row("block.conv", 5, 50), row("block.norm", 2, 0)),
         device="cpu",
-        precision="32",
+        precision="fp32",
         steps_per_epoch=1,
         steps_done=0,
         rows_done=(),
@@ -96,8 +96,8 @@ def test_seeds_give_mean_and_sample_deviation() -> None:
             results=tuple(
                 FitResult(
                     best_epoch=1,
-                    best_val_acc=None,
-                    best_val_loss=None,
+                    val_acc=None,
+                    val_loss=None,
                     test_acc=accuracy,
                     test_loss=1.0,
                     test_correct=1,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from era_cli.text import SUBSTITUTE, signed_points, without_controls
+from era_cli.text import SUBSTITUTE, plural, sample, signed_points, without_controls
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,11 @@ def test_controls_and_line_breaks_are_replaced(name: str) -> None:
 @pytest.mark.parametrize(("change", "shown"), [(-0.314, "-31.4"), (0.026, "+2.6"), (0.0, "+0.0"), (-1e-9, "+0.0")])
 def test_points_have_their_sign(change: float, shown: str) -> None:
     assert signed_points(change) == shown
+
+
+def test_counts_agree_with_their_noun() -> None:
+    assert [plural(count, "image") for count in (0, 1, 2, 1_000)] == ["0 images", "1 image", "2 images", "1,000 images"]
+
+
+def test_a_sample_says_of_how_many() -> None:
+    assert (sample(1_000, 10_000), sample(10_000, 10_000)) == ("1,000 of 10,000", "10,000")

@@ -98,6 +98,8 @@ def print_headline(text: str) -> None:
 
 def with_schema(document: Document) -> dict[str, Any]:
     """A JSON document with the number of its schema in front."""
+    from era_cli.old_names import with_old_names
     from era_cli.runs.document import SCHEMA
 
-    return {"schema": SCHEMA, **document}
+    named: dict[str, Any] = with_old_names(dict(document))
+    return {"schema": SCHEMA, **named}

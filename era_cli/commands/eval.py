@@ -44,18 +44,16 @@ def evaluate(
     Computes in fp32 and writes into the run folder: confusion.png, reliability.png, eval-SPLIT.json with everything,
     and predictions-SPLIT.npz, which is reused while still valid.
     """
-    reading.check_one_source(split, data)
-    with loading():
+    named = reading.find(runs_dir, run, checkpoint, split, data)
+    with loading(quiet=quiet) as progress:
         from era_cli import documents
         from era_cli.console.eval import headline, print_evaluation
-        from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import metrics, predictions
         from era_cli.reports.confusion import confusion_matrix
         from era_cli.reports.reliability import reliability_diagram
-        from era_cli.runs import artifacts, store
+        from era_cli.runs import artifacts
 
-    progress = WorkProgress(quiet=quiet)
-    opened = reading.open_run(store.find(runs_dir, run), checkpoint, gpus)
+    opened = reading.open_run(named, checkpoint, gpus)
     subset = reading.subset(opened, split, data, data_dir, progress)
     if tta is not Tta.NONE and not opened.recipe.flip:
         progress.note(f"The run was trained without mirror images, so --tta {tta} may cost accuracy.")
@@ -64,7 +62,7 @@ def evaluate(
     result = metrics.measure(evaluation)
     label = predictions.label(opened, subset, tta)
     folder = opened.run.path
-    about = f"{opened.run.name}, {subset.counted}"
+    about = reading.about(opened, subset.counted, tta)
     header = f"{about}: accuracy {result.accuracy:.2%}"
     deliver.deliver(
         {**reading.document(opened, subset, computed), "tta": tta, "result": documents.metrics(result)},
@@ -82,9 +80,10 @@ def evaluate(
             *reading.kept(computed),
         ],
         facts=reading.facts(opened, subset, computed, tta),
-        headline=headline(result),
+        headline=headline(result) + (f", {subset.counted}" if subset.sampled else ""),
         then=next_step.line(
-            "misclassified",
+            "misclassified" if result.correct < result.count else "gradcam",
+            which=None if result.correct < result.count else "uncertain",
             run=run,
             checkpoint=checkpoint,
             split=split,

@@ -17,11 +17,12 @@ from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import help_text, takes_recipe
 from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.recipes.recipe import SCHEDULE, TRAINING
+from era_cli.signals import held
 from era_cli.text import did_you_mean
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.console.fit import FitProgress
-    from era_cli.core.fit.start import FitRequest
+    from era_cli.core.fit.request import FitRequest
     from era_cli.recipes import Recipe
     from era_cli.results import FitPlan, FitResult
     from era_cli.runs.run import Run
@@ -76,6 +77,14 @@ def fit(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the run called --name, if there is one, once the new run starts.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
     runs_dir: options.RunsDir = Path("runs"),
     summary: Annotated[
         bool,
@@ -102,25 +111,24 @@ def fit(
 
     if resume is not None and seeds > 1:
         raise UsageError("--seeds starts new runs and --resume continues one: use one of them")
+    if overwrite and (name is None or resume is not None):
+        raise UsageError("--overwrite replaces the run called --name by a new one: give --name, and not --resume")
     each = [dataclasses.replace(settings, seed=settings.seed + offset) for offset in range(seeds)]
-
-    with loading():
-        from era_cli import documents
-        from era_cli.console import terminal
-        from era_cli.console.fit import FitProgress, headline, print_seeds, seeds_headline
-        from era_cli.console.progress import print_next
-        from era_cli.core.fit import start
-        from era_cli.results import SeedResults
-        from era_cli.runs import artifacts, store
 
     if resume is not None and recipe is not None:
         given["name"] = recipe
     names = [name] if seeds == 1 else [name and f"{name}-{own.seed}" for own in each]
-    if resume is None:
-        for own_name in names:  # all of them before the first is trained
-            store.check_name(runs_dir, own_name)
-    progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
-    request = start.FitRequest(
+
+    with held():
+        from era_cli import documents
+        from era_cli.console import terminal
+        from era_cli.console.fit import FitProgress, headline, print_seeds, seeds_headline
+        from era_cli.console.progress import print_next
+        from era_cli.core.fit import request as asked
+        from era_cli.results import SeedResults
+        from era_cli.runs import artifacts, store
+
+    request = asked.FitRequest(
         recipe=settings,
         given=given,
         source=data,
@@ -130,8 +138,19 @@ def fit(
         find_lr=find_lr,
         runs_dir=runs_dir,
         name=name,
+        overwrite=overwrite,
         command=["era", *sys.argv[1:]],
     )
+    if resume is not None:
+        asked.check_resume(store.find(runs_dir, resume), request)
+    else:
+        for own_name in names:  # all of them before the first is trained
+            store.check_name(runs_dir, own_name, overwrite=overwrite)
+        request.check()
+    progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
+    with loading(progress):
+        from era_cli.core.fit import start  # noqa: F401 `_trained` uses it
+
     done: list[tuple[Run, FitResult]] = []
     for own, own_name in zip(each, names, strict=True):
         job = dataclasses.replace(request, recipe=own, name=own_name)
@@ -156,7 +175,7 @@ def fit(
     elif as_json:
         run, _ = done[0]
         files = [str(artifact.path) for artifact in run.contents()]
-        terminal.print_json({**run.read().as_dict(), "run": str(run.path), "files": files})
+        terminal.print_json(deliver.with_schema({**run.read().as_dict(), "run": str(run.path), "files": files}))
     elif quiet:
         deliver.print_headline(headline(done[0][1]))
     if not quiet and not as_json:
@@ -170,16 +189,19 @@ def _trained(
     from era_cli.core.fit import start
     from era_cli.runs import store
 
-    if resume is None:
-        prepared = start.prepare(job, progress)
-    else:
-        prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
+    with progress.waiting("loading the data"):
+        if resume is None:
+            prepared = start.prepare(job, progress)
+        else:
+            prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
     try:
         result = prepared.train(progress, after_first_step=lambda plan: _draw_plan(plan, progress))
     except (EraError, Interrupted) as error:
         progress.stop()
         if isinstance(error, Interrupted):
             progress.warn(_how_to_resume(prepared.run, job.runs_dir))
+        elif prepared.run.read().status == "failed" and prepared.run.metrics_file.exists():
+            _draw_curves(prepared.run, progress)
         if left:
             progress.warn(_not_started(left))
         raise
@@ -220,7 +242,7 @@ def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
     from era_cli.runs import artifacts
 
     sweep, title = plan.sweep, f"Learning-rate range test before {plan.run.name}"
-    drawings = {artifacts.SAMPLES: lambda: report.training_samples(plan.samples)}
+    drawings = {artifacts.SAMPLES: lambda: report.training_samples(plan.samples, plan.run.name)}
     if sweep is not None:
         drawings[artifacts.SWEEP] = lambda: lr_find.lr_curve(sweep, title)
     for name, draw in drawings.items():

@@ -16,7 +16,6 @@ from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.files import expanded
 from era_cli.recipes import NETWORK_STAGES
-from era_cli.signals import held
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -155,28 +154,24 @@ def gradcam(
     gradcam.png into the run folder; for other images, another class, method, layer or smoothing the name says which.
     Your own images and those of a folder are drawn in the resolution of their files.
     """
-    reading.check_one_source(split, data)
     files = [expanded(file) for file in (*(image or []), *(more_images or []))]
     indices = None if index is None else _indices(index)
     _check_one_question(files, which, index, target, split, data)
     _check_choice("--method", method, CamMethod)
     _check_choice("--smooth", smooth, Smoothing)
-    with held():
-        from era_cli.runs import artifacts, store
-    named = store.find(runs_dir, run)
+    named = reading.find(runs_dir, run, checkpoint, split, data, own_images=bool(files))
     stage = _stage(layer, named.read().recipe.network)
-    with loading():
+    with loading(quiet=quiet) as progress:
         from era_cli import documents
         from era_cli.console.gradcam import headline, print_heatmaps
-        from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import own_images, predictions, selection
         from era_cli.core.evaluation.classified_images import ClassifiedImages
         from era_cli.core.gradcam import explain
         from era_cli.core.gradcam.cam import CamOptions
         from era_cli.reports import gradcam as report
         from era_cli.reports import sheet
+        from era_cli.runs import artifacts
 
-    progress = WorkProgress(quiet=quiet)
     opened = reading.open_run(named, checkpoint, gpus)
     cached: list[deliver.File] = []
     if files:

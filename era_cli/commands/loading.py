@@ -5,22 +5,31 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from era_cli.signals import held
 
+if TYPE_CHECKING:
+    from era_cli.console.progress import WorkProgress
+
 
 @contextlib.contextmanager
-def loading() -> Iterator[None]:
-    """For imports: no signal breaks them off, and the garbage collector leaves alone what they make.
+def loading(progress: WorkProgress | None = None, *, quiet: bool = False) -> Iterator[WorkProgress]:
+    """For imports that take seconds, said on `progress`; without it, on one that is made and yielded.
 
-    A signal raised within the import of torch would abort the process. The imports make hundreds of thousands of
-    objects that live to the end: searching them for garbage again and again took a third of a warm `era eval`.
+    No signal breaks them off: raised within the import of torch it would abort the process. The garbage collector
+    leaves alone what they make: hundreds of thousands of objects that live to the end, and searching them for garbage
+    again and again took a third of a warm `era eval`.
     """
+    if progress is None:
+        with held():
+            from era_cli.console.progress import WorkProgress
+        progress = WorkProgress(quiet=quiet)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with held():
-            yield
+        with held(), progress.waiting("loading PyTorch"):
+            yield progress
     finally:
         if collecting:
             gc.enable()

@@ -14,6 +14,7 @@ from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import takes_recipe
 from era_cli.errors import EraError, UsageError
 from era_cli.recipes.recipe import SCHEDULE, Recipe
+from era_cli.signals import held
 
 SWEEP = "Sweep"
 # A sweep has a schedule of its own, neither validates nor tests, and compiling takes longer than it could save.
@@ -73,17 +74,10 @@ def lr_find(
             f"--min-lr {min_lr:g} and --max-lr {max_lr:g} must lie in {allowed}, the first below the second"
         )
 
-    with loading():
-        from era_cli import documents
-        from era_cli.console.lr_find import print_sweep
-        from era_cli.console.progress import WorkProgress
-        from era_cli.core.lr_find import sweep as range_test
-        from era_cli.core.training import setup
-        from era_cli.reports.lr_find import lr_curve
-        from era_cli.runs import artifacts, store
+    with held():
+        from era_cli.core.training.request import Request
 
-    progress = WorkProgress(quiet=quiet)
-    request = setup.Request(
+    request = Request(
         recipe=settings,
         given=given,
         source=data,
@@ -92,7 +86,17 @@ def lr_find(
         gpus=gpus,
         find_lr=True,
     )
-    prepared = setup.Setup.of(request, progress)
+    request.check()
+    with loading(quiet=quiet) as progress:
+        from era_cli import documents
+        from era_cli.console.lr_find import print_sweep
+        from era_cli.core.lr_find import sweep as range_test
+        from era_cli.core.training import setup
+        from era_cli.reports.lr_find import lr_curve
+        from era_cli.runs import artifacts, store
+
+    with progress.waiting("loading the data"):
+        prepared = setup.Setup.of(request, progress)
     for note in prepared.notes:
         progress.note(note)
     for warning in prepared.warnings:

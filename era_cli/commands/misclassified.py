@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +15,14 @@ from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 
+if TYPE_CHECKING:  # which help does not need
+    from matplotlib.figure import Figure
+
 _EXPLAINED = 5  # of the images shown, by the command named as the next one
 
 
 def misclassified(
-    n: Annotated[int, typer.Option("--n", help="Number of images to draw.", min=1)] = 25,
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of images to draw.", min=1)] = 25,
     sort: Annotated[
         Order | None,
         typer.Option(
@@ -41,6 +45,14 @@ def misclassified(
             "--suspects",
             help="Suspected label errors instead: images whose label is probably wrong (confident learning, Northcutt"
             " et al. 2021). Misleading on images that the network was trained on.",
+        ),
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="List suspects even if the network is too inaccurate: one that would suspect more than 30% of the"
+            " labels if all were right is refused.",
         ),
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of --sort random.", min=0)] = 0,
@@ -73,27 +85,30 @@ def misclassified(
 ) -> None:
     """Draw the misclassified images, and list all of them.
 
-    Writes misclassified.png, a grid of --n images titled predicted / true with the confidence, and misclassified.csv,
-    all of them, into the run folder; with --suspects, suspects.png and suspects.csv.
+    Writes misclassified.png, a grid of --n images titled predicted / true with the confidence and the index that era
+    gradcam takes, and misclassified.csv, all of them, into the run folder; with --suspects, suspects.png and
+    suspects.csv.
     """
-    reading.check_one_source(split, data)
     if true is not None and true == predicted:
         raise UsageError(f"--true and --predicted are both {true!r}: such an image is not misclassified")
-    with loading():
+    if force and not suspects:
+        raise UsageError("--force lists suspects of an inaccurate network: give it with --suspects, or leave it out")
+    named = reading.find(runs_dir, run, checkpoint, split, data)
+    for option, name in (("--true", true), ("--predicted", predicted)):
+        _check_class(option, name, named.read().data.classes)
+    with loading(quiet=quiet) as progress:
         from era_cli import documents, spreadsheet
         from era_cli.console.misclassified import headline, print_mistakes
-        from era_cli.console.progress import WorkProgress
         from era_cli.core.evaluation import mistakes, predictions
         from era_cli.reports import misclassified as report
-        from era_cli.runs import artifacts, store
+        from era_cli.runs import artifacts
 
-    progress = WorkProgress(quiet=quiet)
-    opened = reading.open_run(store.find(runs_dir, run), checkpoint, gpus)
+    opened = reading.open_run(named, checkpoint, gpus)
     subset = reading.subset(opened, split, data, data_dir, progress)
-    for option, name in (("--true", true), ("--predicted", predicted)):
-        _check_class(option, name, subset.dataset.classes)
     computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
     listed = (mistakes.suspects if suspects else mistakes.wrong)(computed.evaluation, subset.files)
+    if suspects and not force:
+        mistakes.check_worth(listed)
     listed = mistakes.of_classes(listed, true, predicted)
     listed = mistakes.ordered(listed, sort or (Order.MARGIN if suspects else Order.CONFIDENCE), seed)
     if suspects and subset.name == "train":
@@ -111,12 +126,20 @@ def misclassified(
     )
     # Beside a figure with a name of the person's own there may be a table of that name: the run's metrics.csv, say.
     table = artifacts.beside(out, "table.csv") if out else figure.with_suffix(".csv")
-    about = f"{opened.run.name}, {subset.counted if subset.sampled else subset.title}"
+    about = reading.about(opened, subset.counted if subset.sampled else subset.title)
+    pages = report.pages(min(n, len(listed)), columns)
+
+    def draw(rows: slice) -> Figure:
+        return report.mistakes(subset.images(listed.places[rows]), listed, about, columns, first=rows.start)
+
     deliver.deliver(
         {**reading.document(opened, subset, computed), "result": documents.mistakes(listed)},
         lambda console, facts: print_mistakes(console, facts, listed),
         [
-            deliver.figure(figure, lambda: report.mistakes(subset.images(listed.places[:n]), listed, about, columns)),
+            *(
+                deliver.figure(artifacts.page(figure, number), functools.partial(draw, rows))
+                for number, rows in enumerate(pages, start=1)
+            ),
             deliver.File(
                 table,
                 lambda path, _: spreadsheet.write(
@@ -126,7 +149,7 @@ def misclassified(
             *reading.kept(computed),
         ],
         facts=reading.facts(opened, subset, computed),
-        headline=headline(listed),
+        headline=headline(listed) + (f", {subset.counted}" if subset.sampled else ""),
         then=next_step.line(
             "gradcam",
             index=",".join(map(str, listed.index[: min(n, _EXPLAINED)])) or None,
@@ -142,6 +165,8 @@ def misclassified(
         quiet=quiet,
         as_json=as_json,
     )
+    if out is None:
+        artifacts.remove_pages(figure, after=len(pages))
 
 
 def _check_class(option: str, name: str | None, classes: tuple[str, ...]) -> None:

@@ -12,7 +12,9 @@ from era_cli.commands import deliver, next_step, options
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import EraError, UsageError
 
-if TYPE_CHECKING:  # these load numpy, which help does not need
+if TYPE_CHECKING:  # these load matplotlib and numpy, which help does not need
+    from matplotlib.figure import Figure
+
     from era_cli.results import Curves
     from era_cli.runs.run import Run
 
@@ -22,8 +24,8 @@ def plot_curves(
         list[str] | None,
         typer.Option(
             "--run",
-            help="A run's name, its path, or latest (the most recent run); repeat to overlay runs."
-            + default_text("latest"),
+            help="A run's name, its path, latest (the most recent run), or a pattern of names like 'sweep-*'; repeat to"
+            " overlay runs." + default_text("latest"),
             show_default=False,
             metavar="RUN",
         ),
@@ -53,10 +55,9 @@ def plot_curves(
     from era_cli import documents
     from era_cli.console.curves import headline, print_curves
     from era_cli.console.progress import WorkProgress
-    from era_cli.reports.curves import curves
     from era_cli.runs import artifacts, store
 
-    named = [store.find(runs_dir, name) for name in run or [store.LATEST]]
+    named = [one for name in run or [store.LATEST] for one in store.find_all(runs_dir, name)]
     runs = list({one.path.resolve(): one for one in named}.values())
     drawn = [one.curves() for one in runs]
     progress = WorkProgress(quiet=quiet)
@@ -66,13 +67,19 @@ def plot_curves(
     if not any(data.epochs for data in drawn):
         raise EraError(f"there is no epoch to draw in {runs[0].path} yet: wait for the first, or name a run with --run")
     folder = runs[0].path if len(runs) == 1 else runs_dir
+
+    def draw() -> Figure:
+        from era_cli.reports.curves import curves
+
+        return curves(drawn, baseline=baseline)
+
     deliver.deliver(
         {
             "runs": [{"run": str(one.path), **documents.curves(data)} for one, data in zip(runs, drawn, strict=True)],
             "baseline": baseline,
         },
         lambda console, facts: print_curves(console, drawn),
-        [deliver.figure(out or folder / artifacts.CURVES, lambda: curves(drawn, baseline=baseline))],
+        [deliver.figure(out or folder / artifacts.CURVES, draw)],
         headline=headline(drawn),
         then=_next(run[0] if run and len(runs) == 1 else None, runs, drawn, runs_dir),
         quiet=quiet,

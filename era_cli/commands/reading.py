@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from era_cli.choices import Split, Tta
 from era_cli.commands.deliver import Fact, File
 from era_cli.errors import UsageError
+from era_cli.signals import held
+from era_cli.text import plural
 
 if TYPE_CHECKING:
     from era_cli.core.evaluation.predictions import Predictions
@@ -16,14 +18,41 @@ if TYPE_CHECKING:
     from era_cli.runs.run import Run
 
 
-def check_one_source(split: str | None, data: str | None) -> None:
-    """Refuses what cannot be meant.
+def find(
+    runs_dir: Path,
+    name: str,
+    checkpoint: str | None,
+    split: Split | None = None,
+    data: str | None = None,
+    *,
+    own_images: bool = False,
+) -> Run:
+    """The run to read, with everything refused that can be seen to be wrong before torch is loaded.
+
+    Args:
+        own_images: the run's own data are not read.
 
     Raises:
-        UsageError: both name images.
+        UsageError: both `split` and `data` name images.
+        EraError: there is no such run or checkpoint; its data, or the other data, are absent or of other classes.
     """
     if data is not None and split is not None:
         raise UsageError("--split names a split of the run's own data: leave it out with --data")
+    with held():
+        from era_cli.core.data import run_data, sources
+        from era_cli.runs import store
+
+    run = store.find(runs_dir, name)
+    run.checkpoint_file(checkpoint)
+    document = run.read()
+    if own_images:
+        return run
+    if data is not None:
+        sources.check_all(data, document.data.classes)
+    else:
+        run_data.check_source(run, document)
+        run_data.check_split(run, document, split or Split.TEST)
+    return run
 
 
 def open_run(run: Run, checkpoint: str | None, gpus: str) -> TrainedRun:
@@ -35,7 +64,7 @@ def open_run(run: Run, checkpoint: str | None, gpus: str) -> TrainedRun:
     from era_cli.core.evaluation.trained_run import TrainedRun
     from era_cli.core.training import devices
 
-    return TrainedRun.open(run, checkpoint, devices.choose(gpus, "32").torch_device)
+    return TrainedRun.open(run, checkpoint, devices.choose(gpus, "fp32").torch_device)
 
 
 def subset(
@@ -56,8 +85,19 @@ def check_enough(count: int, asked: int, listener: Listener) -> None:
     if not count:
         listener.note("There are no such images: the figure stays empty.")
     elif count < asked:
-        there = "is 1 image" if count == 1 else f"are {count:,} images"
-        listener.note(f"There {there} to draw, fewer than --n {asked}.")
+        listener.note(
+            f"There {'is' if count == 1 else 'are'} {plural(count, 'image')} to draw, fewer than --n {asked}."
+        )
+
+
+def about(opened: TrainedRun, images: str, tta: Tta = Tta.NONE) -> str:
+    """A figure's title: the run, its `images`, and the checkpoint and augmentation unless they are the default."""
+    parts = [opened.run.name, images]
+    if opened.checkpoint_name != "best":
+        parts.append(f"checkpoint {opened.checkpoint_name.removeprefix('file-')}")
+    if tta is not Tta.NONE:
+        parts.append(f"test-time augmentation {tta}")
+    return ", ".join(parts)
 
 
 def kept(predictions: Predictions) -> list[File]:
@@ -67,10 +107,12 @@ def kept(predictions: Predictions) -> list[File]:
 
 def document(opened: TrainedRun, subset: Subset, predictions: Predictions) -> dict[str, Any]:
     """The head of a JSON document: what was evaluated, and what the predictions were computed from."""
+    from era_cli import documents
+
     return {
         **run_document(opened, predictions.step),
-        "data": {"source": subset.dataset.source, "part": subset.name, "skipped": list(subset.dataset.skipped)},
-        "computed_from": predictions.fingerprint,
+        "data": {"source": subset.dataset.source, "split": subset.name, "skipped": list(subset.dataset.skipped)},
+        "computed_from": documents.fingerprint(predictions.fingerprint),
     }
 
 
@@ -102,4 +144,7 @@ def run_facts(opened: TrainedRun, step: int | None) -> list[Fact]:
 
 
 def _epochs(opened: TrainedRun, step: int | None) -> float | None:
-    return None if step is None else step / opened.document.steps_per_epoch
+    if step is None:
+        return None
+    whole, rest = divmod(step, opened.document.steps_per_epoch)
+    return whole + rest / opened.document.steps_per_epoch if rest else whole

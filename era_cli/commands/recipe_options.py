@@ -31,7 +31,8 @@ def takes_recipe(*, without: Container[str] = (), instead: Mapping[str, Any] | N
         @functools.wraps(command)
         def with_recipe(**values: Any) -> None:
             options = {spec.name: values.pop(spec.name) for spec in fields}
-            command(given={name: value for name, value in options.items() if value is not None}, **values)
+            given = {name: recipes.current(name, value) for name, value in options.items() if value is not None}
+            command(given=given, **values)
 
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command, eval_str=True).parameters.values():

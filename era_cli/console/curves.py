@@ -43,5 +43,5 @@ def headline(runs: Sequence[Curves]) -> str:
     if run.best is not None and run.best.val_acc is not None:
         facts.append(f"best epoch {run.best.epoch}, validation {run.best.val_acc:.2%}")
     if run.test_acc is not None:
-        facts.append(f"test {run.test_acc:.2%}")
+        facts.append(f"test {run.test_acc:.2%}" + (f" ({run.test_sample} images)" if run.test_sample else ""))
     return f"{run.name}: {', '.join(facts)}"

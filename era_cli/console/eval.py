@@ -41,7 +41,7 @@ def _overall(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
     if metrics.top5 is not None:
         table.add_row("top-5 accuracy", f"{metrics.top5:.2%}")
     table.add_row("macro F1", f"{metrics.macro_f1:.2%}")
-    table.add_row("calibration error", f"{metrics.calibration.error:.2%}")
+    table.add_row("calibration error", f"{metrics.calibration.error:.2%}, {metrics.calibration.verdict}")
     return table
 
 

@@ -17,7 +17,7 @@ from era_cli.console import tables
 from era_cli.console.progress import WorkLine, WorkProgress, bar, print_files
 from era_cli.console.terminal import SteadyConsole, duration, printable
 from era_cli.results import EpochRow, FitPlan, FitResult, LayerRow, SeedResults
-from era_cli.text import sample
+from era_cli.text import plural, sample
 
 NARROW = 72  # columns below which the layer table omits the kernels
 WIDE = 84  # columns from which an epoch's row shows everything
@@ -120,23 +120,28 @@ class FitProgress(WorkProgress):
 
 def headline(result: FitResult) -> str:
     """The result in one line."""
-    return f"test accuracy {result.test_acc:.2%} ({result.test_correct:,} of {result.test_count:,})"
+    sampled = f", on {result.test_sample} test images" if result.test_sample else ""
+    return f"test accuracy {result.test_acc:.2%} ({result.test_correct:,} of {result.test_count:,}){sampled}"
 
 
 def seeds_headline(seeds: SeedResults) -> str:
     """The result of several seeds in one line."""
     spread = "" if seeds.deviation is None else f", standard deviation {100 * seeds.deviation:.2f} points"
-    return f"mean test accuracy {seeds.mean:.2%}{spread} ({len(seeds.seeds)} seeds)"
+    return f"mean test accuracy {seeds.mean:.2%}{spread} ({_seeds(seeds)})"
+
+
+def _seeds(seeds: SeedResults) -> str:
+    sampled = seeds.results[0].test_sample
+    return f"{len(seeds.seeds)} seeds" + (f", {sampled} test images" if sampled else "")
 
 
 def print_seeds(console: Console, seeds: SeedResults) -> None:
     """Prints a row per run, then mean and sample standard deviation of the test accuracy."""
-    sampled = seeds.results[0].test_sample
-    table = tables.titled(f"{len(seeds.seeds)} seeds" + (f", {sampled} test images" if sampled else ""))
+    table = tables.titled(_seeds(seeds))
     tables.add_names(table, "run")
     tables.add_numbers(table, "seed", "validation", "test accuracy", "time")
     for run, seed, result in zip(seeds.runs, seeds.seeds, seeds.results, strict=True):
-        validation = "-" if result.best_val_acc is None else f"{result.best_val_acc:.2%}"
+        validation = "-" if result.val_acc is None else f"{result.val_acc:.2%}"
         table.add_row(printable(str(run)), str(seed), validation, f"{result.test_acc:.2%}", duration(result.seconds))
     table.add_section()
     table.add_row("mean", "", "", f"{seeds.mean:.2%}", "", style="bold")
@@ -157,25 +162,17 @@ def _header(plan: FitPlan) -> Table:
     side = plan.image_size
     table.add_row("data", printable(f"{plan.source}: {counts}, {len(plan.classes)} classes, {side}x{side} px"))
     table.add_row("network", f"{plan.recipe.network}, {plan.parameters:,} parameters")
-    table.add_row("device", printable(f"{plan.device}, {_precision(plan.precision)}"))
+    table.add_row("device", printable(f"{plan.device}, {plan.precision}"))
     table.add_row(
         "recipe",
         f"{recipe.name}: {recipe.optimizer}, one-cycle to {recipe.max_lr:g},"
-        f" {_count(recipe.epochs, 'epoch')} of {_count(plan.steps_per_epoch, 'step')} of {recipe.batch_size},"
+        f" {plural(recipe.epochs, 'epoch')} of {plural(plan.steps_per_epoch, 'step')} of {recipe.batch_size},"
         f" seed {recipe.seed}{'' if recipe.flip else ', no flip'}",
     )
     if plan.steps_done:
         epoch, step = divmod(plan.steps_done, plan.steps_per_epoch)
-        table.add_row("resumed", f"after {_count(epoch, 'epoch')}" + (f" and {_count(step, 'step')}" if step else ""))
+        table.add_row("resumed", f"after {plural(epoch, 'epoch')}" + (f" and {plural(step, 'step')}" if step else ""))
     return table
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _precision(precision: str) -> str:
-    return {"32": "fp32", "16": "fp16"}.get(precision, precision)
 
 
 def _class_table(plan: FitPlan) -> Table:
@@ -231,12 +228,10 @@ def _result_panel(result: FitResult, console: Console) -> Any:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    if result.best_val_acc is None:
+    if result.val_acc is None:
         table.add_row("best epoch", f"{result.best_epoch}, the last: no validation split")
     else:
-        table.add_row("best epoch", f"{result.best_epoch}, validation {result.best_val_acc:.2%}")
+        table.add_row("best epoch", f"{result.best_epoch}, validation {result.val_acc:.2%}")
     table.add_row("test accuracy", f"{headline(result).removeprefix('test accuracy ')}, loss {result.test_loss:.4f}")
-    if result.test_sample:
-        table.add_row("tested on", f"{result.test_sample} test images")
     table.add_row("wall time", duration(result.seconds))
     return Panel(table, title="Result", title_align="left", expand=False) if console.is_terminal else table

@@ -12,7 +12,7 @@ from rich.text import Text
 from era_cli.console import tables
 from era_cli.console.terminal import printable
 from era_cli.results import Faithfulness, Heatmaps
-from era_cli.text import signed_points
+from era_cli.text import plural, signed_points
 
 MOST_ROWS = 25
 LIKELIEST = 3  # classes shown for an image without a label
@@ -26,14 +26,14 @@ def print_heatmaps(console: Console, header: Sequence[tuple[str, str]], heatmaps
     console.print(tables.facts(facts))
     if len(heatmaps):
         labelled = heatmaps.labels is not None
-        table = (_labelled if labelled else _unlabelled)(heatmaps)
+        table = (_labelled if labelled else _unlabelled)(console, heatmaps)
         console.print(tables.drop_to_fit(console, table, [4, 2] if labelled else []))  # the probabilities
 
 
 def headline(heatmaps: Heatmaps) -> str:
     """The result in one line."""
     if heatmaps.faithfulness is None:
-        return f"{heatmaps.method} of {len(heatmaps):,} image{'s' * (len(heatmaps) != 1)}, faithfulness not measured"
+        return f"{heatmaps.method} of {plural(len(heatmaps), 'image')}, faithfulness not measured"
     return _faithfulness(heatmaps.faithfulness, heatmaps.roles[0])
 
 
@@ -46,8 +46,8 @@ def _faithfulness(faithfulness: Faithfulness, role: str) -> str:
     )
 
 
-def _labelled(heatmaps: Heatmaps) -> Table:
-    table, names = _table(heatmaps)
+def _labelled(console: Console, heatmaps: Heatmaps) -> Table:
+    table, names = _table(console, heatmaps)
     for column in ("true", "predicted"):
         tables.add_names(table, column)
         tables.add_numbers(table, "p")
@@ -61,8 +61,8 @@ def _labelled(heatmaps: Heatmaps) -> Table:
     return table
 
 
-def _unlabelled(heatmaps: Heatmaps) -> Table:
-    table, names = _table(heatmaps)
+def _unlabelled(console: Console, heatmaps: Heatmaps) -> Table:
+    table, names = _table(console, heatmaps)
     tables.add_names(table, "most likely classes")
     for name, probabilities in zip(names, heatmaps.probabilities, strict=False):
         likeliest = np.argsort(-probabilities, kind="stable")[:LIKELIEST]
@@ -71,9 +71,9 @@ def _unlabelled(heatmaps: Heatmaps) -> Table:
     return table
 
 
-def _table(heatmaps: Heatmaps) -> tuple[Table, list[Text]]:
+def _table(console: Console, heatmaps: Heatmaps) -> tuple[Table, list[Text]]:
     """A table of the first images, and their names in its first column."""
     count = min(MOST_ROWS, len(heatmaps))
     table = tables.titled("Images" if count == len(heatmaps) else f"The first {count} of {len(heatmaps):,} images")
     tables.add_names(table, "image")
-    return table, [printable(heatmaps.image_name(row)) for row in range(count)]
+    return table, [tables.image_name(console, heatmaps.image_name(row)) for row in range(count)]

@@ -1,4 +1,4 @@
-"""Mistakes on a terminal: how many there are, and the most confused pairs of classes."""
+"""Mistakes on a terminal: how many there are, the first of them, and the most confused pairs of classes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from era_cli.results import ConfusedPair, Mistakes
 
 COVERAGE = 0.5  # fraction of the mistakes that the listed pairs cover, if they can
 MOST_PAIRS = 12
-FIRST = 10  # suspected label errors that are listed
+FIRST = 10  # images that are listed
+WITH_FILES = 80  # columns of a terminal that has room for their files
 
 
 def print_mistakes(console: Console, header: Sequence[tuple[str, str]], mistakes: Mistakes) -> None:
-    """Prints the facts of `header`, the first suspected label errors, and the pairs that cover most mistakes."""
+    """Prints the facts of `header`, the first images, and the pairs that cover most mistakes."""
     facts = [*header, (_kind(mistakes), _count(mistakes))]
+    if mistakes.expected is not None:
+        expected = f"about {mistakes.expected:,} expected at {mistakes.accuracy:.2%} accuracy"
+        facts.append(("if every label were right", expected))
     if mistakes.filter_text:
         facts.append(("of these", f"{len(mistakes):,} {mistakes.filter_text}"))
     console.print(tables.facts(facts))
     if not len(mistakes):
         return
-    if mistakes.suspects:
-        console.print(tables.drop_to_fit(console, _suspects(mistakes), [3]))  # p(label)
+    console.print(_images(mistakes, console))
     console.print(_pairs(mistakes))
 
 
 def headline(mistakes: Mistakes) -> str:
     """The result in one line."""
+    expected = "" if mistakes.expected is None else f", about {mistakes.expected:,} expected if every label were right"
     of_these = f", of these {len(mistakes):,} {mistakes.filter_text}" if mistakes.filter_text else ""
-    return f"{_kind(mistakes)} {_count(mistakes)}{of_these}"
+    return f"{_kind(mistakes)} {_count(mistakes)}{expected}{of_these}"
 
 
 def _kind(mistakes: Mistakes) -> str:
@@ -43,20 +47,27 @@ def _count(mistakes: Mistakes) -> str:
     return f"{mistakes.total:,} of {mistakes.evaluated:,} ({mistakes.total / mistakes.evaluated:.2%})"
 
 
-def _suspects(mistakes: Mistakes) -> Table:
-    first = min(FIRST, len(mistakes))
-    table = tables.titled(f"The first {first}" if first < len(mistakes) else "All of them")
-    tables.add_names(table, "image", "label", "suggested")
-    tables.add_numbers(table, "p(label)", "p(suggested)")
-    for row in range(first):
+def _images(mistakes: Mistakes, console: Console) -> Table:
+    """The first images by index and file, without the file on a narrow terminal: the index names the image, too."""
+    first = range(min(FIRST, len(mistakes)))
+    table = tables.titled(f"The first {len(first)}" if len(first) < len(mistakes) else "All of them")
+    tables.add_numbers(table, "index")
+    files = mistakes.files if console.width >= WITH_FILES else None
+    if files is not None:
+        tables.add_names(table, "file")
+    label, answer = ("label", "suggested") if mistakes.suspects else ("true", "predicted")
+    tables.add_names(table, label, answer)
+    tables.add_numbers(table, f"p({label})", f"p({answer})")
+    for row in first:
         table.add_row(
-            printable(str(mistakes.index[row]) if mistakes.files is None else mistakes.files[row]),
+            str(mistakes.index[row]),
+            *([] if files is None else [printable(files[row])]),
             printable(mistakes.classes[mistakes.labels[row]]),
             printable(mistakes.classes[mistakes.answers[row]]),
             f"{mistakes.true_probability[row]:.2%}",
             f"{mistakes.confidence[row]:.2%}",
         )
-    return table
+    return tables.drop_to_fit(console, table, [3 if files is None else 4])
 
 
 def _pairs(mistakes: Mistakes) -> Table:

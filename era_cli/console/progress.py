@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import Progress, ProgressColumn, Task
 from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
 from era_cli.console.terminal import SteadyConsole, duration, printable
 from era_cli.listener import Advance, Listener
+from era_cli.text import plural
 
 _LONGEST_BAR, _SHORTEST_BAR = 40, 8  # columns
 
@@ -30,15 +33,40 @@ class WorkProgress(Listener):
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._live = SteadyConsole(sys.stderr)
+        self._spinner: Live | None = None
 
     def note(self, text: str) -> None:
         """Prints one sentence on stderr."""
         if not self._quiet:
-            self._live.print(printable(f"Note: {text}", "yellow"), soft_wrap=True)
+            self._say(f"Note: {text}")
 
     def warn(self, text: str) -> None:
         """Prints one sentence on stderr, even if quiet."""
-        self._live.print(printable(f"Warning: {text}", "yellow"), soft_wrap=True)
+        self._say(f"Warning: {text}")
+
+    def _say(self, sentence: str) -> None:
+        self._live.print(printable(sentence, "yellow"), soft_wrap=not self._live.is_terminal)
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Says on a terminal what is being waited for, until a bar takes its place or the block is done."""
+        if self._quiet or not self._live.is_terminal or self._live.is_dumb_terminal:
+            yield
+            return
+        # "line" is ASCII. Rich must not redirect the streams: what is imported meanwhile may keep them.
+        self._spinner = Live(
+            Spinner("line", f"{what}..."),
+            console=self._live,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            refresh_per_second=8,
+        )
+        try:
+            with self._spinner:
+                yield
+        finally:
+            self._spinner = None
 
     @contextlib.contextmanager
     def work(self, what: str, total: int, unit: str = "images") -> Iterator[Advance]:
@@ -47,9 +75,11 @@ class WorkProgress(Listener):
             yield lambda done: None
             return
         if not self._live.is_terminal:
-            self._live.print(Text(f"{what}: {total:,} {unit}"), soft_wrap=True)
+            self._live.print(Text(f"{what}: {plural(total, unit.removesuffix('s'))}"), soft_wrap=True)
             yield lambda done: None
             return
+        if self._spinner is not None:  # Rich shows one live display at a time
+            self._spinner.stop()
         progress = bar(WorkLine(self._live, unit), self._live)
         task = progress.add_task(what, total=total)
         with progress:

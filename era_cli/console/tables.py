@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from era_cli.console.terminal import UNLIMITED, printable
 
@@ -38,17 +39,42 @@ def add_numbers(table: Table, *columns: str) -> None:
         table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
 
 
+def image_name(console: Console, name: str) -> Text:
+    """A file's name for a cell; one that takes more than a third of the terminal is broken after its slashes."""
+    text = printable(name)
+    return text if text.cell_len <= console.width // 3 else Text("\n").join(text.split("/", include_separator=True))
+
+
 def drop_to_fit(console: Console, table: Table, columns: Sequence[int]) -> Table:
     """The table, without as many of these columns (by index, the last first) as it takes to break no word.
 
     If that takes more than these, none is dropped.
     """
-    unlimited = console.options.update(width=UNLIMITED)
     whole = list(table.columns)
     for column in (*columns, None):
-        if console.measure(table, options=unlimited).minimum <= console.width:
+        if (widths := _widths(console, table)) is not None:
+            for kept, width in zip(table.columns, widths, strict=True):
+                kept.width = width
             return table
         if column is not None:
             del table.columns[column]
     table.columns = whole
     return table
+
+
+def _widths(console: Console, table: Table) -> list[int] | None:
+    """Widths of the columns that break no word, or None; Rich itself narrows the widest first, whatever its words."""
+    unlimited = console.options.update(width=UNLIMITED)
+    widths, wanted = [], []
+    for column in table.columns:
+        cells = [console.measure(cell, options=unlimited) for cell in (column.header, *column.cells)]
+        wanted.append(max(cell.maximum for cell in cells))
+        widths.append(wanted[-1] if column.no_wrap else max(cell.minimum for cell in cells))
+    spare = console.width - (console.measure(table, options=unlimited).maximum - sum(wanted)) - sum(widths)
+    if spare < 0:
+        return None
+    for place, width in enumerate(wanted):
+        more = min(spare, width - widths[place])
+        widths[place] += more
+        spare -= more
+    return widths

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Stream(IntEnum):
@@ -28,4 +31,6 @@ def derived_seed(seed: int, stream: Stream, index: int = 0) -> int:
 
 def generator(seed: int, stream: Stream, index: int = 0) -> torch.Generator:
     """A CPU generator for draw `index` of `stream`."""
+    import torch  # splits need only the seeds
+
     return torch.Generator().manual_seed(derived_seed(seed, stream, index))

@@ -11,18 +11,29 @@ from era_cli.recipes.named import (
     session12,
     with_options,
 )
-from era_cli.recipes.recipe import NETWORK_STAGES, REFERENCE_IMAGE_SIZE, Range, Recipe, UnknownField, flag
+from era_cli.recipes.recipe import (
+    NETWORK_STAGES,
+    REFERENCE_IMAGE_SIZE,
+    RENAMED_PRECISIONS,
+    Range,
+    Recipe,
+    UnknownField,
+    current,
+    flag,
+)
 
 __all__ = [
     "NETWORK_STAGES",
     "RECIPES",
     "REFERENCE_IMAGE_SIZE",
+    "RENAMED_PRECISIONS",
     "SWEEP_FROM",
     "SWEEP_STEPS",
     "SWEEP_TO",
     "Range",
     "Recipe",
     "UnknownField",
+    "current",
     "default",
     "flag",
     "named",

@@ -22,6 +22,8 @@ OPTIMIZER_FIELDS: dict[str, dict[str, Any]] = {
     "adam": {"max_lr": 0.003, "weight_decay": 1e-4, "nesterov": False},
 }
 
+RENAMED_PRECISIONS = {"32": "fp32", "16": "fp16"}  # as they were called before schema 3; still understood
+
 # Headings of the fields' options in `--help`. A sweep of lr-find makes its own schedule.
 TRAINING, SCHEDULE, AUGMENTATION, DATA, ADVANCED = "Training", "Schedule", "Augmentation", "Data", "Advanced"
 
@@ -103,7 +105,10 @@ class Recipe:
     dropout: float = _number(0.0, Range(0, 1, open_high=True), "Dropout after each activation.")
     seed: int = _number(0, Range(0, 2**32 - 1), "Random seed (weights, shuffling, augmentation, split).")
     precision: str = _choice(
-        "auto", ("auto", "32", "bf16", "16"), "Numeric precision; auto is bf16 where the hardware has it, else 32."
+        "auto",
+        ("auto", "fp32", "bf16", "fp16"),
+        "Numeric precision; auto is bf16 where the hardware has it, else fp32.",
+        renamed=RENAMED_PRECISIONS,
     )
 
     flip: float = _number(
@@ -158,7 +163,7 @@ class Recipe:
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
             if (problem := _problem(spec, value)) is not None:
-                close = did_you_mean(str(value), spec.metadata.get("choices", ()))
+                close = did_you_mean(value, spec.metadata.get("choices", ())) if isinstance(value, str) else ""
                 raise UsageError(f"{problem} ({flag(spec.name)}){close}")
 
     def as_dict(self) -> dict[str, Any]:
@@ -170,7 +175,8 @@ class Recipe:
         """The recipe that `as_dict` wrote.
 
         Args:
-            older: it may lack the fields that came later; those have the value `before` there was a choice.
+            older: it may lack the fields that came later; those have the value `before` there was a choice. Values
+                may have their old names.
 
         Raises:
             UnknownField: a field is unknown to this version.
@@ -179,6 +185,8 @@ class Recipe:
         specs = {spec.name: spec for spec in dataclasses.fields(cls)}
         before = {name: spec.metadata["before"] for name, spec in specs.items() if older and "before" in spec.metadata}
         values = {**before, **values}
+        if older:
+            values = {name: current(name, value) for name, value in values.items()}
         for name in values:
             if name not in specs:
                 raise UnknownField(f"{name} is unknown here")
@@ -192,6 +200,13 @@ class Recipe:
     def steps_per_epoch(self, train_count: int) -> int:
         """Full batches in an epoch of `train_count` images; a smaller last one is dropped."""
         return train_count // self.batch_size
+
+
+def current(field_name: str, value: Any) -> Any:
+    """The value of a field, by its present name if it was once called otherwise."""
+    spec = Recipe.__dataclass_fields__.get(field_name)
+    renamed = {} if spec is None else spec.metadata.get("renamed", {})
+    return renamed.get(value, value) if isinstance(value, str) else value
 
 
 def _problem(spec: dataclasses.Field[Any], value: Any) -> str | None:

@@ -13,19 +13,25 @@ from matplotlib.ticker import PercentFormatter
 from era_cli.reports import style
 
 CELL = 0.52  # inches a side, with few classes
+SMALLEST_SIDE = 4.0  # inches of the matrix: very few classes have larger cells
 SMALL_CELL = 0.2  # with many: a count of three digits still fits at 5 points
-FEW, MANY = 12, 40  # classes; the cells shrink in between
+FEWEST, FEW, MANY = 3, 12, 40  # classes; texts, then the cells, too, shrink in between
 MOST = 150  # classes up to which every name and count is shown; the figure grows no further
-LONGEST_NAME, SHORT_NAME = 24, 3  # characters of a name; short ones need not be rotated
+LONGEST_NAME = 28  # characters of a name
+FILLED = 0.8  # of a cell's width, up to which its name need not be rotated
 DARK = 0.6  # of the colour scale, from which on white text is legible
 BRIGHTNESS = 0.5  # exponent of the colour scale: a 2 % confusion must be visible beside a 95 % diagonal
+TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
+BAR = 1.15  # inches for the colour bar and its labels
+POINTS = 72  # in an inch
 
 
 def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], header: str) -> Figure:
     """Draws `counts` (K, K), true classes in rows and predicted ones in columns; empty cells stay blank."""
     count = len(classes)
     cell = float(np.interp(count, (FEW, MANY), (CELL, SMALL_CELL))) * min(1.0, MOST / count)
-    points = float(np.interp(count, (FEW, MANY), (9.5, 5.0)))
+    cell = max(cell, SMALLEST_SIDE / count)
+    points = float(np.interp(count, (FEWEST, FEW, MANY), (13.0, 9.5, 5.0)))
     support = counts.sum(axis=1, keepdims=True)
     fractions = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
     every = math.ceil(count / MOST)
@@ -36,9 +42,12 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
         side = count * cell
         large = max(1.0, min(2.2, side / 8))  # a large figure is viewed from further away
         name_size = max(points, 6.0)
-        room = _widest(names, name_size)
-        figure = Figure(figsize=(max(5.5, side + room + 2.2), side + room * (1.0 if upright else 0.75) + 1.4))
+        room = style.widest(names, name_size)
+        figure = Figure(figsize=(side + room + 0.8 + BAR * large, side + room * (1.0 if upright else 0.75) + 0.75))
         figure.set_layout_engine("constrained")
+        style.header(figure, header, style.HEADER_SIZE * large)
+        lines = figure.get_suptitle().count("\n") + 1
+        figure.set_figheight(figure.get_figheight() + lines * 1.6 * style.HEADER_SIZE * large / POINTS)
         axes = figure.add_subplot()
         axes.set_xlabel("predicted", fontsize=10 * large)
         axes.set_ylabel("true", fontsize=10 * large)
@@ -46,7 +55,7 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
         image = axes.imshow(fractions, cmap="Blues", norm=norm, aspect="equal")
         if upright:
             axes.set_xticks(named, names, rotation=90)
-        elif max(map(len, names)) <= SHORT_NAME:
+        elif room <= FILLED * cell:
             axes.set_xticks(named, names)
         else:
             axes.set_xticks(named, names, rotation=45, ha="right", rotation_mode="anchor")
@@ -68,16 +77,10 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: tuple[str, ...], he
                 fontsize=points,
                 color="white" if norm(fractions[true, predicted]) > DARK else style.INK,
             )
-        bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
-        bar.set_label("fraction of true class", fontsize=10 * large)
+        beside = axes.inset_axes((1 + 0.15 / side, 0, 0.2 * large / side, 1))  # as tall as the matrix
+        bar = figure.colorbar(image, cax=beside)
+        bar.set_label("fraction of true class, square-root scale", fontsize=10 * large)
+        bar.set_ticks(TICKS)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
         bar.ax.tick_params(labelsize=10 * large)
-        style.header(figure, header, style.HEADER_SIZE * large)
     return figure
-
-
-def _widest(names: list[str], points: float) -> float:
-    """The width of the longest name in inches."""
-    figure = Figure()
-    texts = (figure.text(0, 0, name, fontsize=points) for name in names)
-    return max(text.get_window_extent().width for text in texts) / figure.dpi

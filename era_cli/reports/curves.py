@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -14,20 +15,22 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from era_cli.reports import style
 from era_cli.results import Curves, EpochRow
-from era_cli.text import without_controls
+from era_cli.text import plural, without_controls
 
 MOST_MARKED = 40  # epochs up to which each one gets a dot
 LONGEST_NAME = 60  # characters of a run's name in a legend
+MOST_IN_TITLE, LONGEST_IN_TITLE = 3, 30  # runs that the title of several names, and the characters of each name
+DWARFED = 0.05  # of the largest loss; the axis is logarithmic where half of the other losses are less
 NAME = 0.2  # inches of height for each
 TRAINING: Final = "--"  # line styles
 VALIDATION: Final = "-"
-RING: Final[Any] = {"marker": "o", "markersize": 9, "markerfacecolor": "none"}  # around the best epoch
+RING: Final[Any] = {"marker": "o", "markersize": 11, "markerfacecolor": "none"}  # around the best epoch
 
 Value = Callable[[EpochRow], float | None]
 
 
 def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
-    """Draws each run: training dashed, validation solid, the best epoch marked, the learning rate below.
+    """Draws each run: training dashed, validation solid, the best epoch marked, the learning rate below the loss.
 
     Args:
         baseline: an accuracy, 0..1, for a reference line.
@@ -37,8 +40,10 @@ def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
         figure = Figure(figsize=(10, 6 + NAME * names), layout="constrained")
         grid = figure.add_gridspec(2, 2, height_ratios=(2.6, 1))
         loss = figure.add_subplot(grid[0, 0], title="Loss", xlabel="epoch")
-        accuracy = figure.add_subplot(grid[0, 1], title="Accuracy", xlabel="epoch")
-        rate = figure.add_subplot(grid[1, :], title="Learning rate", xlabel="epoch")
+        accuracy = figure.add_subplot(grid[0, 1], title="Accuracy", xlabel="epoch", sharex=loss)
+        rate = figure.add_subplot(grid[1, 0], title="Learning rate", xlabel="epoch", sharex=loss)
+        key = figure.add_subplot(grid[1, 1])
+        key.set_axis_off()
         for run, (training, validation) in zip(runs, _colours(len(runs)), strict=True):
             _line(loss, run, lambda row: row.train_loss, training, TRAINING)
             _line(loss, run, lambda row: row.val_loss, validation, VALIDATION)
@@ -50,9 +55,15 @@ def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
         if baseline is not None:
             accuracy.axhline(baseline, color=style.INK, linewidth=1.2, linestyle=":")
         accuracy.yaxis.set_major_formatter(PercentFormatter(1))
-        _frame(loss, accuracy, rate, last=max((row.epoch for run in runs for row in run.epochs), default=1))
+        losses = [max(values) for run in runs for row in run.epochs if (values := _losses(row))]
+        if _dwarfs(losses):
+            loss.set(yscale="log", title="Loss (logarithmic)")
+            style.log_axis(loss.yaxis, *loss.get_ylim())
+        _frame(loss, rate, runs)
         style.header(figure, _header(runs))
-        _explain(figure, runs, baseline)
+        key.legend(handles=_key(runs, baseline), loc="center", fontsize=10)
+        if len(runs) > 1:
+            _name(figure, runs)
     return figure
 
 
@@ -70,26 +81,48 @@ def _line(axes: Axes, run: Curves, value: Value, colour: str, linestyle: str) ->
     points = [(row.epoch, y) for row in run.epochs if (y := value(row)) is not None]
     epochs, values = [epoch for epoch, _ in points], [y for _, y in points]
     marker = "o" if len(points) <= MOST_MARKED else ""
-    axes.plot(epochs, values, color=colour, linestyle=linestyle, marker=marker, markersize=3.5)
+    axes.plot(epochs, values, color=colour, linestyle=linestyle, marker=marker, markersize=_dot(len(points)))
 
 
-def _frame(loss: Axes, accuracy: Axes, rate: Axes, *, last: int) -> None:
-    for axes in (loss, accuracy):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        room = max(0.04 * (last - 1), 0.3)
-        axes.set_xlim(1 - room, last + room)
-    rate.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    rate.set_xlim(left=0)
+def _dot(epochs: int) -> float:
+    """The size in points of the dot of each of so many epochs: one alone has no line."""
+    return 3.5 if epochs > 1 else 5.5
+
+
+def _losses(row: EpochRow) -> list[float]:
+    return [loss for loss in (row.train_loss, row.val_loss) if loss is not None and math.isfinite(loss) and loss > 0]
+
+
+def _dwarfs(losses: Sequence[float]) -> bool:
+    """Whether the largest of these is so large that half of the others would lie in the lowest DWARFED of the axis."""
+    *others, largest = sorted(losses) or [0.0]
+    return bool(others) and float(np.median(others)) < DWARFED * largest
+
+
+def _frame(loss: Axes, rate: Axes, runs: Sequence[Curves]) -> None:
+    """The range of epochs that all axes share, from the start of training."""
+    last = max((row.epoch for run in runs for row in run.epochs), default=1)
+    steps = max((run.steps[-1] / run.steps_per_epoch for run in runs if len(run.steps)), default=0.0)
+    loss.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    loss.set_xlim(0, max(last, steps) + max(0.02 * last, 0.1))
     rate.set_ylim(bottom=0)
 
 
 def _header(runs: Sequence[Curves]) -> str:
-    if len(runs) > 1:
-        return f"{len(runs)} runs"
-    (run,) = runs
+    if len(runs) == 1:
+        return _result(runs[0])
+    names = [style.label(run.name, LONGEST_IN_TITLE) for run in runs[:MOST_IN_TITLE]]
+    if len(runs) > MOST_IN_TITLE:
+        names.append(f"{len(runs) - MOST_IN_TITLE} more runs")
+    header = f"{', '.join(names[:-1])} and {names[-1]}"
+    accuracies = [run.best.val_acc for run in runs if run.best is not None and run.best.val_acc is not None]
+    return f"{header}: highest validation accuracy {max(accuracies):.2%}" if accuracies else header
+
+
+def _result(run: Curves) -> str:
     facts = []
     if run.status != "finished":
-        facts.append(f"{run.status}, {len(run.epochs)} of {run.planned_epochs} epochs")
+        facts.append(f"{run.status}, {len(run.epochs)} of {plural(run.planned_epochs, 'epoch')}")
     if run.best is not None and run.best.val_acc is not None:
         facts.append(f"best epoch {run.best.epoch}, validation {run.best.val_acc:.2%}")
     elif run.best is not None:
@@ -99,21 +132,31 @@ def _header(runs: Sequence[Curves]) -> str:
     return f"{style.label(run.name, LONGEST_NAME)}: {', '.join(facts) or 'finished'}"
 
 
-def _explain(figure: Figure, runs: Sequence[Curves], baseline: float | None) -> None:
-    """What the lines mean, and below them, where there are several runs, the name of each."""
-    colours = _colours(len(runs))
-    training, validation = colours[0] if len(runs) == 1 else (style.INK, style.INK)
-    lines = [
-        Line2D([], [], color=training, linestyle=TRAINING, label="training (augmented images, incl. label smoothing)"),
-        Line2D([], [], color=validation, linestyle=VALIDATION, label="validation"),
-        Line2D([], [], color=validation, linestyle="", label="best epoch", **RING),
-    ]
+def _key(runs: Sequence[Curves], baseline: float | None) -> list[Line2D]:
+    """What the lines mean that are there."""
+    training, validation = _colours(1)[0] if len(runs) == 1 else (style.INK, style.INK)
+    rows = [row for run in runs for row in run.epochs]
+    longest = max(len(run.epochs) for run in runs)
+    dashed: Any = {"linestyle": TRAINING if longest > 1 else ""}
+    solid: Any = {"linestyle": VALIDATION if longest > 1 else ""}
+    dots: Any = {"marker": "o", "markersize": _dot(longest)} if longest <= MOST_MARKED else {}
+    lines = []
+    if rows:
+        label = "training (augmented images,\nloss incl. label smoothing)"
+        lines.append(Line2D([], [], color=training, label=label, **dashed, **dots))
+    if any(row.val_loss is not None or row.val_acc is not None for row in rows):
+        lines.append(Line2D([], [], color=validation, label="validation", **solid, **dots))
+    if any(run.best is not None and run.best.val_acc is not None for run in runs):
+        lines.append(Line2D([], [], color=validation, linestyle="", label="best epoch", **RING))
     if baseline is not None:
         lines.append(Line2D([], [], color=style.INK, linewidth=1.2, linestyle=":", label=f"baseline {baseline:.2%}"))
-    figure.legend(handles=lines, loc="outside lower center" if len(runs) == 1 else "outside upper right", ncols=4)
-    if len(runs) > 1:
-        names = [
-            Line2D([], [], color=colour, label=without_controls(_header([run])))
-            for run, (_, colour) in zip(runs, colours, strict=True)
-        ]
-        figure.legend(handles=names, loc="outside lower left")
+    return lines
+
+
+def _name(figure: Figure, runs: Sequence[Curves]) -> None:
+    """Names each of several runs and its result below the axes."""
+    names = [
+        Line2D([], [], color=colour, label=without_controls(_result(run)))
+        for run, (_, colour) in zip(runs, _colours(len(runs)), strict=True)
+    ]
+    figure.legend(handles=names, loc="outside lower left")

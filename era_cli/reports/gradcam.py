@@ -14,7 +14,7 @@ from era_cli.choices import Smoothing
 from era_cli.reports import sheet, style
 from era_cli.reports.sheet import Sheet, full_columns
 from era_cli.results import Heatmaps, Images
-from era_cli.text import signed_points
+from era_cli.text import plural, signed_points
 
 COLORS = "inferno"  # perceptually uniform, and told apart by every kind of colour vision
 BEHIND = "#808080"  # what the colour bar is drawn over, in place of an image
@@ -112,7 +112,7 @@ def _notes(heatmaps: Heatmaps, count: int) -> list[str]:
     if heatmaps.coarse:
         notes[0] += "; coarse maps: an earlier layer has more cells"
     if count < len(heatmaps):
-        notes[0] += f"; {count:,} of {len(heatmaps):,} images shown"
+        notes[0] += f"; {count:,} of {plural(len(heatmaps), 'image')} shown"
     if (faithfulness := heatmaps.faithfulness) is not None:
         notes.append(
             f"replacing the hottest {faithfulness.share:.0%} of pixels changes the probability of the"

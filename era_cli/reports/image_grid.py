@@ -20,26 +20,31 @@ def image_grid(
     header: str,
     *,
     header_notes: Sequence[str] = (),
-    notes: Sequence[str] | None = None,
+    notes: Sequence[Sequence[str]] | None = None,
     columns: int | None = None,
 ) -> Figure:
     """Draws images (N, H, W, 3) uint8 at their own colours, their pixels not interpolated, `columns` in a row.
 
     Args:
-        titles: for each image the names above it, separated by a slash.
+        titles: for each image the names above it, separated by a slash; below each other where one is too long.
         header_notes: lines below the header.
-        notes: a line below each title.
+        notes: for each image the lines below its title.
         columns: None for as many as give the figure about the shape of a slide.
     """
     count = len(images)
     side = sheet.enlarged(images.shape[1])
-    across, down = side + sheet.GAP, side + sheet.GAP + sheet.TITLE + (sheet.NOTE if notes is not None else 0)
-    columns = max(1, min(columns or full_columns(count, across / down, SHAPE), count))
-    rows = math.ceil(count / columns)
+    notes = notes or [()] * count
     with style.look():
-        grid = Sheet(columns * across + sheet.GAP, rows * down, header, header_notes)
-        for place, (image, title) in enumerate(zip(images, titles, strict=True)):
+        widest = style.widest({sheet.ONE_LINE.join(title) for title in titles}, sheet.NAME_SIZE) / style.PIXEL
+        stacked = widest > side + sheet.GAP / 2 and any(len(title) > 1 for title in titles)
+        lines = max(map(len, notes), default=0) + stacked
+        across, down = side + sheet.GAP, side + sheet.GAP + sheet.TITLE + lines * sheet.NOTE
+        columns = max(1, min(columns or full_columns(count, across / down, SHAPE), count))
+        rows = math.ceil(count / columns)
+        separator = sheet.STACKED if stacked else sheet.ONE_LINE
+        grid = Sheet(columns * across + sheet.GAP, rows * down, header, header_notes, separator)
+        for place, (image, title, lines_below) in enumerate(zip(images, titles, notes, strict=True)):
             row, column = divmod(place, columns)
             top = (row + 1) * down - side - sheet.GAP
-            grid.image(sheet.GAP + column * across, top, side, image, title, "" if notes is None else notes[place])
+            grid.image(sheet.GAP + column * across, top, side, image, title, *lines_below)
         return grid.finished()

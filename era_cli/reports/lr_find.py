@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from era_cli.reports import style
 from era_cli.results import TENTH, LrSweep
-from era_cli.text import without_controls
 
 FIRST = 10  # steps, whose learning rate is too low to change the loss
 HEADROOM = 1.0  # how far the loss axis extends above these, in units of the fall below them; beyond is divergence
@@ -18,7 +16,7 @@ HEADROOM = 1.0  # how far the loss axis extends above these, in units of the fal
 def lr_curve(sweep: LrSweep, header: str) -> Figure:
     """Draws every seed's loss, the smoothed mean, and a line at each suggestion; `header` names data and optimizer."""
     with style.look():
-        figure = Figure(figsize=(9, 5), layout="constrained")
+        figure = Figure(figsize=(9, 5.4), layout="constrained")
         axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="training loss")
         many = len(sweep.seeds) > 1
         for place, losses in enumerate(sweep.losses):
@@ -52,10 +50,9 @@ def lr_curve(sweep: LrSweep, header: str) -> Figure:
                     linestyle="",
                 )
         _frame_losses(axes, sweep)
-        axes.set_title(without_controls(header))
-        axes.legend(loc="lower left", frameon=True, framealpha=0.85, edgecolor="none")
-        # Matplotlib's own labels are math text, which the look turns off.
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
+        style.log_axis(axes.xaxis, float(sweep.rates[0]), float(sweep.rates[-1]))
+        style.header(figure, header)
+        figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
+import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib import font_manager
+from matplotlib.axis import Axis
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from era_cli.files import atomic_write, make_folder
 from era_cli.text import without_controls
@@ -25,6 +31,9 @@ GRID = "#E4E4E4"
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
 HEADER_SIZE, SMALLEST_HEADER = 12.0, 8.0  # points
+MOST_LABELLED = 100  # high / low of a logarithmic axis, up to which 2 and 5 are labelled, too
+FEWEST, MOST = 1e-3, 1e4  # of a logarithmic axis that is labelled in decimals
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LONGEST_TITLE = 18  # characters that fit over one image of a grid
 
 # Scripts that matplotlib's own font lacks are drawn by the first of these that the system has.
@@ -109,9 +118,13 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def header(figure: Figure, text: str, size: float = HEADER_SIZE) -> None:
-    """Writes `text` at the top, smaller or truncated where the figure is too narrow for it."""
+    """Writes `text` at the top, on several lines where the figure is too narrow for it.
+
+    A word that does not fit becomes smaller, and in the end truncated.
+    """
     shown = figure.suptitle(without_controls(text), x=0.01, ha="left", fontsize=size, fontweight="bold")
     room = 0.97 * figure.bbox.width
+    wrap(shown, room)
     while shown.get_window_extent().width > room and size > SMALLEST_HEADER:
         size -= 0.5
         shown.set_fontsize(size)
@@ -123,3 +136,46 @@ def label(name: str, longest: int = LONGEST_TITLE) -> str:
     """A name for its place in a figure: without controls and short enough."""
     shown = without_controls(name)
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def unbroken(name: str) -> str:
+    """A name that `wrap` keeps on one line."""
+    return name.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def wrap(line: Text, room: float, renderer: RendererBase | None = None) -> None:
+    """Wraps a line wider than `room` pixels at its spaces; a wider word stays whole."""
+    text, width = line.get_text(), line.get_window_extent(renderer).width
+    characters = len(text)
+    while width > room and characters > max(map(len, text.split(" "))):
+        characters -= 1
+        line.set_text(textwrap.fill(text, characters, break_long_words=False, break_on_hyphens=False))
+        width = line.get_window_extent(renderer).width
+
+
+def widest(texts: Iterable[str], points: float) -> float:
+    """The width of the longest text in inches; 0 without any."""
+    figure = Figure()
+    shown = (figure.text(0, 0, without_controls(text), fontsize=points) for text in texts)
+    return max((text.get_window_extent().width for text in shown), default=0.0) / figure.dpi
+
+
+def log_axis(axis: Axis, low: float, high: float) -> None:
+    """Labels a logarithmic axis from `low` to `high`, all in one notation: 0.01, 0.1, 1 or powers of ten.
+
+    Matplotlib's own labels are math text, which the look turns off.
+    """
+    wide = high / low > MOST_LABELLED
+    axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=12))
+    axis.set_major_formatter(FuncFormatter(_plain if low >= FEWEST and high < MOST else _power))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float, _: object) -> str:
+    return f"{value:g}"
+
+
+def _power(value: float, _: object) -> str:
+    exponent = math.floor(math.log10(value) + 1e-9)
+    digit = round(value / 10**exponent)
+    return ("" if digit == 1 else f"{digit}\N{DOT OPERATOR}") + "10" + str(exponent).translate(_RAISED)

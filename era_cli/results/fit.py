@@ -87,8 +87,8 @@ class FitResult:
     """
 
     best_epoch: Positive
-    best_val_acc: Fraction | None
-    best_val_loss: Loss | None
+    val_acc: Fraction | None
+    val_loss: Loss | None
     test_acc: Fraction
     test_loss: Loss
     test_correct: Count

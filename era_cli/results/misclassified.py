@@ -23,12 +23,15 @@ class Mistakes:
     names in the source. `labels` (M,) are the labels and `answers` (M,) the predicted or suggested classes.
     `confidence` (M,) is the probability of the answer, `true_probability` (M,) that of the label, `loss` (M,) the
     cross-entropy in nats, `margin` (M,) the probability of the likeliest other class less that of the label, -1..1.
-    `pairs` counts their pairs of classes, the most frequent first.
+    `pairs` counts their pairs of classes, the most frequent first. `accuracy` is the network's on all evaluated
+    images, `expected` how many suspects it would name of them if every label were right; None without `suspects`.
     """
 
     suspects: bool
     evaluated: int
+    accuracy: float
     total: int
+    expected: int | None
     true: str | None
     predicted: str | None
     order: Order | None

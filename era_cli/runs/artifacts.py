@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from era_cli.errors import EraError
+
 DOCUMENT = "run.json"
 METRICS = "metrics.csv"
 STEPS = "steps.csv"
@@ -97,6 +99,19 @@ def selection(kind: str, names: Sequence[str]) -> str:
     return f"{kind}-{first}" + (f"-and-{len(names) - 1}-more" if len(names) > 1 else "")
 
 
+def page(figure: Path, number: int) -> Path:
+    """A page of a figure, from 1: NAME.png, NAME-page-2.png and so on."""
+    return figure if number == 1 else figure.with_stem(f"{figure.stem}-page-{number}")
+
+
+def remove_pages(figure: Path, *, after: int) -> None:
+    """Removes the pages of a longer figure that was drawn before."""
+    number = after + 1
+    while (old := page(figure, number)).is_file():
+        old.unlink()
+        number += 1
+
+
 def heatmaps(label: str, marks: Iterable[str]) -> str:
     """The sheet of heat maps; `marks` are what differs from the usual question."""
     return f"{_joined('gradcam', [label, *marks])}.png"
@@ -115,6 +130,18 @@ def opened_first(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
         first = file.suffix.lower() in (".png", ".svg", ".pdf", ".csv") and file.name != STEPS
         (opened if first else others).append(file)
     return opened, others
+
+
+def training_states(checkpoints: Path) -> list[Path]:
+    """The checkpoints in the folder `checkpoints` that a run can be resumed from, the most recent first.
+
+    Raises:
+        EraError: there is none.
+    """
+    states = [path for path in (checkpoints / LAST, checkpoints / PREVIOUS) if path.exists()]
+    if not states:
+        raise EraError(f"{checkpoints} holds no checkpoint yet: start the run again with era fit")
+    return states
 
 
 def contents(folder: Path) -> tuple[Artifact, ...]:

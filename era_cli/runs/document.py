@@ -19,7 +19,8 @@ from msgspec import Meta
 
 from era_cli.errors import EraError
 from era_cli.files import atomic_write_json
-from era_cli.recipes import Recipe, UnknownField
+from era_cli.old_names import with_old_names
+from era_cli.recipes import RENAMED_PRECISIONS, Recipe, UnknownField
 from era_cli.results import FitResult, SweepSummary
 from era_cli.results.units import Count, Fraction, Positive, Seconds
 
@@ -27,12 +28,13 @@ SCHEMA = 3  # of run.json, and of every JSON document that a command prints
 OLDEST_SCHEMA = 1
 
 Status = Literal["running", "finished", "interrupted", "failed"]
-Precision = Literal["32", "bf16", "16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 Deviation = Annotated[float, Meta(gt=0, le=1)]
 
 # What runs of older schemas did before they had a field for it. The recipe's fields say so themselves.
 _BEFORE: dict[str, Any] = {"lr_find": None, "sessions": []}
 _BEFORE_IN_DATA: dict[str, Any] = {"data_dir": None, "class_counts": None}
+_RENAMED_IN_RESULT = {"best_val_acc": "val_acc", "best_val_loss": "val_loss"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +186,7 @@ def write(path: Path, document: RunDocument) -> None:
     Raises:
         EraError: it could not be written.
     """
-    atomic_write_json(path, document.as_dict())
+    atomic_write_json(path, with_old_names(document.as_dict()))
 
 
 def read(path: Path) -> RunDocument:
@@ -221,11 +223,7 @@ def _parsed(fields: Any, schema: Any) -> RunDocument:
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < OLDEST_SCHEMA:
         raise ValueError(f"schema is {schema!r}, but must be a number from {OLDEST_SCHEMA}")
     if schema < SCHEMA:
-        fields = {**_BEFORE, **fields}
-        if isinstance(data := fields.get("data"), dict):
-            fields["data"] = {**_BEFORE_IN_DATA, **data}
-        if isinstance(result := fields.get("result"), dict) and "test_count" in result:
-            fields["result"] = {"test_total": result["test_count"], **result}  # the whole test split
+        fields = _upgraded(fields)
     recipe = fields.get("recipe")
     if not isinstance(recipe, dict):
         raise ValueError(f"recipe is {'missing' if 'recipe' not in fields else 'not an object'}")
@@ -234,6 +232,29 @@ def _parsed(fields: Any, schema: Any) -> RunDocument:
     except ValueError as error:
         raise ValueError(f"recipe.{error}") from error
     return msgspec.convert({**fields, "recipe": recipe}, RunDocument)
+
+
+def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:
+    """The JSON values of an older schema as they are written today."""
+    fields = {**_BEFORE, **fields}
+    if isinstance(data := fields.get("data"), dict):
+        fields["data"] = {**_BEFORE_IN_DATA, **data}
+    if isinstance(result := fields.get("result"), dict):
+        result = {_RENAMED_IN_RESULT.get(name, name): value for name, value in result.items()}
+        if "test_count" in result:
+            result = {"test_total": result["test_count"], **result}  # the whole test split
+        fields["result"] = result
+    if isinstance(sessions := fields["sessions"], list):
+        fields["sessions"] = [_with_current_precision(session) for session in sessions]
+    return _with_current_precision(fields)
+
+
+def _with_current_precision(environment: Any) -> Any:
+    device = environment.get("device") if isinstance(environment, dict) else None
+    if not isinstance(device, dict) or not isinstance(device.get("precision"), str):
+        return environment
+    precision = RENAMED_PRECISIONS.get(device["precision"], device["precision"])
+    return {**environment, "device": {**device, "precision": precision}}
 
 
 def _named(message: str) -> str:

@@ -12,10 +12,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from era_cli.errors import EraError
+from era_cli.files import expanded
 from era_cli.results import Curves, EpochRow, StepRow
 from era_cli.runs import artifacts, best_epoch, document, history
 from era_cli.runs.artifacts import Artifact
 from era_cli.runs.document import RunDocument
+from era_cli.text import plural
 
 
 class Run:
@@ -62,6 +64,29 @@ class Run:
         changed = dataclasses.replace(self.read(), **changes)
         document.write(self.document_file, changed)
         return changed
+
+    def checkpoint_file(self, which: str | None) -> Path:
+        """The checkpoint `best`, `last`, or at the path `which`; None is the best of a finished run.
+
+        Raises:
+            EraError: the run has not finished and no checkpoint was named; there is no such checkpoint; it belongs to
+                another run.
+        """
+        document = self.read()
+        if which is None and document.status != "finished":
+            done, epochs = len(self.epochs()), plural(document.recipe.epochs, "epoch")
+            raise EraError(
+                f"{self.path} is not finished (status {document.status}, {done} of {epochs}):"
+                f" resume it (era fit --resume {self.name}), or evaluate it as it is with --checkpoint best or last"
+            )
+        own = {None: artifacts.BEST, "best": artifacts.BEST, "last": artifacts.LAST}
+        path = self.checkpoints / own[which] if which in own else expanded(Path(str(which)))
+        if not path.is_file():
+            raise EraError(f"there is no checkpoint {path}: --checkpoint takes best, last or the path of one")
+        home = path.resolve().parent.parent
+        if (home / artifacts.DOCUMENT).is_file() and home != self.path.resolve():
+            raise EraError(f"{path} is a checkpoint of another run: name that run with --run {home}")
+        return path
 
     def epochs(self) -> list[EpochRow]:
         """The rows of metrics.csv."""

@@ -20,6 +20,7 @@ from typing import Any
 from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.trained_run import TrainedRun
 from era_cli.core.fit import start
+from era_cli.core.fit.request import FitRequest
 from era_cli.core.training import devices
 from era_cli.errors import EraError
 from era_cli.listener import Listener
@@ -56,7 +57,7 @@ def trained(name: str, recipe: Recipe, options: argparse.Namespace) -> Run:
             raise EraError(f"{run.path} was trained by another recipe: move it away, or name another --runs-dir")
         if run.read().as_dict()["status"] == "finished":
             return run
-    request = start.FitRequest(
+    request = FitRequest(
         recipe=recipe,
         given={} if begun else recipe.as_dict(),
         source=None,

@@ -10,7 +10,8 @@ import numpy as np
 
 from era_cli.core.data.dataset import Dataset, content_hash, mean_and_std
 from era_cli.core.data.normalize import Normalization
-from era_cli.core.fit.start import FitRequest, make_fit
+from era_cli.core.fit.request import FitRequest
+from era_cli.core.fit.start import make_fit
 from era_cli.core.training import devices
 from era_cli.core.training.setup import Setup
 from era_cli.listener import Listener

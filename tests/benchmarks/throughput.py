@@ -99,7 +99,7 @@ def _fp32_nchw(device: devices.Device, steps: int, rounds: int) -> Figure:
         unit=UNIT,
         rounds=alternate(
             lambda: core_fit.images_per_second(device, 256, steps),
-            lambda: bare_loop.images_per_second(device, 256, steps, "32", torch.contiguous_format),
+            lambda: bare_loop.images_per_second(device, 256, steps, "fp32", torch.contiguous_format),
             rounds,
         ),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from era_cli.reports import style
 from era_cli.runs import artifacts
@@ -43,3 +44,17 @@ def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def run(light_run: Path, tmp_path: Path) -> Run:
     """A finished run as runs/mine in the working folder."""
     return copied(light_run, tmp_path / "runs" / "mine")
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved, while they are."""
+    figures: list[Figure] = []
+    save = style.save
+
+    def keeping(figure: Figure, path: Path) -> None:
+        figures.append(figure)
+        save(figure, path)
+
+    monkeypatch.setattr(style, "save", keeping)
+    return figures

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from era_cli.runs.run import Run
-from tests.support import TINY_OPTIONS, invoke, the_error, too_wide, write_digit
+from tests.support import TINY_OPTIONS, digit_folder, invoke, the_error, too_wide, write_digit
 
 READING = ("eval", "misclassified --n=1", "gradcam --n=1 --layer=layer1")
 FIT = " ".join(("fit", *TINY_OPTIONS))
@@ -64,6 +67,10 @@ WRONG = [
     (f"{FIT} --seeds 0", "--seeds"),
     (f"{FIT} --seeds 2 --seed 4294967295", "seed is 4294967296, but must be"),
     (f"{FIT} --name mine", "exists already"),
+    (f"{FIT} --overwrite", "--overwrite replaces the run called --name"),
+    (f"{FIT} --overwrite --name mine --resume mine", "--overwrite replaces the run called --name"),
+    (f"{FIT} --overwrite --name mine --data nowhere", "'nowhere'"),
+    (f"{FIT} --overwrite --name mine --batch-size 2000", "cannot fill a batch"),
 ]
 
 
@@ -88,20 +95,44 @@ def test_an_unfinished_run_needs_a_named_checkpoint(run: Run, command: str) -> N
     assert f"best, after {epochs} epoch" in invoke(*command.split(), "--checkpoint=best").stdout
 
 
-@pytest.mark.parametrize("command", READING)
-def test_quiet_prints_the_result_and_its_files(run: Run, command: str) -> None:
-    loud, quiet = (invoke(*command.split(), *flags) for flags in ((), ("--quiet",)))
-    facts = {"run", "checkpoint", "data", "computed"}
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("eval", r"accuracy \d+\.\d\d% \(\d+ of 359\), 95% interval .*"),
+        ("misclassified --n=1 --true=3", r"misclassified \d+ of 359 \(\d+\.\d\d%\), of these \d+ of class 3"),
+        ("gradcam --n=1 --layer=layer1", r"replacing the hottest 25% of pixels changes .*"),
+        ("plot-curves", r"mine: 3/3 epochs, best epoch \d, validation \d+\.\d\d%, test \d+\.\d\d%"),
+    ],
+)
+def test_quiet_prints_the_result_in_one_line(run: Run, command: str, says: str) -> None:
+    done = invoke(*command.split(), "--quiet")
+    assert re.fullmatch(says + "\n", done.stdout)
+    assert done.stderr == ""
 
-    def first_words(text: str) -> set[str]:
-        return {line.split()[0] for line in text.splitlines() if line.strip()}
 
-    assert facts <= first_words(loud.stdout)
-    assert not facts & first_words(quiet.stdout)
-    assert quiet.stderr == ""
-    paths = {line for line in loud.stdout.splitlines() if line.startswith("runs/mine")}
-    assert len(paths) >= 2
-    assert paths <= set(quiet.stdout.splitlines())
+@pytest.mark.parametrize(
+    ("command", "then"),
+    [
+        ("eval", "era misclassified"),
+        ("eval --split=val --checkpoint=last", "era misclassified --checkpoint last --split val"),
+        ("misclassified --n=2 --sort=index", r"era gradcam --index \d+,\d+"),
+        ("gradcam --n=1 --layer=layer1 --gpus=0", "era plot-curves"),
+        ("plot-curves --run=mine", "era eval --run mine"),
+    ],
+)
+def test_each_command_names_the_next_one(run: Run, command: str, then: str) -> None:
+    checkpoints = run.path / "checkpoints"
+    (checkpoints / "last.ckpt").hardlink_to(checkpoints / "best.ckpt")
+    *_, last = invoke(*command.split()).stdout.splitlines()
+    assert re.fullmatch(f"Next: {then}", last)
+    invoke(*shlex.split(last)[2:])
+
+
+@pytest.mark.parametrize("command", [*READING, "plot-curves"])
+def test_the_next_command_knows_a_folder_elsewhere(run: Run, command: str) -> None:
+    run.path.parent.rename("my runs")
+    *_, last = invoke(*command.split(), "--runs-dir=my runs", "--run=mine").stdout.splitlines()
+    assert last.endswith(" --run mine --runs-dir 'my runs'")
 
 
 @pytest.mark.parametrize("command", [*READING, "misclassified --suspects", "gradcam --layer=layer1 IMAGE"])
@@ -118,6 +149,23 @@ def test_out_names_the_figure_and_its_format(run: Run, command: str, more: str, 
     before = {path for path in run.path.iterdir() if path.suffix in (".png", ".csv")}
     done = invoke(*command.split(), "--out=new/x.SVG")
     assert (tmp_path / "new" / "x.SVG").read_bytes().startswith(b"<?xml")
-    assert {"new/x.SVG", f"new/x{more}"} <= set(done.stdout.splitlines())
+    assert "new/x.SVG" in done.stdout.splitlines()
+    assert f"new/x{more}" in re.split(r"[:,\s]+", done.stdout)
     assert (tmp_path / "new" / f"x{more}").stat().st_size > 0
     assert {path for path in run.path.iterdir() if path.suffix in (".png", ".csv")} == before
+
+
+def test_no_two_figures_have_the_same_title(run: Run, tmp_path: Path, drawn: list[Figure]) -> None:
+    other = run.checkpoints / "other.ckpt"
+    other.hardlink_to(run.checkpoints / "best.ckpt")
+    for folder in ("a", "b"):
+        digit_folder(tmp_path / folder / "scans", {"3": 7, "8": 4})
+    asked = ("", "--split=val", f"--checkpoint={other}", "--data=a/scans", "--data=b/scans")
+    calls = [f"{command} {option}" for command in ("eval", "misclassified") for option in asked]
+    calls += ["eval --tta=flip", "eval --tta=flip-shift", "misclassified --suspects --force", "misclassified --true=3"]
+    for call in calls:
+        invoke(*call.split())
+    titles = [str(figure.get_suptitle()).replace("\n", " ") for figure in drawn]
+    assert len(titles) == len(set(titles)) == len(calls) + sum(call.startswith("eval") for call in calls)
+    assert any("checkpoint other" in title for title in titles)
+    assert any("test-time augmentation flip:" in title for title in titles)

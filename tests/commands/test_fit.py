@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+from torch.nn import functional
 
 from era_cli.cli import app
 from era_cli.core.networks import checkpoint
@@ -58,7 +59,16 @@ def test_off_a_terminal_epochs_are_plain_lines(plain: Any) -> None:
 def test_every_file_of_the_run_is_named(plain: Any) -> None:
     done, folder = plain
     visible = {name for name in files(folder / "runs") if not Path(name).name.startswith(".")}
-    assert {f"runs/{name}" for name in visible} <= set(done.stdout.split())
+    opened, _, rest = done.stdout.partition("also in runs/digits-1: ")
+    others, _, then = rest.partition("\nNext: ")
+    assert opened.splitlines()[-3:] == [
+        f"runs/digits-1/{name}" for name in ("curves.png", "metrics.csv", "samples.png")
+    ]
+    assert {f"runs/{name}" for name in visible} == {
+        *opened.splitlines()[-3:],
+        *(f"runs/digits-1/{name}" for name in re.split(r",\s+", others)),
+    }
+    assert then == "era eval\n"
     names = {Path(name).name for name in visible}
     assert {"run.json", "metrics.csv", "steps.csv", "samples.png", "last.ckpt", "best.ckpt"} <= names
     assert not [name for name in files(folder) if name.endswith(".partial")]
@@ -83,7 +93,18 @@ def test_json_is_alone_on_stdout_though_a_figure_fails(monkeypatch: pytest.Monke
     assert "runs/mine/curves.png" in document["files"]
     assert "runs/mine/samples.png" not in document["files"]
     assert "1/1" in done.stderr
-    assert "Note: samples.png was not drawn (no font)" in done.stderr
+    assert "Warning: samples.png was not drawn (no font)" in done.stderr
+
+
+def test_a_diverged_run_gets_its_curves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real, metrics = functional.cross_entropy, tmp_path / "runs" / "mine" / "metrics.csv"
+
+    def poisoned(*arguments: Any, **options: Any) -> Any:
+        return real(*arguments, **options) * (float("nan") if metrics.exists() else 1)
+
+    monkeypatch.setattr(functional, "cross_entropy", poisoned)
+    assert "diverged" in invoke("fit", *SHORT, "--epochs=2", "--name=mine", code=1).stderr
+    assert (tmp_path / "runs" / "mine" / "curves.png").is_file()
 
 
 def test_a_closed_pipe_does_not_stop_training(tmp_path: Path) -> None:
@@ -138,6 +159,7 @@ def test_on_a_terminal_a_bar_comes_and_goes_uncolored(tmp_path: Path) -> None:
 def test_every_recipe_field_that_matters_is_an_option(command: str) -> None:
     options = {option for parameter in COMMANDS[command].params for option in parameter.opts}
     unused = {"epochs", "max_lr", "warmup", "anneal", "div_factor", "final_div_factor", "compile"}
+    unused |= {"limit_val", "limit_test"}  # a sweep neither validates nor tests
     for spec in dataclasses.fields(Recipe):
         if command == "fit" or spec.name not in unused:
             assert flag(spec.name) in options
@@ -147,14 +169,13 @@ def test_every_recipe_field_that_matters_is_an_option(command: str) -> None:
 
 def test_seeds_are_ordinary_runs_with_their_mean(tmp_path: Path) -> None:
     done = invoke("fit", *SHORT, "--seed=4", "--seeds=2", "--quiet")
-    assert done.stdout.startswith("best epoch")
-    assert "1/1" not in done.stdout
-    assert all(line.startswith("Note: ") for line in done.stderr.splitlines())
+    quiet = done.stdout
+    assert all(line.startswith("Warning: ") for line in done.stderr.splitlines())
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits-1", "digits-2"]
     documents = [Run(tmp_path / "runs" / name).read() for name in ("digits-1", "digits-2")]
     assert [(document.seed, document.status) for document in documents] == [(4, "finished"), (5, "finished")]
     accuracies = [document.result.test_acc for document in documents if document.result is not None]
-    assert re.search(r"mean\s+" + re.escape(f"{sum(accuracies) / 2:.2%}"), done.stdout)
+    assert re.fullmatch(rf"mean test accuracy {sum(accuracies) / 2:.2%}, standard deviation .* \(2 seeds\)\n", quiet)
     again = json.loads(invoke("fit", *SHORT, "--seed=4", "--seeds=2", "--name=two", "--json").stdout)
     assert again["schema"] == SCHEMA
     assert [run["run"] for run in again["runs"]] == ["runs/two-4", "runs/two-5"]

@@ -23,7 +23,7 @@ from era_cli.results import Labels
 from era_cli.runs import artifacts
 from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
-from tests.support import ESCAPE, as_json, files, invoke, start, the_error, write_digit
+from tests.support import ESCAPE, as_json, files, invoke, named_files, start, the_error, write_digit
 
 
 def document(*arguments: str) -> Any:
@@ -59,7 +59,7 @@ def test_the_figure_is_named_below_its_table(run: Run) -> None:
     before = files(run.path)
     done = invoke("gradcam", "--n=4", "--layer=layer2")
     assert files(run.path) - before == {"gradcam-layer2.png"}
-    assert "runs/mine/gradcam-layer2.png" in done.stdout.splitlines()
+    assert named_files(done.stdout) == ["runs/mine/gradcam-layer2.png", "runs/mine/predictions-test.npz"]
     with Image.open(run.path / "gradcam-layer2.png") as image:
         image.load()
     answers = Answers(run)
@@ -134,8 +134,7 @@ def test_the_document_agrees_with_the_predictions(run: Run) -> None:
 def test_the_saved_maps_are_those_of_the_core(run: Run) -> None:
     done = invoke("gradcam", "--n=3", "--method=hirescam", "--layer=layer2", "--smooth=aug", "--save-maps")
     names = ["runs/mine/gradcam-hirescam-layer2-aug.png", "runs/mine/gradcam-hirescam-layer2-aug-maps.npz"]
-    assert names[0] in done.stdout.splitlines()
-    assert Path(names[1]).name in done.stdout
+    assert named_files(done.stdout)[:2] == names
     answers = Answers(run)
     rows = answers.wrong[:3]
     opened = trained_run.TrainedRun.open(run, None, torch.device("cpu"))

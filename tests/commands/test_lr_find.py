@@ -17,7 +17,7 @@ from era_cli.core.training.module import Classifier
 from era_cli.runs import artifacts
 from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
-from tests.support import ESCAPE, TINY_OPTIONS, era, files, invoke, start, too_wide
+from tests.support import ESCAPE, TINY_OPTIONS, era, files, invoke, named_files, start, too_wide
 
 DIGITS = (*TINY_OPTIONS, "--batch-size=16", "--limit-train=80")
 SWEEP = (*DIGITS, "--min-lr=1e-3", "--max-lr=0.2", "--steps=24")
@@ -29,7 +29,7 @@ def test_a_sweep_writes_and_names_two_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     figure, sweep = "runs/lr-find/digits-1.png", "runs/lr-find/digits-1.json"
     assert files(tmp_path) == {figure, sweep}
-    assert done.stdout.splitlines()[-2:] == [figure, sweep]
+    assert done.stdout.splitlines()[-3:-1] == [figure, "also in runs/lr-find: digits-1.json"]
     assert ESCAPE not in done.stdout + done.stderr
     assert too_wide(done.stdout) == []
     with Image.open(tmp_path / figure) as image:
@@ -37,6 +37,10 @@ def test_a_sweep_writes_and_names_two_files(tmp_path: Path) -> None:
     document = json.loads((tmp_path / sweep).read_text())
     assert f"--max-lr {document['recommended']['lr']:.3g} ({document['reason']})" in " ".join(done.stdout.split())
     assert "0.001 to 0.2 in 24 steps" in done.stdout
+    rate = f"{document['recommended']['lr']:.3g}"
+    follows = "--batch-size 16 --precision 32 --limit-train 80 --image-size 8"
+    assert done.stdout.endswith(f"Next: era fit {follows} --max-lr {rate} --gpus 0 --data digits\n")
+    assert invoke("lr-find", *SWEEP, "--quiet").stdout == f"{rate}\n"
     assert document["recommended"]["lr"] in [suggestion["lr"] for suggestion in document["suggestions"]]
     assert document["rates"] == pytest.approx(np.geomspace(1e-3, 0.2, 24).tolist())
     (losses,) = document["losses"]
@@ -51,7 +55,8 @@ def test_too_few_steps_fail_after_the_files(tmp_path: Path) -> None:
         done = invoke("lr-find", *SHORT, code=1)
         assert "no learning rate can be suggested: 3 valid steps are too few" in done.stderr.splitlines()[-1]
         assert done.stderr.count("Error: ") == 1
-        assert done.stdout.splitlines()[-2:] == [f"runs/lr-find/digits-{number}.{kind}" for kind in ("png", "json")]
+        assert named_files(done.stdout) == [f"runs/lr-find/digits-{number}.{kind}" for kind in ("png", "json")]
+        assert "Next: " not in done.stdout
     assert len(files(tmp_path)) == 4
 
 

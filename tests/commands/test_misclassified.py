@@ -13,10 +13,12 @@ from PIL import Image
 from scipy.special import log_softmax, softmax  # type: ignore[import-untyped]
 from sklearn.datasets import load_digits
 
+from era_cli.core.evaluation import mistakes
+from era_cli.reports import misclassified as report
 from era_cli.reports import style
 from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
-from tests.support import ESCAPE, as_json, digit_folder, files, invoke, write_digit
+from tests.support import ESCAPE, as_json, digit_folder, files, invoke, named_files, the_error, write_digit
 
 
 @pytest.fixture
@@ -63,8 +65,9 @@ def test_pairs_grid_and_table_are_named(run: Run) -> None:
     before = files(run.path)
     done = invoke("misclassified")
     assert files(run.path) - before == {"misclassified.png", "misclassified.csv"}
-    named = [line for line in done.stdout.splitlines() if line.startswith("runs/")]
-    assert named == [f"runs/mine/{name}" for name in ("misclassified.png", "misclassified.csv", "predictions-test.npz")]
+    assert named_files(done.stdout) == [
+        f"runs/mine/{name}" for name in ("misclassified.png", "misclassified.csv", "predictions-test.npz")
+    ]
     truth = Truth(run)
     count = len(truth.wrong)
     assert f"{count} of 359 ({count / 359:.2%})" in done.stdout
@@ -82,7 +85,7 @@ def test_pairs_grid_and_table_are_named(run: Run) -> None:
 def test_json_and_table_hold_every_mistake(run: Run) -> None:
     told = as_json("misclassified", "--n=3")
     rows, truth = table(run.path / "misclassified.csv"), Truth(run)
-    assert (told["schema"], told["run"], told["data"]["part"]) == (SCHEMA, "runs/mine", "test")
+    assert (told["schema"], told["run"], told["data"]["split"]) == (SCHEMA, "runs/mine", "test")
     assert [Path(file).suffix for file in told["files"]] == [".png", ".csv", ".npz"]
     assert len(rows) == len(truth.wrong) == told["result"]["count"] == told["result"]["total"] > 3
     assert sum(pair["count"] for pair in told["result"]["pairs"]) == told["result"]["total"]
@@ -110,7 +113,7 @@ def test_the_image_drawn_is_that_of_its_index(run: Run, drawn: list[Figure]) -> 
         pixels = np.round(digits.images[int(row["index"])] * 255 / 16)
         np.testing.assert_array_equal(image.get_array(), np.repeat(pixels[:, :, None], 3, axis=2))
         assert f"{row['predicted']} / {row['true']}" in texts
-        assert f"{float(row['confidence']):.1%}" in texts
+        assert f"{float(row['confidence']):.1%}, index {row['index']}" in texts
 
 
 @pytest.mark.parametrize(("options", "order"), [("", "confidence"), ("--suspects", "margin"), ("--sort=loss", "loss")])
@@ -157,10 +160,32 @@ def test_suspects_have_files_and_columns_of_their_own(run: Run) -> None:
             wanted[int(truth.index[place])] = (str(truth.true[place]), str(digit))
     assert {int(row["index"]): (row["label"], row["suggested"]) for row in rows} == wanted
     assert wanted
-    assert "Note" not in done.stderr
-    done = invoke("misclassified", "--n=1", "--suspects", "--split=train")
-    assert "Note: The network was trained on these labels" in done.stderr
-    assert "Note" not in invoke("misclassified", "--n=1", "--split=train").stderr
+    assert "Warning" not in done.stderr
+    done = invoke("misclassified", "--n=1", "--suspects", "--split=train", "--quiet")
+    assert "Warning: The network was trained on these labels" in done.stderr
+    assert "Warning" not in invoke("misclassified", "--n=1", "--split=train").stderr
+
+
+def test_suspects_of_an_inaccurate_network_need_force(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = as_json("misclassified", "--n=1", "--suspects")["result"]
+    assert told["accuracy"] == run.read().as_dict()["result"]["test_acc"]
+    assert 0 <= told["expected_with_right_labels"] <= 359
+    assert f"{mistakes.MOST_EXPECTED:.0%}" in invoke("misclassified", "--help").stdout
+    monkeypatch.setattr(mistakes, "MOST_EXPECTED", -1.0)
+    error = the_error(invoke("misclassified", "--suspects", code=1))
+    assert f"{told['accuracy']:.2%}" in error
+    assert "--force" in error
+    assert "expected at" in invoke("misclassified", "--suspects", "--force").stdout
+    assert "--suspects" in the_error(invoke("misclassified", "--force", code=2))
+
+
+def test_pages_of_a_longer_grid_are_removed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "PAGE", 3)
+    for n, pages in ((7, ["", "-page-2", "-page-3"]), (4, ["", "-page-2"]), (2, [""])):
+        told = as_json("misclassified", "-n", str(n))
+        names = [f"misclassified{page}.png" for page in pages]
+        assert [Path(file).name for file in told["files"]][: len(pages)] == names
+        assert sorted(path.name for path in run.path.glob("misclassified*.png")) == sorted(names)
 
 
 def test_another_split_has_files_of_its_own(run: Run) -> None:
@@ -171,7 +196,7 @@ def test_another_split_has_files_of_its_own(run: Run) -> None:
     assert all(Path(file).is_file() for file in told["files"])
     truth = Truth(run, "val")
     assert told["result"]["total"] == len(truth.wrong)
-    assert told["result"]["judged"] == len(truth.true) == run.read().data.counts.val
+    assert told["result"]["evaluated"] == len(truth.true) == run.read().data.counts.val
 
 
 def test_a_network_without_a_mistake_ends_well(run: Run, tmp_path: Path) -> None:
@@ -181,7 +206,8 @@ def test_a_network_without_a_mistake_ends_well(run: Run, tmp_path: Path) -> None
     done = invoke("misclassified", "--data=right")
     assert "0 of 8 (0.00%)" in done.stdout
     assert "no such images" in done.stderr
-    figure, listed, _ = (tmp_path / line for line in done.stdout.splitlines() if line.startswith("runs/"))
+    assert "Next: era gradcam --which uncertain --data right" in done.stdout
+    figure, listed, _ = (tmp_path / name for name in named_files(done.stdout))
     assert listed.read_text(encoding="utf-8").startswith("index,file,true,predicted,")
     assert table(listed) == []
     with Image.open(figure) as image:

@@ -24,7 +24,7 @@ def test_the_latest_run_is_drawn_and_named() -> None:
     path = curve_run(RUNS, 3, "new-" + "x" * 80, started="2026-01-02T00:00:00+00:00", status="interrupted").path
     done = invoke("plot-curves", COLUMNS="60")
     assert done.stderr == ""
-    assert done.stdout.splitlines()[-1] == str(path / "curves.png")
+    assert done.stdout.splitlines()[-2:] == [str(path / "curves.png"), "Next: era fit --resume latest"]
     assert (path / "curves.png").read_bytes().startswith(PNG)
     assert too_wide(done.stdout) == []
     for text in ("interrupted", "3/24", "75.00%"):
@@ -44,12 +44,15 @@ def test_several_runs_are_overlaid(tmp_path: Path) -> None:
     a, b = document["runs"]
     assert (a["run"], a["name"], a["status"], a["planned_epochs"], a["steps"]) == ("runs/a", "a", "running", 24, 17)
     assert (a["best"]["epoch"], a["best"]["val_acc"], a["test_acc"]) == (2, 0.75, None)
-    assert [row["epoch"] for row in a["epochs"]] == [1, 2, 3]
-    assert (b["name"], b["status"], b["test_acc"], len(b["epochs"])) == ("b", "finished", 0.875, 2)
+    assert [row["epoch"] for row in a["metrics"]] == [1, 2, 3]
+    assert (b["name"], b["status"], b["test_acc"], len(b["metrics"])) == ("b", "finished", 0.875, 2)
     drawn = (tmp_path / out).read_text()
     for text in ("<svg", "2 runs", "baseline 93.11%"):  # matplotlib writes each text as a comment beside its outlines
         assert text in drawn
-    assert invoke("plot-curves", "--run=a", "--run=c", "--quiet").stdout == "runs/curves.png\n"
+    done = invoke("plot-curves", "--run=a", "--run=runs/b")
+    assert done.stdout.splitlines()[-2:] == ["runs/curves.png", "Next: era eval --run runs/b"]
+    quiet = invoke("plot-curves", "--run=a", "--run=c", "--quiet").stdout
+    assert quiet == "2 runs, best a: 3/24 epochs, best epoch 2, validation 75.00%\n"
     assert (tmp_path / "runs" / "curves.png").read_bytes().startswith(PNG)
 
 
@@ -82,7 +85,7 @@ def test_damaged_lines_are_left_out_without_loading_torch(tmp_path: Path) -> Non
     assert "matplotlib" in loaded.split()
     assert not {"torch", "lightning", "sklearn", "scipy"} & set(loaded.split())
     (one,) = json.loads(done.stdout)["runs"]
-    assert ([row["epoch"] for row in one["epochs"]], one["steps"]) == ([1, 2], 22)
+    assert ([row["epoch"] for row in one["metrics"]], one["steps"]) == ([1, 2], 22)
     assert len(notes) == len(one["left_out"]) == 3
     lines = ("line 4 of runs/a/metrics.csv", "line 5 of runs/a/metrics.csv", "line 24 of runs/a/steps.csv")
     for note, line in zip(notes, lines, strict=True):
@@ -114,7 +117,7 @@ def test_curves_that_cannot_be_written_fail_no_fit(capsys: pytest.CaptureFixture
     (run.path / artifacts.CURVES).mkdir()
     _draw_curves(run, FitProgress(None))
     note = capsys.readouterr().err
-    assert note.startswith("Note: The curves were not drawn (")
+    assert note.startswith("Warning: The curves were not drawn (")
     assert str(run.path / artifacts.CURVES) in note
 
 

@@ -30,8 +30,8 @@ ROW = EpochRow(
 
 RESULT = FitResult(
     best_epoch=3,
-    best_val_acc=0.7,
-    best_val_loss=0.98765,
+    val_acc=0.7,
+    val_loss=0.98765,
     test_acc=0.6875,
     test_loss=1.0123,
     test_correct=6_875,
@@ -59,7 +59,7 @@ def seeds(*accuracies: float, val_acc: float | None = 0.9) -> SeedResults:
         runs=tuple(Path(f"runs/digits-{place}") for place in range(len(accuracies))),
         seeds=tuple(range(7, 7 + len(accuracies))),
         results=tuple(
-            dataclasses.replace(RESULT, best_val_acc=val_acc, test_acc=accuracy, seconds=61) for accuracy in accuracies
+            dataclasses.replace(RESULT, val_acc=val_acc, test_acc=accuracy, seconds=61) for accuracy in accuracies
         ),
     )
 

@@ -65,7 +65,7 @@ def test_the_headline_has_facts_and_metrics() -> None:
     right, wrong = (-np.log(np.exp(logit) / (np.exp(3) + 3)) for logit in (3, 0))
     assert re.search(rf"^loss +{(13 * right + 12 * wrong) / 25:.4f}$", text, re.MULTILINE)
     confidence = np.exp(3) / (np.exp(3) + 3)
-    assert re.search(rf"^calibration error +{confidence - 0.52:.2%}$", text, re.MULTILINE)
+    assert re.search(rf"^calibration error +{confidence - 0.52:.2%}, overconfident: accuracy", text, re.MULTILINE)
     assert "top-5" not in text
 
 

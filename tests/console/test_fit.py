@@ -54,7 +54,7 @@ def plan(classes: tuple[str, ...] = ("cat", "dog"), **changes: object) -> FitPla
         layers=LAYERS,
         leaf_layers=LEAVES,
         device="a processor",
-        precision="32",
+        precision="fp32",
         steps_per_epoch=5,
         steps_done=0,
         rows_done=(),
@@ -137,7 +137,7 @@ def test_without_validation_the_cells_are_dashes() -> None:
     progress = FitProgress(SteadyConsole(stream, width=80))
     progress.planned(plan())
     progress.epoch_ended(dataclasses.replace(ROW, val_loss=None, val_acc=None), best=True)
-    progress.show_result(dataclasses.replace(RESULT, best_val_acc=None, best_val_loss=None), [])
+    progress.show_result(dataclasses.replace(RESULT, val_acc=None, val_loss=None), [])
     text = stream.getvalue()
     assert re.search(r"^ *3/24 +1\.2346 +61\.73% +- +- +1:23$", text, re.MULTILINE)  # and nothing is called best
     assert "3, the last: no validation split" in text

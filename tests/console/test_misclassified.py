@@ -104,19 +104,32 @@ def test_suspects_are_listed_with_label_and_suggestion() -> None:
     ]
     assert rows(text, "1 of 2 pairs makes up 50.0%") == [["cat", "dog", "1", "50.0%"]]
     assert "predicted" not in text
-    assert "All of them" not in shown(mistaken({(0, 1): 1, (1, 0): 1}))
+    assert "every label" not in text
+    assert re.search(
+        r"^if every label were right +about 7 expected at 0\.00% accuracy$",
+        shown(dataclasses.replace(some, expected=7)),
+        re.MULTILINE,
+    )
 
 
-def test_of_many_suspects_the_first_ten_are_listed() -> None:
-    some = mistaken({(0, 1): 11}, suspects=True)
+def test_the_misclassified_are_listed_true_before_predicted() -> None:
+    text = shown(mistaken({(0, 1): 1}, classes=("cat", "dog")))
+    p = np.exp(3) / (np.exp(3) + 1)
+    assert rows(text, "All of them") == [["100", "cat", "dog", f"{1 - p:.2%}", f"{p:.2%}"]]
+
+
+@pytest.mark.parametrize("suspects", [False, True])
+def test_of_many_images_the_first_ten_are_listed(suspects: bool) -> None:
+    some = mistaken({(0, 1): 11}, suspects=suspects)
     text = shown(some)
     assert [row[0] for row in rows(text, "The first 10")] == [str(100 + 3 * place) for place in range(10)]
-    assert len(rows(shown(mistaken({(0, 1): 10}, suspects=True)), "All of them")) == 10
+    assert len(rows(shown(mistaken({(0, 1): 10}, suspects=suspects)), "All of them")) == 10
 
 
-def test_suspects_of_a_folder_go_by_their_files() -> None:
-    some = mistaken({(0, 1): 2}, classes=("cat", "dog"), suspects=True, named=True)
-    assert [row[0] for row in rows(shown(some), "All of them")] == ["cat/0.png", "cat/1.png"]
+def test_images_of_a_folder_go_by_index_and_file() -> None:
+    some = mistaken({(0, 1): 2}, classes=("cat", "dog"), named=True)
+    assert [row[:2] for row in rows(shown(some), "All of them")] == [["100", "cat/0.png"], ["103", "cat/1.png"]]
+    assert "png" not in shown(some, width=60)
 
 
 # Names from outside, narrow terminals
@@ -144,7 +157,7 @@ def test_every_line_fits_and_no_figure_is_cut(classes: tuple[str, ...], suspects
 
 
 def test_a_narrow_table_drops_a_number_before_it_folds_names() -> None:
-    some = mistaken({(0, 1): 2}, classes=("airplane", "automobile"), suspects=True, named=True)
+    some = mistaken({(0, 1): 2}, classes=("light-airplane", "automobile"), suspects=True)
     p = np.exp(3) / (np.exp(3) + 1)
-    assert rows(shown(some, width=60), "All of them")[1] == ["airplane/1.png", "airplane", "automobile", f"{p:.2%}"]
+    assert rows(shown(some, width=60), "All of them")[1] == ["103", "light-airplane", "automobile", f"{p:.2%}"]
     assert rows(shown(some, width=80), "All of them")[1][-2:] == [f"{1 - p:.2%}", f"{p:.2%}"]

@@ -112,7 +112,7 @@ def test_an_unknown_recipe_names_the_known_ones() -> None:
         ("nesterov", None, "true or false"),
         ("weight_decay", -1e-9, "a number in [0, 1]"),
         ("div_factor", 0.5, "a number in [1, "),
-        ("precision", 32, "one of auto, 32, bf16, 16"),
+        ("precision", 32, "one of auto, fp32, bf16, fp16"),
         ("name", 3, "text"),
     ],
 )
@@ -121,7 +121,7 @@ def test_a_wrong_value_names_field_value_and_range(field: str, value: Any, allow
         Recipe(**{field: value})
     message = str(caught.value)
     assert message.startswith(f"{field} is {value!r}, but must be {allowed}")
-    assert message.endswith(f"({recipes.flag(field)})")
+    assert f"({recipes.flag(field)})" in message
 
 
 @pytest.mark.parametrize("field", [name for name, spec in FIELDS.items() if "range" in spec.metadata])

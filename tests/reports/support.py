@@ -37,7 +37,7 @@ def over(figure: Figure, image: AxesImage) -> list[Text]:
     """The texts above an image, the nearest first."""
     left, right, _, top = image.get_extent()
     texts = [text for text in only_axes(figure).texts if text.get_position()[0] == (left + right) / 2]
-    above = [text for text in texts if top - sheet.TITLE - sheet.NOTE < height(text) < top]
+    above = [text for text in texts if top - sheet.TITLE - 2 * sheet.NOTE < height(text) < top]
     return sorted(above, key=height, reverse=True)
 
 

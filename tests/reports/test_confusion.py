@@ -81,8 +81,12 @@ def test_the_colour_is_the_fraction_of_the_row() -> None:
 
 def test_the_colours_are_explained_in_percent() -> None:
     figure = drawn(COUNTS)
-    (bar,) = [axes for axes in figure.axes if axes is not matrix(figure)]
-    assert "true class" in bar.get_ylabel()
+    (bar,) = matrix(figure).child_axes
+    assert bar.get_ylabel() == "fraction of true class, square-root scale"
+    figure.draw_without_rendering()
+    beside, whole = bar.get_window_extent(), matrix(figure).get_window_extent()
+    assert (beside.y0, beside.y1) == pytest.approx((whole.y0, whole.y1))
+    assert beside.x0 > whole.x1
     assert bar.yaxis.get_major_formatter()(0.5) == "50%"
 
 
@@ -124,7 +128,8 @@ def test_counts_fit_and_names_do_not_overlap(classes: int, largest: int) -> None
             assert figure.bbox.y0 <= box.y0
         turn = math.radians(names[0].get_rotation()) if axis is axes.xaxis else math.pi / 2
         names[0].set_rotation(0)
-        assert names[0].get_window_extent().height <= across * math.sin(turn)
+        box = names[0].get_window_extent()
+        assert box.height <= across * math.sin(turn) or box.width <= across
 
 
 def test_names_do_not_run_into_the_matrix() -> None:
@@ -138,6 +143,14 @@ def test_names_do_not_run_into_the_matrix() -> None:
         ((name, axes.xaxis.label) for name in below), ((name, axes.yaxis.label) for name in beside)
     ):
         assert not overlap(name.get_window_extent(), axis_name.get_window_extent())
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_the_matrix_fills_its_figure(classes: int) -> None:
+    figure = drawn(several(classes, 100))
+    figure.draw_without_rendering()
+    box = matrix(figure).get_window_extent()
+    assert box.width * box.height > 0.45 * figure.bbox.width * figure.bbox.height
 
 
 @pytest.mark.parametrize("classes", [2, 10])

@@ -18,7 +18,7 @@ from tests.reports.support import STEPS, header, overlap, row, run, stopped, unv
 
 
 def panel(figure: Figure, title: str) -> Axes:
-    (axes,) = [axes for axes in figure.axes if axes.get_title(loc="left") == title]
+    (axes,) = [axes for axes in figure.axes if axes.get_title(loc="left").startswith(title)]
     return axes
 
 
@@ -37,7 +37,8 @@ def rings(figure: Figure) -> list[Line2D]:
 def entries(figure: Figure) -> dict[str, Line2D]:
     """What each legend entry says, and the line beside it."""
     found: dict[str, Line2D] = {}
-    for legend in figure.legends:
+    within = [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
+    for legend in [*figure.legends, *within]:
         for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
             assert isinstance(handle, Line2D)
             assert text.get_text() not in found
@@ -71,18 +72,36 @@ def test_the_lines_are_the_rows(epochs: int) -> None:
 @pytest.mark.parametrize("epochs", [1, 24, 300])
 def test_epochs_have_whole_numbers_and_room(epochs: int) -> None:
     figure = curves([run(epochs)])
-    assert [axes.get_xlabel() for axes in figure.axes] == ["epoch"] * 3
-    for axes in figure.axes:
+    panels = [panel(figure, title) for title in ("Loss", "Accuracy", "Learning rate")]
+    for axes in panels:
+        assert axes.get_xlabel() == "epoch"
         low, high = axes.get_xlim()
+        assert low == 0
+        assert epochs < high
         ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
         assert ticks
         assert all(tick == round(tick) for tick in ticks)
-    for title in ("Loss", "Accuracy"):
-        low, high = panel(figure, title).get_xlim()
-        assert low < 1 <= epochs < high
-    low, high = panel(figure, "Learning rate").get_xlim()
-    assert low == 0
-    assert high >= epochs
+    figure.draw_without_rendering()
+    loss, _, rate = (axes.get_window_extent() for axes in panels)
+    assert (rate.x0, rate.x1) == pytest.approx((loss.x0, loss.x1))
+
+
+def test_an_epoch_of_huge_loss_makes_the_axis_logarithmic() -> None:
+    huge = run(6, epochs=(row(1, val_loss=3_500.0), *(row(epoch) for epoch in range(2, 7))))
+    axes = panel(curves([huge, run(3, name="b")]), "Loss (logarithmic)")
+    assert axes.get_yscale() == "log"
+    low, high = axes.get_ylim()
+    formatter = axes.yaxis.get_major_formatter()
+    ticks = [formatter(tick, None) for tick in axes.get_yticks() if low <= tick <= high]
+    assert ticks == ["1", "10", "100", "1000"]
+    for usual in (run(24), run(1), unvalidated(3)):
+        assert panel(curves([usual]), "Loss").get_yscale() == "linear"
+
+
+def test_the_legend_names_only_what_is_there() -> None:
+    assert [text.split()[0] for text in entries(curves([unvalidated(3)]))] == ["training"]
+    (training, validation, _) = entries(curves([run(1)])).values()
+    assert {training.get_linestyle(), validation.get_linestyle()} == {"None"}  # one epoch is a dot
 
 
 @pytest.mark.parametrize(("epochs", "dotted"), [(1, True), (24, True), (300, False)])
@@ -132,7 +151,7 @@ def test_an_unfinished_run_says_how_far_it_came(status: str) -> None:
 def test_each_of_several_runs_has_one_colour() -> None:
     several = [run(4, name="a", ringed=2), stopped(3, 9, name="b"), unvalidated(2, name="c", test_acc=0.5)]
     figure = curves(several)
-    assert header(figure) == "3 runs"
+    assert header(figure) == "a, b and c: highest validation accuracy 76.67%"
     seen = set()
     for place, (one, said) in enumerate(
         zip(
@@ -155,6 +174,11 @@ def test_each_of_several_runs_has_one_colour() -> None:
     ]
     assert "test 50.00%" in entry(figure, "c: ")[0]
     assert "3 of 9 epochs" in entry(figure, "b: ")[0]
+
+
+def test_a_title_names_the_first_of_many_runs() -> None:
+    several = [unvalidated(2, name=f"run-{index}") for index in range(9)]
+    assert header(curves(several)) == "run-0, run-1, run-2 and 6 more runs"
 
 
 @pytest.mark.parametrize("count", [6, 15])
@@ -248,3 +272,9 @@ def test_legends_and_header_overlap_nothing(several: list[Curves]) -> None:
             assert not overlap(box, whole)
     for axes in figure.axes:
         assert axes.get_window_extent().height > 80
+    *_, key = figure.axes
+    legend = key.get_legend()
+    assert legend is not None
+    box, whole = legend.get_window_extent(), key.get_window_extent()
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert whole.y0 <= box.y0 < box.y1 <= whole.y1

@@ -12,7 +12,7 @@ def test_training_samples_lie_under_their_labels() -> None:
     samples = Samples(
         images=pictures(len(labels)), labels=labels, classes=("cat", "dog", "frog"), augmentation="random crop, cutout"
     )
-    figure = training_samples(samples)
+    figure = training_samples(samples, "pets-1")
     assert titles(figure)[:4] == ["cat", "dog", "frog", "cat"]
     assert len({image.get_extent()[0] for image in shown(figure)}) == COLUMNS
-    assert header(figure) == "Training images as the network sees them: random crop, cutout"
+    assert header(figure) == "pets-1, training images as the network sees them: random crop, cutout"

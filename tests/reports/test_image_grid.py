@@ -40,7 +40,7 @@ def test_images_fill_row_after_row() -> None:
 @pytest.mark.parametrize("count", [1, 9, 40])
 def test_images_are_square_and_apart(count: int, notes: bool) -> None:
     figure = image_grid(
-        pictures(count), [["automobile", "cat"]] * count, "some", notes=["12.3%"] * count if notes else None
+        pictures(count), [["automobile", "cat"]] * count, "some", notes=[["12.3%"]] * count if notes else None
     )
     figure.draw_without_rendering()
     boxes = [box(figure, image) for image in shown(figure)]
@@ -56,7 +56,7 @@ def test_images_are_square_and_apart(count: int, notes: bool) -> None:
 
 
 def test_texts_lie_above_their_image() -> None:
-    figure = image_grid(pictures(3), [["Ågj", "Çpq"]] * 3, "some", notes=["100.0%", "gjpq", "Å"])
+    figure = image_grid(pictures(3), [["Ågj", "Çpq"]] * 3, "some", notes=[["100.0%"], ["gjpq"], ["Å"]])
     figure.draw_without_rendering()
     for image in shown(figure):
         note, title = over(figure, image)
@@ -98,10 +98,24 @@ def test_a_single_images_header_is_not_cut(tmp_path: Path) -> None:
         assert (ink[:2] == 255).all()
 
 
+def test_two_names_too_long_for_a_line_have_one_each() -> None:
+    names = ("West Highland white terrier", "red-breasted merganser")
+    figure = image_grid(pictures(2), [names, ("cat", "dog")], "two", notes=[["99.9%", "a/long/" * 9 + "7.png"]] * 2)
+    figure.draw_without_rendering()
+    assert titles(figure) == ["West Highland white terrier /\nred-breasted merganser", "cat /\ndog"]
+    for image in shown(figure):
+        (file, note, title), left = over(figure, image), image.get_window_extent().x0
+        assert file.get_window_extent().y1 <= note.get_window_extent().y0
+        assert note.get_window_extent().y1 <= title.get_window_extent().y0
+        assert file.get_text().startswith("a/")
+        assert file.get_text().endswith("a/long/7.png")
+        assert file.get_window_extent().x0 >= left - sheet.GAP / 2
+
+
 @pytest.mark.parametrize(("names", "cut"), [(("W" * 60, "cat"), 0), (("cat", "W" * 60), 1)])
 def test_the_longer_of_two_names_is_cut(names: tuple[str, str], cut: int) -> None:
     (title,) = titles(image_grid(pictures(1), [names], "one"))
-    parts = title.split(" / ")
+    parts = title.split(sheet.STACKED)
     assert parts[1 - cut] == "cat"
     assert parts[cut].startswith("WWW")
     assert parts[cut].endswith("W…")
@@ -109,7 +123,7 @@ def test_the_longer_of_two_names_is_cut(names: tuple[str, str], cut: int) -> Non
 
 def test_two_long_names_are_cut_alike() -> None:
     (title,) = titles(image_grid(pictures(1), [("W" * 60, "W" * 80)], "one"))
-    one, other = title.split(" / ")
+    one, other = title.split(sheet.STACKED)
     assert one.startswith("WW")
     assert other.startswith("WW")
     assert abs(len(one) - len(other)) <= 1
@@ -125,7 +139,7 @@ def test_all_titles_have_one_size() -> None:
 
 @pytest.mark.parametrize("name", ["$\\frac{$", "$x$"])
 def test_a_dollar_is_a_dollar(name: str) -> None:
-    figure = image_grid(pictures(1), [[name]], name, header_notes=[name], notes=[name])
+    figure = image_grid(pictures(1), [[name]], name, header_notes=[name], notes=[[name]])
     (image,) = shown(figure)
     texts = [*over(figure, image), *figure.texts]
     assert len(texts) == 4
@@ -136,6 +150,6 @@ def test_a_dollar_is_a_dollar(name: str) -> None:
 
 def test_control_characters_do_not_reach_a_text() -> None:
     name = "a\x1b\n\0b"
-    figure = image_grid(pictures(1), [[name]], name, header_notes=[name], notes=[name])
+    figure = image_grid(pictures(1), [[name]], name, header_notes=[name], notes=[[name]])
     (image,) = shown(figure)
     assert [text.get_text() for text in [*over(figure, image), *figure.texts]] == ["a\ufffd\ufffd\ufffdb"] * 4

@@ -73,16 +73,23 @@ def test_below_is_the_fraction_of_images_per_bin() -> None:
 
 def test_the_error_and_the_header_are_named() -> None:
     figure = reliability_diagram(UNEVEN, "digits-1, 100 test images\x1b")
-    assert panels(figure)[0].get_title(loc="left") == "Expected calibration error 5.00%"
-    assert header(figure) == "digits-1, 100 test images\ufffd"
+    assert panels(figure)[0].get_title(loc="left") == "Well calibrated: accuracy matches confidence"
+    assert header(figure) == "digits-1, 100 test images\ufffd: calibration error 5.00%"
+
+
+def test_a_bin_of_more_images_is_more_opaque() -> None:
+    above, _ = panels(reliability_diagram(UNEVEN, "digits-1"))
+    opacities = [float(patch.get_alpha() or 0) for patch in above.patches]
+    assert opacities == sorted(opacities)
+    assert 0.15 < opacities[0] < opacities[1] < opacities[2] == 1
 
 
 def test_the_legend_explains_diagonal_bars_and_gaps() -> None:
     (legend,) = reliability_diagram(UNEVEN, "digits-1").legends
     assert {text.get_text() for text in legend.get_texts()} == {
         "perfectly calibrated",
-        "accuracy",
-        "calibration gap",
+        "accuracy (paler: fewer images)",
+        "gap to confidence",
     }
 
 

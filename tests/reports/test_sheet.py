@@ -49,8 +49,10 @@ def test_enlarged_is_the_closest_whole_multiple(side: int) -> None:
 
 
 @pytest.mark.parametrize("cell", [0.7, 0.8, 0.9, 1.0])
-def test_ten_images_leave_no_cell_empty(cell: float) -> None:
-    assert 10 % full_columns(10, cell, 1.6) == 0
+def test_usual_counts_leave_no_cell_empty(cell: float) -> None:
+    assert full_columns(25, cell, 1.6) == 5
+    assert full_columns(50, cell, 1.6) == full_columns(100, cell, 1.6) == 10
+    assert [count % full_columns(count, cell, 1.6) for count in (9, 10, 15, 16)] == [0] * 4
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 10, 25, 59])
@@ -74,7 +76,9 @@ def test_no_images_at_all_have_a_column() -> None:
 @pytest.mark.parametrize("side", SIDES)
 def test_every_image_pixel_is_an_equal_square(side: int, tmp_path: Path) -> None:
     images, times = noise(3, side), enlarged(side) // side
-    figure = image_grid(images, [["cat", "dog"]] * 3, "a header", header_notes=["a note"], notes=["1%"] * 3, columns=2)
+    figure = image_grid(
+        images, [["cat", "dog"]] * 3, "a header", header_notes=["a note"], notes=[["1%"]] * 3, columns=2
+    )
     written = pixels(figure, tmp_path)
     axes = figure.axes[0]
     above = -axes.get_ylim()[1]

@@ -3,11 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from era_cli.errors import EraError, UsageError
 from era_cli.runs import store
+from era_cli.runs.run import Run
 from tests.support import make_run, run_document
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +69,77 @@ def test_an_existing_name_is_refused_and_left_alone(runs_dir: Path) -> None:
         with pytest.raises(UsageError, match=r"exists already.*--resume"):
             attempt()
     assert run.read().seconds == 1.0
+
+
+# Patterns
+
+
+def test_a_pattern_finds_every_run_so_called(runs_dir: Path) -> None:
+    for name in ("sweep-10", "sweep-9", "other", "sweep-1"):
+        make_run(runs_dir, name)
+    (runs_dir / "sweep-2").mkdir()  # not a run
+    assert [run.name for run in store.find_all(runs_dir, "sweep-*")] == ["sweep-1", "sweep-9", "sweep-10"]
+    assert [run.name for run in store.find_all(runs_dir, "sweep-?")] == ["sweep-1", "sweep-9"]
+    assert [run.name for run in store.find_all(runs_dir, "other")] == ["other"]
+    with pytest.raises(EraError, match=r"matches 'nothing-\*' \(runs there: other, sweep-1, sweep-9, sweep-10\)"):
+        store.find_all(runs_dir, "nothing-*")
+
+
+# Replacing
+
+
+def overwritten(runs_dir: Path, **changes: Any) -> Run:
+    return store.create(runs_dir, "mine", "digits", lambda name: run_document(name=name, **changes), overwrite=True)
+
+
+def test_a_replaced_run_leaves_nothing_behind(runs_dir: Path) -> None:
+    old = make_run(runs_dir, "mine", seconds=1.0)
+    old.metrics_file.write_text("epoch\n")
+    for seconds in (2.0, 3.0):  # the second time, too
+        run = overwritten(runs_dir, seconds=seconds)
+        assert run.read().seconds == seconds
+        assert not run.metrics_file.exists()
+        assert run.checkpoints.is_dir()
+        assert [path.name for path in runs_dir.iterdir()] == ["mine"]
+    assert run.path.stat().st_mode == make_run(runs_dir).path.stat().st_mode
+
+
+def test_without_a_run_overwriting_just_creates(runs_dir: Path) -> None:
+    assert overwritten(runs_dir).read().name == "mine"
+
+
+def test_a_run_in_use_is_not_replaced(runs_dir: Path) -> None:
+    run = make_run(runs_dir, "mine", seconds=1.0)
+    with run.lock():
+        for attempt in (lambda: overwritten(runs_dir), lambda: store.check_name(runs_dir, "mine", overwrite=True)):
+            with pytest.raises(EraError, match="in use"):
+                attempt()
+    assert run.read().seconds == 1.0
+
+
+def test_what_is_not_a_run_is_not_replaced(runs_dir: Path) -> None:
+    (runs_dir / "mine").mkdir(parents=True)
+    (runs_dir / "mine" / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="is not a run folder"):
+        overwritten(runs_dir)
+    assert [path.name for path in (runs_dir / "mine").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_failure_on_the_way_keeps_the_old_run(runs_dir: Path, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(runs_dir, "mine", seconds=1.0)
+    real, calls = Path.rename, iter(range(5))
+
+    def fails(self: Path, target: Path) -> Path:
+        if next(calls) == place:
+            raise OSError(13, "Permission denied")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(EraError, match="Permission denied"):
+        overwritten(runs_dir)
+    assert run.read().seconds == 1.0
+    assert [path.name for path in runs_dir.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize(

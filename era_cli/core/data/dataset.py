@@ -7,12 +7,11 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from era_cli.core.data.cache import ContentHashes
 from era_cli.errors import UsageError
 from era_cli.results import Images, Labels
+from era_cli.text import plural
 
 _RESIZED_AT_ONCE = 256  # images; as float32 they take four times the memory
 _CHUNK = 1 << 22  # bytes of images read at a time, so that a memory-mapped array is never held in memory whole
@@ -87,7 +86,7 @@ def skipped_note(dataset: Dataset) -> str:
     """One sentence about the unreadable images, of which there must be at least one."""
     count = len(dataset.skipped)
     shown = ", ".join(dataset.skipped[:3]) + (f" and {count - 3} more" if count > 3 else "")
-    return f"{count} image{'s' * (count > 1)} cannot be read and {'are' if count > 1 else 'is'} left out: {shown}"
+    return f"{plural(count, 'image')} cannot be read and {'is' if count == 1 else 'are'} left out: {shown}"
 
 
 def content_hash(
@@ -123,6 +122,9 @@ def resize(images: Images, size: int) -> Images:
     """
     if images.shape[-2:] == (size, size):
         return images
+    import torch  # only here: most data have the right size, and then what is wrong with them is said at once
+    from torch.nn import functional as F
+
     _refuse_too_large(len(images), size)
     resized = np.empty((*images.shape[:2], size, size), np.uint8)
     for start in range(0, len(images), _RESIZED_AT_ONCE):

@@ -21,6 +21,7 @@ from era_cli.core.data.splits import held_out_test
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import Images, Labels
+from era_cli.text import plural
 
 _CHUNK = 256  # files decoded ahead: bounds how many images wait in memory
 _TRAIN, _TEST = "train", "test"
@@ -60,7 +61,7 @@ def load(root: Path, image_size: int, strict: bool, listener: Listener, *, cache
     images, readable, skipped, hashes = _decoded(files, layout, image_size, cache_dir, listener)
     if strict and skipped:
         raise EraError(
-            f"{len(skipped)} of {len(files)} images cannot be read, first {skipped[0]}:"
+            f"{len(skipped)} of {plural(len(files), 'image')} cannot be read, first {skipped[0]}:"
             " fix or remove them, or omit --strict"
         )
     labels = np.array([files[index].label for index in readable], np.int64)
@@ -106,14 +107,7 @@ def load_all(
     Raises:
         EraError: there are no images, none can be read, or a folder is not named after a class.
     """
-    names = {path.name for path in _folders(root)}
-    top = root / _TEST if {_TRAIN, _TEST} <= names and not {_TRAIN, _TEST} & set(classes) else root
-    for path in sorted(_folders(top)):
-        if path.name not in classes:
-            raise EraError(
-                f"{top} has a folder {path.name!r}, which is not a class of the run ({_shortened(classes)}):"
-                " rename or remove it"
-            )
+    top = check_all(root, classes)
     files = _files(root, top, list(classes))
     if not files:
         raise EraError(
@@ -139,11 +133,38 @@ def load_all(
     )
 
 
+def check_all(root: Path, classes: tuple[str, ...]) -> Path:
+    """The folder that holds the class folders of `load_all`.
+
+    Raises:
+        EraError: a folder there is not named after a class.
+    """
+    names = {path.name for path in _folders(root)}
+    top = root / _TEST if {_TRAIN, _TEST} <= names and not {_TRAIN, _TEST} & set(classes) else root
+    for path in sorted(_folders(top)):
+        if path.name not in classes:
+            raise EraError(
+                f"{top} has a folder {path.name!r}, which is not a class of the run ({_shortened(classes)}):"
+                " rename or remove it"
+            )
+    return top
+
+
 def _shortened(classes: tuple[str, ...]) -> str:
     return ", ".join(classes[:_SHOWN]) + (f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else "")
 
 
-def _explore(root: Path) -> _Layout:
+def check(root: Path) -> None:
+    """Refuses a folder whose class folders cannot be trained on, without a look at their images.
+
+    Raises:
+        EraError: as for `load`.
+    """
+    _splits(root)
+
+
+def _splits(root: Path) -> tuple[list[str], Path, Path | None]:
+    """The class names, and the folders of the class folders to train and to test on, if they are split."""
     folders = {path.name: path for path in _folders(root)}
     if _TRAIN in folders and _folders(folders[_TRAIN]):
         if _TEST not in folders:
@@ -158,15 +179,16 @@ def _explore(root: Path) -> _Layout:
             raise EraError(
                 f"{folders[_TEST]} has a class {extra[0]!r} that {folders[_TRAIN]} does not: add it there or remove it"
             )
-        train = _files(root, folders[_TRAIN], classes)
-        test = _files(root, folders[_TEST], classes)
-        if not test:
-            raise EraError(
-                f"{folders[_TEST]} holds no images: add some, or use --data {folders[_TRAIN]} and era holds out a fifth"
-            )
-    else:
-        classes = _classes(root)
-        train, test = _files(root, root, classes), None
+        return classes, folders[_TRAIN], folders[_TEST]
+    return _classes(root), root, None
+
+
+def _explore(root: Path) -> _Layout:
+    classes, to_train, to_test = _splits(root)
+    train = _files(root, to_train, classes)
+    test = None if to_test is None else _files(root, to_test, classes)
+    if to_test is not None and not test:
+        raise EraError(f"{to_test} holds no images: add some, or use --data {to_train} and era holds out a fifth")
     if (name := absent_class(tuple(classes), np.array([file.label for file in train], np.int64))) is not None:
         raise EraError(f"the class folder {name!r} in {root} holds no images: add some, or remove it")
     return _Layout(tuple(classes), train, test)
@@ -177,7 +199,7 @@ def _classes(folder: Path) -> list[str]:
     if len(names) < 2:
         loose = sum(path.suffix.lower() in _image_suffixes() for path in folder.iterdir())
         content = f"only the class folder {names[0]!r}" if names else "no class folders"
-        content += f", but {loose} images directly" if loose else ""
+        content += f", but {plural(loose, 'image')} directly" if loose else ""
         raise EraError(f"{folder} holds {content}: put the images of each class in a folder of its own, at least two")
     return names
 
@@ -255,7 +277,7 @@ def _decode_each(
                 readable.append(index)
             advance(1)
     if not readable:
-        raise EraError(f"none of the {len(files)} images can be read, first {skipped[0]}: fix or replace them")
+        raise EraError(f"no image of {len(files)} can be read, first {skipped[0]}: fix or replace them")
     return np.array(readable, np.int64), tuple(skipped)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from era_cli.runs.document import RunDocument
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -14,6 +16,11 @@ class Normalization:
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, document: RunDocument) -> Normalization:
+        """That which the run described by `document` (run.json) was trained with."""
+        return cls(document.data.mean, document.data.std)
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (N, 3, H, W) -> float32 (N, 3, H, W), channels_last, zero mean, unit variance."""

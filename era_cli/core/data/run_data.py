@@ -1,13 +1,13 @@
-"""Reloads the data of a run as its run.json describes them. Loads no lightning."""
+"""Reloads the data of a run as its run.json describes them. Loads no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from era_cli.choices import Split
 from era_cli.core.data import sources
 from era_cli.core.data.dataset import Dataset
-from era_cli.core.data.normalize import Normalization
 from era_cli.core.data.splits import test_sample, train_and_val
 from era_cli.errors import EraError
 from era_cli.listener import Listener
@@ -46,12 +46,8 @@ def load(
     """
     recipe = document.recipe
     if source is None:
+        check_source(run, document)
         source = document.data.source
-        if source not in sources.NAMED and not Path(source).is_dir():
-            raise EraError(
-                f"the images of {run.path} were in {source}, which no longer exists: put them back, or name their"
-                " new location with --data"
-            )
     dataset = sources.load(
         source,
         image_size=recipe.image_size,
@@ -64,6 +60,30 @@ def load(
             f"the images of {source} are not those that {run.path} was trained on: restore them, or start a new run"
         )
     return split(dataset, recipe)
+
+
+def check_source(run: Run, document: RunDocument) -> None:
+    """Refuses a run whose folder of images was moved.
+
+    Raises:
+        EraError: it is not where it was.
+    """
+    source = document.data.source
+    if source not in sources.NAMED and not Path(source).is_dir():
+        raise EraError(
+            f"the images of {run.path} were in {source}, which no longer exists: put them back, or name their"
+            " new location with --data"
+        )
+
+
+def check_split(run: Run, document: RunDocument, split: str) -> None:
+    """Refuses a split that the run does not have.
+
+    Raises:
+        EraError: it holds no images.
+    """
+    if split == Split.VAL and not document.data.counts.val:
+        raise EraError(f"{run.path} has no val images (it was trained with --val-size 0): use --split test or train")
 
 
 def remembered_dir(document: RunDocument) -> Path | None:
@@ -83,8 +103,3 @@ def split(dataset: Dataset, recipe: Recipe) -> RunData:
 def test_indices(dataset: Dataset, recipe: Recipe) -> Labels:
     """Sorted indices of the test images of `dataset` that `recipe` tests on."""
     return dataset.test[test_sample(dataset.labels[dataset.test], recipe)]
-
-
-def normalization(document: RunDocument) -> Normalization:
-    """The mean and deviation that the run described by `document` was trained with."""
-    return Normalization(document.data.mean, document.data.std)

@@ -1,4 +1,4 @@
-"""Loads the dataset that --data names."""
+"""Loads the dataset that --data names. Loads no torch."""
 
 from __future__ import annotations
 
@@ -41,6 +41,28 @@ def load(
     if source == "digits":
         return digits.load(size)
     return folder.load(_existing(source), size, strict, listener)
+
+
+def check(source: str) -> None:
+    """Refuses a folder that cannot be trained on, as far as that can be told without reading an image.
+
+    Raises:
+        UsageError: there is no such source.
+        EraError: it does not hold a folder per class.
+    """
+    if source not in NAMED:
+        folder.check(_existing(source))
+
+
+def check_all(source: str, classes: tuple[str, ...]) -> None:
+    """Refuses a folder that `load_all` would, as far as that can be told without reading an image.
+
+    Raises:
+        UsageError: there is no such source.
+        EraError: it holds other classes.
+    """
+    if source not in NAMED:
+        folder.check_all(_existing(source), classes)
 
 
 def _existing(source: str) -> Path:

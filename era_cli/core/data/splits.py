@@ -10,6 +10,7 @@ from era_cli.core.seeds import Stream, derived_seed
 from era_cli.errors import UsageError
 from era_cli.recipes import Recipe
 from era_cli.results import Labels
+from era_cli.text import plural
 
 LARGEST_DEFAULT_VAL = 5_000
 DEFAULT_VAL_FRACTION = 0.1
@@ -89,7 +90,7 @@ def steps_per_epoch(train: Labels, recipe: Recipe) -> int:
     """
     if not (steps := recipe.steps_per_epoch(len(train))):
         raise UsageError(
-            f"{len(train)} training images do not fill a batch of {recipe.batch_size}:"
+            f"{plural(len(train), 'training image')} cannot fill a batch of {recipe.batch_size}:"
             f" use --batch-size {max(2, len(train) // 4)}, or add images"
         )
     return steps

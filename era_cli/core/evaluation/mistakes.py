@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from era_cli.choices import Order
-from era_cli.results import ConfusedPair, Evaluation, Labels, Mistakes
+from era_cli.errors import EraError
+from era_cli.results import ConfusedPair, Evaluation, Labels, Mistakes, softmax
 
 # Sorted by these keys, ascending.
 _KEYS: dict[str, Callable[[Mistakes, np.random.Generator], npt.NDArray[np.float64] | Labels]] = {
@@ -21,6 +22,11 @@ _KEYS: dict[str, Callable[[Mistakes, np.random.Generator], npt.NDArray[np.float6
 }
 
 _ROUNDING = 1e-9  # of a probability
+# The fraction of all images that a network may name although their labels are right. Test sets have wrong labels for
+# 3.3 % of their images on average (Northcutt, Athalye and Mueller 2021, arXiv:2103.14749): with nine times as many
+# false suspects, fewer than one suspect in ten has a wrong label even if the list misses none of those.
+MOST_EXPECTED = 0.3
+_HALVINGS = 30  # of the temperature's logarithm, base 2, which begins between -10 and 10
 
 
 def wrong(evaluation: Evaluation, files: tuple[str, ...] | None = None) -> Mistakes:
@@ -37,6 +43,11 @@ def suspects(evaluation: Evaluation, files: tuple[str, ...] | None = None) -> Mi
     reaches, and is a suspect where that is not its label: an off-diagonal entry of the confident joint. In order of
     `margin` they are ranked by normalised margin, in order of `loss` by self-confidence (both section 3.2). The
     probabilities must be out of sample.
+
+    `expected` is what such a list would hold if every label were right, which tells what it is worth. An image's
+    right label is then a draw from calibrated probabilities: the network's, at the temperature at which their mean
+    confidence is its accuracy. An image that confidently belongs to a class is named if the draw is another one, and
+    the sum of these probabilities is the expectation. Labels that are wrong lower the accuracy, which raises it.
     """
     probabilities = evaluation.probabilities
     own = probabilities[np.arange(len(evaluation.labels)), evaluation.labels]
@@ -48,8 +59,39 @@ def suspects(evaluation: Evaluation, files: tuple[str, ...] | None = None) -> Mi
     reached = np.where(probabilities >= thresholds - _ROUNDING, probabilities, -1.0)
     highest = reached.max(axis=1)
     elsewhere = (highest >= 0) & (highest > reached[np.arange(len(own)), evaluation.labels])
-    confident = np.where(elsewhere, reached.argmax(axis=1), evaluation.labels)
-    return _differing(evaluation, confident, files, suspects=True)
+    likeliest = reached.argmax(axis=1)
+    named = _differing(evaluation, np.where(elsewhere, likeliest, evaluation.labels), files, suspects=True)
+    right = _calibrated(evaluation)[np.arange(len(own)), likeliest]
+    return dataclasses.replace(named, expected=round(float((1 - right)[highest >= 0].sum())))
+
+
+def _calibrated(evaluation: Evaluation) -> npt.NDArray[np.float64]:
+    """The probabilities (N, K) at the temperature at which their mean confidence is the accuracy, by bisection."""
+    low, high = -10.0, 10.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        confidence = softmax(evaluation.logits / np.float32(2**middle)).max(axis=1).mean()
+        low, high = (middle, high) if confidence > evaluation.accuracy else (low, middle)
+    return softmax(evaluation.logits / np.float32(2**low))
+
+
+def check_worth(suspects: Mistakes) -> None:
+    """Refuses a list of suspects that mostly names the network's own mistakes.
+
+    Raises:
+        EraError: it would name more than MOST_EXPECTED of the images if every label were right.
+    """
+    if unreliable(suspects):
+        raise EraError(
+            f"at {suspects.accuracy:.2%} accuracy the network would suspect about {suspects.expected:,} of"
+            f" {suspects.evaluated:,} labels if all were right (it suspects {suspects.total:,}): use a more accurate"
+            " run (--run), or list them anyway with --force"
+        )
+
+
+def unreliable(suspects: Mistakes) -> bool:
+    """Whether more than MOST_EXPECTED of the images would be named if every label were right."""
+    return suspects.expected is not None and suspects.expected > MOST_EXPECTED * suspects.evaluated
 
 
 def of_classes(mistakes: Mistakes, true: str | None, predicted: str | None) -> Mistakes:
@@ -82,7 +124,9 @@ def _differing(evaluation: Evaluation, other: Labels, files: tuple[str, ...] | N
     return Mistakes(
         suspects=suspects,
         evaluated=len(evaluation.labels),
+        accuracy=evaluation.accuracy,
         total=len(places),
+        expected=None,
         true=None,
         predicted=None,
         order=None,

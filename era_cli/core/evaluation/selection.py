@@ -10,6 +10,7 @@ from era_cli.choices import Order, Which
 from era_cli.core.evaluation import mistakes
 from era_cli.errors import UsageError
 from era_cli.results import Evaluation, Labels
+from era_cli.text import plural
 
 
 def _misclassified(evaluation: Evaluation, draw: np.random.Generator) -> Labels:
@@ -54,7 +55,7 @@ def rows_of(evaluation: Evaluation, numbers: Sequence[int]) -> Labels:
         if number not in rows:
             some = ", ".join(str(known) for known in sorted(rows)[:3])
             raise UsageError(
-                f"--index {number} is not one of the {len(rows):,} evaluated images, which are numbered {some} and so"
+                f"--index {number} is not one of {plural(len(rows), 'evaluated image')}, numbered {some} and so"
                 " on: use numbers from misclassified.csv or predictions-SPLIT.npz"
             )
     return np.array([rows[number] for number in numbers], np.int64)

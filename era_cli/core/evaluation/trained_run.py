@@ -24,11 +24,9 @@ from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.networks import weights
 from era_cli.core.networks.weights import Weights
 from era_cli.errors import EraError
-from era_cli.files import expanded
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Images, Labels
-from era_cli.runs import artifacts
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
 from era_cli.text import sample
@@ -39,7 +37,6 @@ SPLITS: dict[str, Callable[[run_data.RunData], Labels]] = {
     Split.VAL: lambda data: data.val,
     Split.TRAIN: lambda data: data.train,
 }
-CHECKPOINT_FILES = {"best": artifacts.BEST, "last": artifacts.LAST}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +65,8 @@ class Subset:
     @property
     def counted(self) -> str:
         """How many of which images: 1,000 of 10,000 test images."""
-        return f"{sample(len(self.indices), self.total)} {self.title}"
+        title = self.title if self.total != 1 else self.title.replace("images", "image", 1)
+        return f"{sample(len(self.indices), self.total)} {title}"
 
     @property
     def files(self) -> tuple[str, ...] | None:
@@ -96,29 +94,12 @@ class TrainedRun:
 
     @classmethod
     def open(cls, run: Run, which: str | None, device: torch.device) -> TrainedRun:
-        """Opens `run` with its checkpoint `best`, `last`, or at the path `which`; None is the best of a finished run.
+        """Opens `run` with the checkpoint `which`, as `Run.checkpoint_file` takes it.
 
         Raises:
-            EraError: the run has not finished and no checkpoint was named; there is no such checkpoint; it belongs to
-                another run.
+            EraError: there is no such checkpoint, or none to take by default.
         """
-        document = run.read()
-        if which is None and document.status != "finished":
-            done, epochs = len(run.epochs()), document.recipe.epochs
-            raise EraError(
-                f"{run.path} is not finished (status {document.status}, {done} of {epochs} epochs):"
-                f" resume it (era fit --resume {run.name}), or evaluate it as it is with --checkpoint best or last"
-            )
-        name = "best" if which is None else which
-        path = run.checkpoints / CHECKPOINT_FILES[name] if name in CHECKPOINT_FILES else expanded(Path(name))
-        if not path.is_file():
-            raise EraError(f"there is no checkpoint {path}: --checkpoint takes best, last or the path of one")
-        home = path.resolve().parent.parent
-        if (home / artifacts.DOCUMENT).is_file() and home != run.path.resolve():
-            raise EraError(f"{path} is a checkpoint of another run: name that run with --run {home}")
-        opened = cls(run, path, device)
-        opened.__dict__["document"] = document  # where a cached property keeps its value
-        return opened
+        return cls(run, run.checkpoint_file(which), device)
 
     @property
     def recipe(self) -> Recipe:
@@ -128,7 +109,7 @@ class TrainedRun:
     @property
     def normalization(self) -> Normalization:
         """The normalization that its network expects."""
-        return run_data.normalization(self.document)
+        return Normalization.of(self.document)
 
     @property
     def checkpoint_name(self) -> str:
@@ -182,12 +163,9 @@ class TrainedRun:
         Raises:
             EraError: the data are absent or changed, or the split is empty.
         """
+        run_data.check_split(self.run, self.document, split)
         data = run_data.load(self.run, self.document, data_dir=data_dir, listener=listener)
         indices = SPLITS[split](data)
-        if not len(indices):
-            raise EraError(
-                f"{self.run.path} has no {split} images (it was trained with --val-size 0): use --split test or train"
-            )
         if split == Split.TEST:
             return Subset.of_test(data.dataset, indices)
         title = "test images" if split == Split.TEST_ALL else f"{split} images"
@@ -214,13 +192,10 @@ class TrainedRun:
             listener.warn(f"{source} holds the images that {self.run.path} was trained on; using its test images only.")
             return Subset.of_test(own, run_data.test_indices(own, self.recipe))
         mark = source if source in sources.NAMED else _marked(dataset.name, Path(dataset.source))
-        return Subset(
-            name=f"data-{mark}",
-            title=f"images of {dataset.name}",
-            dataset=dataset,
-            indices=dataset.test,
-            total=len(dataset.test),
-        )
+        title = f"images of {dataset.name}"
+        if source not in sources.NAMED:
+            title += f" ({mark.rpartition('-')[2]})"  # as in file names: other folders may be called the same
+        return Subset(name=f"data-{mark}", title=title, dataset=dataset, indices=dataset.test, total=len(dataset.test))
 
     def _own_test(self, dataset: Dataset) -> Dataset | None:
         """The run's own folder, moved elsewhere, with the test images that were held out of it."""

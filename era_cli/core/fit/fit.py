@@ -190,8 +190,8 @@ class Fit:
         evaluation = predictions.compute(trained, subset, Tta.NONE, listener, what="testing the best epoch").evaluation
         return FitResult(
             best_epoch=best.epoch,
-            best_val_acc=best.val_acc,
-            best_val_loss=best.val_loss,
+            val_acc=best.val_acc,
+            val_loss=best.val_loss,
             test_acc=evaluation.accuracy,
             test_loss=evaluation.loss,
             test_correct=evaluation.correct,

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
-from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
 import era_cli
-from era_cli.core.data import run_data, sources
+from era_cli.core.data import run_data
+from era_cli.core.data.normalize import Normalization
 from era_cli.core.fit.fit import Fit
+from era_cli.core.fit.request import FitRequest, check_resume
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.lr_find import sweep as lr_range
 from era_cli.core.networks import checkpoint
 from era_cli.core.training import devices
 from era_cli.core.training.schedules import FEWEST_STEPS
-from era_cli.core.training.setup import Request, Setup, data_warnings, machine_notes
+from era_cli.core.training.setup import Setup, data_warnings, machine_notes
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
-from era_cli.recipes import flag
 from era_cli.results import LrSuggestion, LrSweep
 from era_cli.runs import store
 from era_cli.runs.document import (
@@ -34,17 +33,9 @@ from era_cli.runs.document import (
     Versions,
 )
 from era_cli.runs.run import Run
+from era_cli.text import plural
 
 SETTLING_STEPS = 40  # after which 0.9 ** 40, 1.5 %, of batch-norm's first averages is left
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitRequest(Request):
-    """What a person asked `era fit` for; `command` is the command line, for run.json."""
-
-    runs_dir: Path
-    name: str | None
-    command: list[str]
 
 
 def prepare(request: FitRequest, listener: Listener) -> Fit:
@@ -53,7 +44,7 @@ def prepare(request: FitRequest, listener: Listener) -> Fit:
     Raises:
         EraError: anything is wrong; no folder was created then.
     """
-    store.check_name(request.runs_dir, request.name)
+    store.check_name(request.runs_dir, request.name, overwrite=request.overwrite)
     setup = Setup.of(request, listener)
     _require_steps(setup)
     if not request.find_lr:
@@ -94,6 +85,7 @@ def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None, se
             error=None,
             **vars(environment),
         ),
+        overwrite=request.overwrite,
     )
     return Fit(
         run=run,
@@ -134,13 +126,8 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     """
     document = run.read()
     recipe, precision = document.recipe, document.device.precision
-    _refuse_changes(run, document, request)
-    if document.status == "finished":
-        raise EraError(
-            f"{run.path} is finished ({recipe.epochs} epochs): start a new run to train longer,"
-            " since a one-cycle schedule is planned to its end"
-        )
-    with run.lock():  # finds a live trainer before the data are loaded
+    check_resume(run, request)
+    with run.lock():
         found = checkpoint.newest(run.checkpoints)
     try:
         device = devices.choose(request.gpus, precision)
@@ -157,7 +144,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         train_indices=data.train,
         val_indices=data.val,
         test_indices=data.test,
-        normalization=run_data.normalization(document),
+        normalization=Normalization.of(document),
         device=device,
         notes=machine_notes(device),
         warnings=data_warnings(data.dataset),
@@ -184,7 +171,7 @@ def _require_steps(setup: Setup) -> None:
     steps = setup.total_steps
     if steps < FEWEST_STEPS:
         raise UsageError(
-            f"{steps} steps in total are too few for a one-cycle schedule, which needs at least {FEWEST_STEPS}:"
+            f"{plural(steps, 'step')} in total cannot make a one-cycle schedule, which needs at least {FEWEST_STEPS}:"
             " use more --epochs or a smaller --batch-size"
         )
 
@@ -211,28 +198,6 @@ def _environment(device: devices.Device, request: FitRequest) -> Environment:
         git_commit=_git_commit(),
         command=tuple(request.command),
     )
-
-
-def _refuse_changes(run: Run, document: RunDocument, request: FitRequest) -> None:
-    recipe, source = document.recipe, document.data.source
-    changes = [
-        (flag(field), value, getattr(recipe, field))
-        for field, value in request.given.items()
-        if value != getattr(recipe, field) and (field, value) != ("precision", document.device.precision)
-    ]
-    if request.find_lr and document.lr_find is None:
-        changes.append(("--max-lr", "auto", recipe.max_lr))
-    # One folder for another may be the same that was moved: its content will tell.
-    if request.source is not None and request.source != source and {request.source, source} & set(sources.NAMED):
-        changes.append(("--data", request.source, source))
-    if request.name is not None and request.name != run.name:
-        changes.append(("--name", request.name, run.name))
-    if changes:
-        option, value, stored = changes[0]
-        raise UsageError(
-            f"{option} {value} differs from the {stored} of {run.path}: a resumed run keeps its settings;"
-            " leave the option out, or start a new run"
-        )
 
 
 def _git_commit() -> str | None:

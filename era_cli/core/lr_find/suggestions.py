@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from era_cli.results import STEEPEST, TENTH, VALLEY, LrSuggestion
+from era_cli.text import plural
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,7 +53,8 @@ def suggest(rates: Floats, losses: Floats) -> tuple[dict[str, float], str]:
     says nothing of the rates before it.
     """
     if len(rates) < FEWEST_POINTS:
-        return {}, f"{len(rates)} valid steps are too few, {FEWEST_POINTS} are needed: use more --steps"
+        few = f"{plural(len(rates), 'valid step')} {'is' if len(rates) == 1 else 'are'} too few"
+        return {}, f"{few}, {FEWEST_POINTS} are needed: use more --steps"
     smoothed = smooth(rates, losses)
     lowest = _first_minimum(smoothed)
     if smoothed[0] - smoothed[lowest] < max(

@@ -20,7 +20,7 @@ import torch
 
 from era_cli.errors import EraError
 from era_cli.files import atomic_link, atomic_write
-from era_cli.runs.artifacts import BEST, LAST, PREVIOUS
+from era_cli.runs.artifacts import BEST, LAST, PREVIOUS, training_states
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,8 @@ def newest(folder: Path) -> Resumable:
     Raises:
         EraError: there is none, or none is valid.
     """
-    candidates = [path for path in (folder / LAST, folder / PREVIOUS) if path.exists()]
-    if not candidates:
-        raise EraError(f"{folder} holds no checkpoint yet: start the run again with era fit")
     faults = []
-    for path in candidates:
+    for path in training_states(folder):
         try:
             step = int(read(path)["global_step"])
         except EraError as error:

@@ -10,12 +10,12 @@ import torch
 
 from era_cli.errors import UsageError
 
-LIGHTNING_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+LIGHTNING_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The chosen processor; `precision` is one of `32`, `bf16` and `16`, `emulated` if in software, slowly."""
+    """The chosen processor; `precision` is one of `fp32`, `bf16` and `fp16`, `emulated` if in software, slowly."""
 
     accelerator: str
     name: str
@@ -39,7 +39,7 @@ class Device:
 
 
 def choose(gpus: str, precision: str) -> Device:
-    """The device for `--gpus` (auto, 0, 1) and `--precision` (auto, 32, bf16, 16).
+    """The device for `--gpus` (auto, 0, 1) and `--precision` (auto, fp32, bf16, fp16).
 
     Raises:
         UsageError: there is no GPU, or fp16 is requested on a CPU.
@@ -50,9 +50,9 @@ def choose(gpus: str, precision: str) -> Device:
     on_gpu = there and gpus != "0"
     bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
     if precision == "auto":
-        precision = "bf16" if bf16 else "32"
-    if precision == "16" and not on_gpu:
-        raise UsageError("--precision 16 needs a GPU: use bf16 or 32 on the CPU")
+        precision = "bf16" if bf16 else "fp32"
+    if precision == "fp16" and not on_gpu:
+        raise UsageError("--precision fp16 needs a GPU: use bf16 or fp32 on the CPU")
     return Device(
         accelerator="cuda" if on_gpu else "cpu",
         name=torch.cuda.get_device_name(0) if on_gpu else _cpu_name(),

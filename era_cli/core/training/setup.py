@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,32 +19,15 @@ from era_cli.core.training import devices
 from era_cli.core.training.augment import Augmentation
 from era_cli.core.training.data_module import EraDataModule
 from era_cli.core.training.module import Classifier
+from era_cli.core.training.request import Request
 from era_cli.core.training.schedules import Schedule
 from era_cli.errors import UsageError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Labels
 
-DEFAULT_SOURCE = "cifar10"
 FEWEST_STEPS_PER_EPOCH = 8  # below, the default batch size is reduced
 SMALLEST_BATCH = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a person asked for.
-
-    `given` holds the recipe fields that were given as options, as opposed to those of the named recipe;
-    `source` is None where `--data` was left out; `find_lr` asks for a peak learning rate from a sweep.
-    """
-
-    recipe: Recipe
-    given: Mapping[str, Any]
-    source: str | None
-    data_dir: Path | None
-    strict: bool
-    gpus: str
-    find_lr: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +56,7 @@ class Setup:
         """
         device = devices.choose(request.gpus, request.recipe.precision)
         dataset = sources.load(
-            request.source or DEFAULT_SOURCE,
+            request.data,
             image_size=request.recipe.image_size,
             data_dir=request.data_dir,
             strict=request.strict,
@@ -145,7 +127,7 @@ def machine_notes(device: devices.Device) -> tuple[str, ...]:
     """What a person should know about the machine."""
     if not device.emulated:
         return ()
-    return (f"{device.name} emulates bf16 in software, which is slow: --precision 32 is faster on it.",)
+    return (f"{device.name} emulates bf16 in software, which is slow: --precision fp32 is faster on it.",)
 
 
 def data_warnings(dataset: Dataset) -> tuple[str, ...]:

@@ -141,10 +141,10 @@ def test_which_files_count_as_images(images: Path, load: Load) -> None:
         ({**SPLITS, "test/cat": 0, "test/dog": 0}, [], "test holds no images"),
         ({**SPLITS, "test/cat": 0, "test/dog": 0}, ["test/cat", "test/dog"], "test can be read"),
         ({"cat": 3}, [], "only the class folder 'cat'"),
-        ({".": 1}, [], "no class folders, but 1 images directly"),
+        ({".": 1}, [], "no class folders, but 1 image directly"),
         ({"cat": 3, "dog": 3, "emu": 0}, [], "class folder 'emu'"),
         ({"cat": 3, "dog": 3, "emu": 0}, ["emu"], "no training image of class 'emu'"),
-        ({"cat": 0, "dog": 0}, ["cat", "dog"], "none of the 2 images can be read"),
+        ({"cat": 0, "dog": 0}, ["cat", "dog"], "no image of 2 can be read"),
         ({"cat": 1, "dog": 1}, [], "too few images to train and test on"),
     ],
 )
@@ -390,7 +390,7 @@ def test_load_all_skips_unreadable_images(images: Path, load_all: Load) -> None:
         assert dataset.test.tolist() == [0, 1, 2]
     for path in images.rglob("*.png"):
         path.write_text("only text")
-    assert "none of the 4 images can be read" in refusal(load_all, images)
+    assert "no image of 4 can be read" in refusal(load_all, images)
 
 
 def test_both_ways_of_loading_share_one_cache(images: Path, load: Load, load_all: Load, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_limit_takes_the_same_test_images_for_every_seed() -> None:
 
 
 def test_too_few_images_for_a_batch_are_refused() -> None:
-    with pytest.raises(UsageError, match="54 training images do not fill a batch of 55: use --batch-size 13,"):
+    with pytest.raises(UsageError, match="54 training images cannot fill a batch of 55: use --batch-size 13,"):
         steps_per_epoch(THREE_CLASSES[:54], recipe(batch_size=55))
     assert steps_per_epoch(THREE_CLASSES[:54], recipe(batch_size=54)) == 1
     assert steps_per_epoch(THREE_CLASSES[:54], recipe(batch_size=13)) == 4  # the last two images are dropped

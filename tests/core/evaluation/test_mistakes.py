@@ -12,6 +12,7 @@ from scipy.special import log_softmax, softmax  # type: ignore[import-untyped]
 
 from era_cli.choices import Order
 from era_cli.core.evaluation import mistakes
+from era_cli.errors import EraError
 from era_cli.results import Evaluation, Mistakes
 
 
@@ -223,6 +224,32 @@ def test_planted_wrong_labels_are_found_and_come_first() -> None:
         first = mistakes.ordered(listed, order)
         assert set(first.places[:4].tolist()) == set(wrong)
         assert first.answers[:4].tolist() == true[first.places[:4]].tolist()
+
+
+@pytest.mark.parametrize("skill", [0.0, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("sharpness", [0.3, 1.0, 3.0])  # of over- and underconfident networks
+def test_of_right_labels_as_many_as_expected_are_suspects(skill: float, sharpness: float) -> None:
+    right = drawn(20_000, 10, 0, skill)
+    told = mistakes.suspects(evaluation(right.labels, sharpness * right.logits))
+    assert told.expected is not None
+    assert told.accuracy == right.accuracy
+    assert told.total == pytest.approx(told.expected, rel=0.25, abs=60)
+
+
+def test_wrong_labels_exceed_what_is_expected() -> None:
+    answers = drawn(20_000, 10, 0, 6.0)
+    draw = np.random.default_rng(1)
+    labels = np.where(draw.random(20_000) < 0.03, draw.integers(0, 10, 20_000), answers.labels)
+    told = mistakes.suspects(evaluation(labels, answers.logits))
+    assert told.expected is not None
+    assert told.total > 1.5 * told.expected
+
+
+def test_suspects_of_an_inaccurate_network_are_refused() -> None:
+    mistakes.check_worth(mistakes.suspects(drawn(2_000, 10, 0, 4.0)))
+    inaccurate = mistakes.suspects(drawn(2_000, 10, 0, 1.0))
+    with pytest.raises(EraError, match=f"{inaccurate.accuracy:.2%} accuracy.*--force"):
+        mistakes.check_worth(inaccurate)
 
 
 def test_suspects_rank_by_normalised_margin() -> None:

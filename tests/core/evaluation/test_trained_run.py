@@ -238,7 +238,7 @@ def test_unreadable_images_of_another_folder_are_noted(
     heard: list[str] = []
 
     class Ear(Listener):
-        def note(self, text: str) -> None:
+        def warn(self, text: str) -> None:
             heard.append(text)
 
     shutil.copytree(photos / "c", tmp_path / "other" / "c")

@@ -67,7 +67,7 @@ def test_the_best_checkpoint_is_that_of_the_best_row(finished_run: Path) -> None
     run = Run(finished_run)
     best = best_epoch.best(run.epochs())
     assert run.read().as_dict()["result"]["best_epoch"] == best.epoch
-    assert run.read().as_dict()["result"]["best_val_acc"] == best.val_acc
+    assert run.read().as_dict()["result"]["val_acc"] == best.val_acc
     assert checkpoint.read(run.checkpoints / artifacts.BEST)["global_step"] == best.epoch * 5
     assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == 15
 
@@ -94,7 +94,7 @@ def test_a_worse_epoch_leaves_the_best_checkpoint_alone(fit_digits: Prepare, mon
 def test_without_validation_the_last_epoch_is_best(fit_digits: Prepare) -> None:
     fit = fit_digits(val_size=0, epochs=2)
     result = fit.train(Listener())
-    assert (result.best_epoch, result.best_val_acc, result.best_val_loss) == (2, None, None)
+    assert (result.best_epoch, result.val_acc, result.val_loss) == (2, None, None)
     lines = fit.run.metrics_file.read_text().splitlines()
     assert lines[1].split(",")[3:5] == ["", ""]
     best, last = (fit.run.checkpoints / name for name in (artifacts.BEST, artifacts.LAST))
@@ -152,8 +152,8 @@ def test_an_infinite_weight_never_reaches_a_checkpoint(fit_digits: Prepare, monk
     ("fields", "says"),
     [
         ({"val_size": 2000}, "--val-size 2000 leaves nothing of the 1438"),
-        ({"batch_size": 512}, "160 training images do not fill a batch of 512"),
-        ({"batch_size": 160, "epochs": 2}, "2 steps in total are too few"),
+        ({"batch_size": 512}, "160 training images cannot fill a batch of 512"),
+        ({"batch_size": 160, "epochs": 2}, "2 steps in total cannot make a one-cycle schedule"),
         ({"limit_train": 6, "batch_size": 2}, r"class '.' has no training image left"),
     ],
 )

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,11 @@ from PIL import Image
 from era_cli.core.fit import start
 from era_cli.core.fit.fit import Fit
 from era_cli.core.networks import checkpoint
+from era_cli.core.training.setup import Setup
 from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.files import atomic_link
 from era_cli.listener import Listener
-from era_cli.results import EpochRow
+from era_cli.results import EpochRow, LrSuggestion, LrSweep
 from era_cli.runs import artifacts, history, store
 from era_cli.runs.run import Run
 from tests.support import assert_equal_runs, environment, request
@@ -168,7 +171,7 @@ def test_a_changed_option_is_refused_by_name(fields: dict[str, Any], option: str
 
 def test_the_settled_options_are_accepted(after_two_steps: Run) -> None:
     same = request(after_two_steps.path.parent)
-    for given in (same.given, {"val_size": 144}, {"limit_val": 16}, {"image_size": 8}, {"precision": "32"}):
+    for given in (same.given, {"val_size": 144}, {"limit_val": 16}, {"image_size": 8}, {"precision": "fp32"}):
         assert start.resume(after_two_steps, replace(same, given=given), Listener()).resume_from is not None
 
 
@@ -221,7 +224,7 @@ def test_a_damaged_best_checkpoint_costs_only_its_epoch(fit_digits: Prepare) -> 
     resumed(run).train(Listener())
     result = run.read().result
     assert result is not None
-    assert (result.best_epoch, result.best_val_acc) == (3, run.epochs()[2].val_acc)
+    assert (result.best_epoch, result.val_acc) == (3, run.epochs()[2].val_acc)
 
 
 @pytest.mark.parametrize(("second", "best"), [(0.0, 3), (1.0, 2)])
@@ -236,7 +239,7 @@ def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, secon
     resumed(run).train(Listener())
     result = run.read().result
     assert result is not None
-    assert (result.best_epoch, result.best_val_acc) == (best, run.epochs()[best - 1].val_acc)
+    assert (result.best_epoch, result.val_acc) == (best, run.epochs()[best - 1].val_acc)
     assert checkpoint.step_of(folder / artifacts.BEST) == best * STEPS_PER_EPOCH
 
 
@@ -280,3 +283,33 @@ def test_a_moved_folder_is_found_again_with_data(tmp_path: Path) -> None:
     (moved / "a" / "0.png").unlink()
     with pytest.raises(EraError, match="are not those"):
         start.resume(run, request(tmp_path / "runs", source=str(moved), **fields), Listener())
+
+
+def test_wall_time_includes_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = [0.0]
+
+    def swept(setup: Setup, listener: Listener) -> LrSweep:
+        late[0] += 1_000
+        return LrSweep(
+            rates=np.array([0.01, 0.1]),
+            losses=np.ones((1, 2)),
+            smoothed=np.ones(2),
+            seeds=(0,),
+            stops=(None,),
+            suggestions=(suggestion,),
+            recommended=suggestion,
+            reason="",
+            verdict="",
+        )
+
+    suggestion = LrSuggestion(rule="steepest", lr=0.05, spread=(0.05, 0.05))
+    monkeypatch.setattr("era_cli.core.lr_find.sweep.sweep", swept)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late[0])
+    monkeypatch.setattr("era_cli.core.fit.stopwatch.time", clock)
+    fit = start.prepare(replace(request(tmp_path), find_lr=True), Listener())
+    run = stopped(fit, 2)
+    before = run.read().seconds
+    assert 1_000 < before < 1_500
+    late[0] += 5_000  # between the sessions
+    result = resumed(run).train(Listener())
+    assert before < result.seconds <= run.read().seconds < 2_000

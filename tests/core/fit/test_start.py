@@ -20,7 +20,7 @@ from era_cli.recipes import Recipe, default, session10, with_options
 from era_cli.runs.run import Run
 from tests.support import assert_equal_runs, request
 
-SMALL = {"image_size": 8, "precision": "32"}
+SMALL = {"image_size": 8, "precision": "fp32"}
 
 
 def prepared(runs_dir: Path, named: Any = None, **given: Any) -> Fit:
@@ -53,18 +53,19 @@ def test_what_was_named_is_left_alone(
     fit = prepared(tmp_path, named, **given)
     assert (fit.setup.recipe.batch_size, fit.setup.recipe.max_lr) == (batch_size, max_lr)
     assert any("using" in note for note in fit.notes) == (batch_size == 32)
+    assert not any("peak learning rate" in note for note in fit.notes)
 
 
 @pytest.mark.parametrize(("epochs", "doubtful"), [(3, True), (4, False)])
 def test_too_few_steps_for_running_averages_are_noted(epochs: int, doubtful: bool, tmp_path: Path) -> None:
-    notes = prepared(tmp_path, epochs=epochs).notes  # ten steps an epoch
+    notes = prepared(tmp_path, epochs=epochs).warnings  # ten steps an epoch
     assert any("running averages" in note for note in notes) is doubtful
 
 
 def test_a_class_without_validation_images_is_noted(tmp_path: Path) -> None:
-    assert any("no validation image" in note for note in prepared(tmp_path, val_size=5).notes)
-    assert not any("no validation image" in note for note in prepared(tmp_path).notes)
-    assert not any("no validation image" in note for note in prepared(tmp_path, val_size=0).notes)
+    assert any("no validation image" in note for note in prepared(tmp_path, val_size=5).warnings)
+    assert not any("no validation image" in note for note in prepared(tmp_path).warnings)
+    assert not any("no validation image" in note for note in prepared(tmp_path, val_size=0).warnings)
 
 
 def test_digits_are_flipped_only_on_request(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_divergence_does_not_smear_into_the_minimum() -> None:
 def test_too_few_points_give_no_rate(count: int) -> None:
     rates = np.geomspace(1e-5, 10, count)
     verdict = refused(sigmoid(-2.0, decades=np.log10(rates)), rates)
-    assert f"{count} valid steps are too few" in verdict
+    assert f"{count} valid step{' is' if count == 1 else 's are'} too few" in verdict
     assert str(FEWEST_POINTS) in verdict
 
 

@@ -1,0 +1,72 @@
+"""What a person asks of `era fit`. Loads no torch, so that what is wrong with it is said at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from era_cli.core.data import run_data, sources
+from era_cli.core.training.request import Request
+from era_cli.errors import EraError, UsageError
+from era_cli.recipes import flag
+from era_cli.runs import artifacts
+from era_cli.runs.document import RunDocument
+from era_cli.runs.run import Run
+from era_cli.text import plural
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRequest(Request):
+    """What a person asked `era fit` for; `command` is the command line, for run.json.
+
+    `overwrite` lets the new run replace one called `name`.
+    """
+
+    runs_dir: Path
+    name: str | None
+    overwrite: bool = False
+    command: list[str]
+
+
+def check_resume(run: Run, request: FitRequest) -> None:
+    """Refuses to resume a run that is finished, in use, without its images, or asked to train otherwise.
+
+    Raises:
+        UsageError: an option differs from the run's.
+        EraError: the run cannot be resumed.
+    """
+    document = run.read()
+    _refuse_changes(run, document, request)
+    if document.status == "finished":
+        raise EraError(
+            f"{run.path} is finished ({plural(document.recipe.epochs, 'epoch')}): start a new run to train longer,"
+            " since a one-cycle schedule is planned to its end"
+        )
+    if request.source is None:
+        run_data.check_source(run, document)
+    else:
+        sources.check(request.source)
+    with run.lock():  # finds a live trainer before anything is loaded
+        artifacts.training_states(run.checkpoints)
+
+
+def _refuse_changes(run: Run, document: RunDocument, request: FitRequest) -> None:
+    recipe, source = document.recipe, document.data.source
+    changes = [
+        (flag(field), value, getattr(recipe, field))
+        for field, value in request.given.items()
+        if value != getattr(recipe, field) and (field, value) != ("precision", document.device.precision)
+    ]
+    if request.find_lr and document.lr_find is None:
+        changes.append(("--max-lr", "auto", recipe.max_lr))
+    # One folder for another may be the same that was moved: its content will tell.
+    if request.source is not None and request.source != source and {request.source, source} & set(sources.NAMED):
+        changes.append(("--data", request.source, source))
+    if request.name is not None and request.name != run.name:
+        changes.append(("--name", request.name, run.name))
+    if changes:
+        option, value, stored = changes[0]
+        raise UsageError(
+            f"{option} {value} differs from the {stored} of {run.path}: a resumed run keeps its settings;"
+            " leave the option out, or start a new run"
+        )
