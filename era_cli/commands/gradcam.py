@@ -16,6 +16,7 @@ from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.files import expanded
 from era_cli.recipes import NETWORK_STAGES
+from era_cli.signals import held
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,10 +162,13 @@ def gradcam(
     _check_choice("--smooth", smooth, Smoothing)
     named = reading.find(runs_dir, run, checkpoint, split, data, own_images=bool(files))
     stage = _stage(layer, named.read().recipe.network)
+    with held():
+        from era_cli.core.evaluation import own_images
+    loaded = own_images.load(files, named.read().data.image_size) if files else None
     with loading(quiet=quiet) as progress:
         from era_cli import documents
         from era_cli.console.gradcam import headline, print_heatmaps
-        from era_cli.core.evaluation import own_images, predictions, selection
+        from era_cli.core.evaluation import predictions, selection
         from era_cli.core.evaluation.classified_images import ClassifiedImages
         from era_cli.core.gradcam import explain
         from era_cli.core.gradcam.cam import CamOptions
@@ -174,8 +178,8 @@ def gradcam(
 
     opened = reading.open_run(named, checkpoint, gpus)
     cached: list[deliver.File] = []
-    if files:
-        images = ClassifiedImages.of_files(opened, files, progress)
+    if loaded is not None:
+        images = ClassifiedImages.of_files(opened, files, loaded, progress)
         step = opened.weights.step
         head, facts = reading.run_document(opened, step), reading.run_facts(opened, step)
         chosen, title = artifacts.selection("image", [file.stem for file in files]), "your images"
@@ -217,8 +221,8 @@ def gradcam(
     figure = out or opened.run.path / name
     maps = artifacts.beside(figure, "maps.npz")
     if not out and (files or len(indices or []) > 1) and figure.exists():
-        progress.warn(f"{figure} is replaced, whichever images it showed: --out NAME keeps both.")
-    about = f"{opened.run.name}, {title}"
+        progress.note(f"{figure} is replaced, whichever images it showed: --out NAME keeps both.")
+    about = reading.about(opened, title)
 
     def draw() -> Figure:
         photos = own_images.load_large(originals[: sheet.MOST // 2], report.photo_side(heatmaps))

@@ -90,15 +90,6 @@ def misclassified(
     return f"{_joined('suspects' if suspects else 'misclassified', marks)}.png"
 
 
-def selection(kind: str, names: Sequence[str]) -> str:
-    """A mark for images that a person selected: image-photo-and-3-more, index-12.
-
-    Other images may share it; a name for each set of them would be a hash, which says nothing.
-    """
-    first = re.sub(r"\W+", "_", names[0]).strip("_")[:_LONGEST_NAME] or "unnamed"
-    return f"{kind}-{first}" + (f"-and-{len(names) - 1}-more" if len(names) > 1 else "")
-
-
 def page(figure: Path, number: int) -> Path:
     """A page of a figure, from 1: NAME.png, NAME-page-2.png and so on."""
     return figure if number == 1 else figure.with_stem(f"{figure.stem}-page-{number}")
@@ -110,6 +101,15 @@ def remove_pages(figure: Path, *, after: int) -> None:
     while (old := page(figure, number)).is_file():
         old.unlink()
         number += 1
+
+
+def selection(kind: str, names: Sequence[str]) -> str:
+    """A mark for images that a person selected: image-photo-and-3-more, index-12.
+
+    Other images may share it; a name for each set of them would be a hash, which says nothing.
+    """
+    first = re.sub(r"\W+", "_", names[0]).strip("_")[:_LONGEST_NAME] or "unnamed"
+    return f"{kind}-{first}" + (f"-and-{len(names) - 1}-more" if len(names) > 1 else "")
 
 
 def heatmaps(label: str, marks: Iterable[str]) -> str:

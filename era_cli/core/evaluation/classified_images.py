@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from era_cli.core.evaluation import inference, own_images
+from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.listener import Listener
 from era_cli.results import Evaluation, Images, Labels, softmax
@@ -38,14 +38,14 @@ class ClassifiedImages:
         )
 
     @classmethod
-    def of_files(cls, trained: TrainedRun, files: Sequence[Path], listener: Listener) -> ClassifiedImages:
-        """A person's own images, preprocessed like the images of a folder.
+    def of_files(
+        cls, trained: TrainedRun, files: Sequence[Path], images: Images, listener: Listener
+    ) -> ClassifiedImages:
+        """A person's own images, as `own_images.load` preprocesses them.
 
         Raises:
-            UsageError: one is absent.
-            EraError: one cannot be read, or a logit is NaN or infinite.
+            EraError: a logit is NaN or infinite.
         """
-        images = own_images.load(files, trained.document.data.image_size)
         everything = np.arange(len(images))
         logits = inference.logits(trained.classifier, images, everything, listener, what="classifying")
         trained.check_finite(logits)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from era_cli.choices import CamMethod, Smoothing
 from era_cli.core.data import digits
-from era_cli.core.evaluation import inference
+from era_cli.core.evaluation import inference, own_images
 from era_cli.core.evaluation.classified_images import ClassifiedImages
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.gradcam import cam
@@ -44,6 +44,11 @@ def evaluation(opened: TrainedRun, subset: Subset) -> Evaluation:
 def explain(opened: TrainedRun, images: ClassifiedImages, **options: Any) -> Heatmaps:
     asked = CamOptions(**{"method": "gradcam", "layer": "layer1", "target": "both", **options})
     return explanation.explain(opened.classifier, images, asked, Listener())
+
+
+def classified(opened: TrainedRun, files: list[Path]) -> ClassifiedImages:
+    images = own_images.load(files, opened.document.data.image_size)
+    return ClassifiedImages.of_files(opened, files, images, Listener())
 
 
 def rows(evaluation: Evaluation, right: bool, count: int) -> Any:
@@ -83,7 +88,7 @@ def test_an_own_image_is_classified_like_the_data(
     known = ClassifiedImages.of_subset(subset, evaluation, chosen)
     assert known.index is not None
     files = [digit_file(tmp_path / f"{number}.png", number) for number in known.index]
-    own = ClassifiedImages.of_files(opened, files, Listener())
+    own = classified(opened, files)
     assert (own.index, own.labels, own.files) == (None, None, tuple(map(str, files)))
     assert np.array_equal(own.images, known.images)
     assert np.abs(own.logits - known.logits).max() < 1e-4
@@ -98,7 +103,7 @@ def test_a_larger_image_is_resized(opened: TrainedRun, tmp_path: Path) -> None:
     digit_file(tmp_path / "small.png", 0)
     with Image.open(tmp_path / "small.png") as small:
         small.resize((64, 64), Image.Resampling.NEAREST).save(tmp_path / "large.png")
-    subjects = ClassifiedImages.of_files(opened, [tmp_path / "small.png", tmp_path / "large.png"], Listener())
+    subjects = classified(opened, [tmp_path / "small.png", tmp_path / "large.png"])
     small_image, large_image = subjects.images.astype(int)
     assert large_image.shape == (3, 8, 8)
     assert np.abs(small_image - large_image).mean() < 20
@@ -114,13 +119,13 @@ def test_an_unreadable_image_is_named(opened: TrainedRun, tmp_path: Path, damage
     elif damage == "folder":
         bad.mkdir()
     with pytest.raises(EraError) as caught:
-        ClassifiedImages.of_files(opened, [good, bad], Listener())
+        classified(opened, [good, bad])
     assert str(bad) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert ("there is no image" in str(caught.value)) == (damage == "absent")
     assert ("is a folder" in str(caught.value)) == (damage == "folder")
     with pytest.raises(EraError) as both:
-        ClassifiedImages.of_files(opened, [bad, tmp_path / "good.png", bad], Listener())
+        classified(opened, [bad, tmp_path / "good.png", bad])
     assert str(both.value).count(str(bad)) == (1 if damage in ("absent", "folder") else 2)  # all damaged ones at once
 
 
@@ -219,7 +224,7 @@ def test_saved_maps_load_without_pickle(
 
 def test_maps_of_own_images_are_saved_with_names(opened: TrainedRun, tmp_path: Path) -> None:
     files = [digit_file(tmp_path / name, number) for number, name in enumerate(("猫.png", "b.png"))]
-    subjects = ClassifiedImages.of_files(opened, files, Listener())
+    subjects = classified(opened, files)
     explanation.save(explain(opened, subjects, target="predicted"), tmp_path / "maps.npz")
     with np.load(tmp_path / "maps.npz", allow_pickle=False) as arrays:
         assert arrays["files"].tolist() == [str(file) for file in files]
