@@ -249,7 +249,7 @@ def test_own_images_name_the_figure(run: Run, tmp_path: Path) -> None:
 
     def replaced(name: str, *arguments: str) -> bool:
         done = invoke("gradcam", "--layer=layer1", "--image", *arguments)
-        assert name in done.stdout.splitlines()
+        assert named_files(done.stdout)[0] == name
         return f"{name} is replaced" in done.stderr
 
     one, two = (f"runs/mine/gradcam-image-photo{more}-layer1.png" for more in ("", "-and-1-more"))
