@@ -43,10 +43,6 @@ _INSTEAD = {  # of what is no longer there
 }
 
 
-def _choices(kind: type[StrEnum]) -> str:
-    return f"[{'|'.join(kind)}]"
-
-
 def gradcam(
     more_images: Annotated[
         list[Path] | None,
@@ -90,7 +86,7 @@ def gradcam(
             "--method",
             help="How the layer's features are weighted: by the mean gradient (gradcam), by the gradient at each"
             " position (hirescam), or only where that is positive (layercam, for finer maps at an earlier layer).",
-            metavar=_choices(CamMethod),
+            metavar="|".join(CamMethod),
         ),
     ] = CamMethod.GRADCAM,
     layer: Annotated[
@@ -108,7 +104,7 @@ def gradcam(
             "--smooth",
             help="aug: average over three contrasts of the image and, if the network was trained with flips, of its"
             " mirror image.",
-            metavar=_choices(Smoothing),
+            metavar="|".join(Smoothing),
         ),
     ] = Smoothing.NONE,
     target: Annotated[
@@ -157,6 +153,7 @@ def gradcam(
 
     Each image stands beside its maps for the predicted class and, where that is another, the true one. Writes
     gradcam.png into the run folder; for other images, another class, method, layer or smoothing the name says which.
+    Your own images and those of a folder are drawn in the resolution of their files.
     """
     files = [expanded(file) for file in (*(image or []), *(more_images or []))]
     indices = None if index is None else _indices(index)

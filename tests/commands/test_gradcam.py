@@ -247,15 +247,16 @@ def test_own_images_name_the_figure(run: Run, tmp_path: Path) -> None:
         for name in ("photo.png", "other.png"):
             write_digit(tmp_path / folder / name, number)
 
-    def figure(*arguments: str) -> tuple[str, bool]:
+    def replaced(name: str, *arguments: str) -> bool:
         done = invoke("gradcam", "--layer=layer1", "--image", *arguments)
-        replaced = "is replaced" in done.stderr
-        return named_files(done.stdout)[0], replaced
+        assert named_files(done.stdout)[0] == name
+        return f"{name} is replaced" in done.stderr
 
-    assert figure("a/photo.png") == ("runs/mine/gradcam-image-photo-layer1.png", False)
-    assert figure("a/photo.png", "a/other.png") == ("runs/mine/gradcam-image-photo-and-1-more-layer1.png", False)
-    assert figure("b/photo.png", "b/other.png") == ("runs/mine/gradcam-image-photo-and-1-more-layer1.png", True)
-    assert figure("a/photo.png", "--out", "x.png") == ("x.png", False)
+    one, two = (f"runs/mine/gradcam-image-photo{more}-layer1.png" for more in ("", "-and-1-more"))
+    assert not replaced(one, "a/photo.png")
+    assert not replaced(two, "a/photo.png", "a/other.png")
+    assert replaced(two, "b/photo.png", "b/other.png")
+    assert not replaced("x.png", "a/photo.png", "--out", "x.png")
 
 
 def test_own_images_are_drawn_in_their_resolution(run: Run, tmp_path: Path) -> None:
