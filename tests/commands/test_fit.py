@@ -81,7 +81,7 @@ def test_options_replace_fields_of_the_named_recipe(plain: Any) -> None:
 
 
 def test_json_is_alone_on_stdout_though_a_figure_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def broken(samples: object) -> None:
+    def broken(*arguments: object) -> None:
         raise RuntimeError("no font")
 
     monkeypatch.setattr("era_cli.reports.fit.training_samples", broken)

@@ -38,7 +38,7 @@ def test_a_sweep_writes_and_names_two_files(tmp_path: Path) -> None:
     assert f"--max-lr {document['recommended']['lr']:.3g} ({document['reason']})" in " ".join(done.stdout.split())
     assert "0.001 to 0.2 in 24 steps" in done.stdout
     rate = f"{document['recommended']['lr']:.3g}"
-    follows = "--batch-size 16 --precision 32 --limit-train 80 --image-size 8"
+    follows = "--batch-size 16 --precision fp32 --limit-train 80 --image-size 8"
     assert done.stdout.endswith(f"Next: era fit {follows} --max-lr {rate} --gpus 0 --data digits\n")
     assert invoke("lr-find", *SWEEP, "--quiet").stdout == f"{rate}\n"
     assert document["recommended"]["lr"] in [suggestion["lr"] for suggestion in document["suggestions"]]
