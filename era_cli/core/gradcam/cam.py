@@ -2,16 +2,19 @@
 
 The network is split at the explained layer. What lies before it is computed once, without gradients; what lies behind
 it is differentiated with respect to the layer's features. So nothing is hooked, no gradient goes further back than the
-layer, and the network is left as it was. Loads no lightning.
+layer, and the network is left as it was. The grad-cam library turns features and gradients into a map. Loads no
+lightning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytorch_grad_cam as library
 import torch
 from torch import Tensor
 
@@ -26,19 +29,14 @@ from era_cli.results import Images, Labels
 Maps = npt.NDArray[np.float32]
 
 TOLERANCE = 1e-4  # how far a logit may be from that of the evaluation, or this share of the largest
-CONTRASTS = (1.0, 0.9, 1.1)  # of augmentation smoothing, as in the grad-cam library
+CONTRASTS = (1.0, 0.9, 1.1)  # of augmentation smoothing, as in the library
 
 _CHUNK = 64  # images of 32 px whose features are held together; more at once is no faster
 
-# By what each method weights the features (N, C, h, w): from the gradients (N, C, h, w) of the logit with respect to
-# them. The sum over the channels is the map.
-METHODS: dict[str, Callable[[Tensor], Tensor]] = {
-    # Selvaraju et al. 2017, "Grad-CAM", arXiv:1610.02391, equations 1 and 2
-    CamMethod.GRADCAM: lambda gradients: gradients.mean(dim=(2, 3), keepdim=True),
-    # Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM", arXiv:2011.08891, equation 3
-    CamMethod.HIRESCAM: lambda gradients: gradients,
-    # Jiang et al. 2021, "LayerCAM", doi:10.1109/TIP.2021.3089943, equations 4 and 5
-    CamMethod.LAYERCAM: lambda gradients: gradients.clamp(min=0),
+METHODS: dict[str, type[Any]] = {
+    CamMethod.GRADCAM: library.GradCAM,  # Selvaraju et al. 2017, arXiv:1610.02391
+    CamMethod.HIRESCAM: library.HiResCAM,  # Draelos and Carin 2020, arXiv:2011.08891
+    CamMethod.LAYERCAM: library.LayerCAM,  # Jiang et al. 2021, doi:10.1109/TIP.2021.3089943
 }
 
 
@@ -106,8 +104,8 @@ def _mean_over_views(
         features, answer = _forward(classifier.network, view, options.layer)
         if not views:
             _check_logits(answer, logits)
-        of_targets = [_map(options.method, features, answer, target) for target in wanted.T]
-        view_maps = torch.stack(of_targets, dim=1).cpu().numpy()
+        method = METHODS[options.method](classifier.network, [])
+        view_maps = np.stack([_maps(method, features, answer, target) for target in wanted.T], axis=1)
         views.append(view_maps[..., ::-1] if is_mirrored else view_maps)
     return np.mean(views, axis=0, dtype=np.float32)
 
@@ -121,12 +119,13 @@ def _forward(network: Network, pixels: Tensor, layer: str) -> tuple[Tensor, Tens
         return features, network.classify(features, layer)
 
 
-def _map(method: str, features: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+def _maps(method: Any, features: Tensor, logits: Tensor, target: Tensor) -> Maps:
     """The maps (N, h, w) for the classes `target` (N,)."""
     with torch.enable_grad():
         score = logits.gather(1, target[:, None]).sum()  # each logit depends on its own image alone
     (gradients,) = torch.autograd.grad(score, features, retain_graph=True)
-    return (METHODS[method](gradients) * features.detach()).sum(dim=1)
+    arrays = (features.detach().cpu().numpy(), gradients.cpu().numpy())
+    return np.asarray(method.get_cam_image(None, None, None, *arrays, False))
 
 
 def _views(pixels: Tensor, augment: bool, mirrored: bool) -> Iterator[tuple[Tensor, bool]]:
