@@ -45,7 +45,7 @@ def check_name(runs_dir: Path, name: str | None, *, overwrite: bool = False) -> 
         return
     if not overwrite:
         raise UsageError(
-            f"{path} exists already: choose another --name, continue it with --resume, or replace it with --overwrite"
+            f"{path} already exists: choose another --name, continue it with --resume, or replace it with --overwrite"
         )
     if not (path / artifacts.DOCUMENT).is_file():
         raise UsageError(
