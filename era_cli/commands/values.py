@@ -34,7 +34,7 @@ def checked(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def wrong_choice(option: str, given: str, choices: Iterable[str]) -> UsageError:
-    """The error that an option's value is none of its choices, with those, or the first of many, and a close one."""
+    """Refuses an option's value: names its choices, the first of many, and the closest one."""
     *names, last = choices
     known = ", ".join(names[:_MOST_NAMED])
     known += f" or {last}" if len(names) <= _MOST_NAMED else f" or one of {len(names) + 1 - _MOST_NAMED} more"
