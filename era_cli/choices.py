@@ -34,10 +34,10 @@ class Order(StrEnum):
     @property
     def text(self) -> str:
         """For a person to read."""
-        return _TEXTS[self]
+        return _ORDERS[self]
 
 
-_TEXTS = {
+_ORDERS = {
     Order.CONFIDENCE: "most confident first",
     Order.LOSS: "largest loss first",
     Order.MARGIN: "largest margin first",
@@ -53,6 +53,19 @@ class Which(StrEnum):
     CORRECT = "correct"
     ALL = "all"
     UNCERTAIN = "uncertain"
+
+    @property
+    def text(self) -> str:
+        """For a person to read, before "images"."""
+        return _KINDS[self]
+
+
+_KINDS = {
+    Which.MISCLASSIFIED: "misclassified",
+    Which.CORRECT: "random correct",
+    Which.ALL: "random",
+    Which.UNCERTAIN: "uncertain",
+}
 
 
 class CamMethod(StrEnum):
@@ -84,3 +97,16 @@ class Target(StrEnum):
     PREDICTED = "predicted"
     TRUE = "true"
     BOTH = "both"
+
+
+# What options once offered, and the choice to take instead.
+REMOVED: dict[str, StrEnum] = {
+    "gradcam++": CamMethod.GRADCAM,
+    "xgradcam": CamMethod.GRADCAM,
+    "eigencam": CamMethod.GRADCAM,
+    "eigengradcam": CamMethod.HIRESCAM,
+    "scorecam": CamMethod.GRADCAM,
+    "ablationcam": CamMethod.GRADCAM,
+    "eigen": Smoothing.NONE,
+    "both": Smoothing.AUG,
+}

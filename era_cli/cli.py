@@ -18,8 +18,8 @@ from era_cli.errors import EraError, Interrupted
 from era_cli.signals import raise_on_signals
 
 
-class _PlainFlags:
-    """Shows a flag in help as one: Typer writes <bool> beside it, as if it took a value."""
+class _PlainTypes:
+    """Leaves out what Typer writes in help beside a flag, <bool>, and beside an argument, <list[Path]>."""
 
     def get_params(self, ctx: Any) -> Any:
         """The parameters, those of Typer's own among them."""
@@ -27,14 +27,16 @@ class _PlainFlags:
         for param in params:
             if getattr(param, "is_flag", False):
                 param.metavar = ""
+            elif param.param_type_name == "argument":
+                param.display_type_rich = lambda ctx: None
         return params
 
 
-class EraCommand(_PlainFlags, TyperCommand):
+class EraCommand(_PlainTypes, TyperCommand):
     """One of the commands."""
 
 
-class EraGroup(_PlainFlags, TyperGroup):
+class EraGroup(_PlainTypes, TyperGroup):
     """Runs a command inside the error boundary."""
 
     def main(self, *args: Any, **extra: Any) -> Any:

@@ -52,6 +52,8 @@ def metrics(metrics: Metrics) -> dict[str, Any]:
             "counts": calibration.counts.tolist(),
             "confidence": _numbers(calibration.confidence.tolist()),
             "acc": _numbers(calibration.accuracy.tolist()),
+            "gap": calibration.gap,
+            "direction": calibration.direction,
         },
         "per_class": [
             {

@@ -26,6 +26,8 @@ RENAMED = {
     "result.per_class.class": "name",
     "result.evaluated": "judged",
 }
+# A key that is new, and not renamed, where another stands beside it.
+_NEW_BESIDE = {"result.acc": "suspects"}  # in misclassified
 
 
 def with_old_names(value: Any, at: str = "") -> Any:
@@ -38,6 +40,6 @@ def with_old_names(value: Any, at: str = "") -> Any:
     for key, item in value.items():
         path = f"{at}.{key}" if at else key
         named[key] = with_old_names(item, path)
-        if path in RENAMED:
+        if path in RENAMED and _NEW_BESIDE.get(path) not in value:
             named[RENAMED[path]] = named[key]
     return named

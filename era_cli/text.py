@@ -30,6 +30,17 @@ def signed_points(change: float) -> str:
     return f"{round(100 * change, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into 0.0
 
 
+def calibration(direction: str, gap: float) -> str:
+    """Whether a network is calibrated, by the `direction` and mean `gap` of its Calibration."""
+    points = f"by {100 * abs(gap):.2g} points"
+    return {
+        "calibrated": "well calibrated: accuracy matches confidence",
+        "mixed": "miscalibrated: accuracy above confidence in some bins, below in others",
+        "underconfident": f"underconfident: accuracy above confidence {points}",
+        "overconfident": f"overconfident: accuracy below confidence {points}",
+    }[direction]
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """The end of a sentence that refuses `given`: the known name that is closest, if one is close."""
     from difflib import get_close_matches  # only an error needs it

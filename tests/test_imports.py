@@ -270,7 +270,7 @@ def test_help_and_wrong_usage_load_nothing_heavy(arguments: str, code: int, tmp_
         ("eval --run done --split val --data digits", "leave it out with --data"),
         ("eval --run done --data loose/photos", "is a file"),
         ("eval --run stopped", "is not finished"),
-        ("misclassified --run done --true cat", "is not one of the run's"),
+        ("misclassified --run done --true cat", "--true is 'cat', but must be"),
         ("misclassified --run done --data nowhere", "there is no folder"),
         ("gradcam --run done --layer layer9", "--layer"),
         ("gradcam --run done --image nope.jpg", "there is no image"),

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from era_cli.choices import Tta
-from era_cli.commands import deliver, next_step, options, reading
+from era_cli.commands import deliver, options, reading
 from era_cli.commands.loading import loading
 
 
+@reading.takes_request
 def evaluate(
-    run: options.RunName = "latest",
-    checkpoint: options.Checkpoint = None,
-    split: options.SplitOption = None,
+    *,
+    request: reading.Request,
     tta: Annotated[
         Tta,
         typer.Option(
@@ -24,10 +24,6 @@ def evaluate(
             " a pixel, too (flip-shift).",
         ),
     ] = Tta.NONE,
-    data: options.OtherData = None,
-    data_dir: options.DataDir = None,
-    gpus: options.Gpus = "auto",
-    runs_dir: options.RunsDir = Path("runs"),
     out: Annotated[
         Path | None,
         options.out_option(
@@ -44,7 +40,7 @@ def evaluate(
     Computes in fp32 and writes into the run folder: confusion.png, reliability.png, eval-SPLIT.json with everything,
     and predictions-SPLIT.npz, which is reused while still valid.
     """
-    named = reading.find(runs_dir, run, checkpoint, split, data)
+    selected = request.find()
     with loading(quiet=quiet) as progress:
         from era_cli import documents
         from era_cli.console.eval import headline, print_evaluation
@@ -53,8 +49,8 @@ def evaluate(
         from era_cli.reports.reliability import reliability_diagram
         from era_cli.runs import artifacts
 
-    opened = reading.open_run(named, checkpoint, gpus)
-    subset = reading.subset(opened, split, data, data_dir, progress)
+    opened = request.open(selected)
+    subset = request.subset(opened, progress)
     if tta is not Tta.NONE and not opened.recipe.flip:
         progress.note(f"The run was trained without mirror images, so --tta {tta} may cost accuracy.")
     computed = predictions.load_or_compute(opened, subset, tta, progress)
@@ -81,16 +77,9 @@ def evaluate(
         ],
         facts=reading.facts(opened, subset, computed, tta),
         headline=headline(result) + (f", {subset.counted}" if subset.sampled else ""),
-        then=next_step.line(
+        then=request.next(
             "misclassified" if result.correct < result.count else "gradcam",
             which=None if result.correct < result.count else "uncertain",
-            run=run,
-            checkpoint=checkpoint,
-            split=split,
-            data=data,
-            data_dir=data_dir,
-            gpus=gpus,
-            runs_dir=runs_dir,
         ),
         quiet=quiet,
         as_json=as_json,

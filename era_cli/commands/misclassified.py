@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from era_cli.choices import Order, Tta
-from era_cli.commands import deliver, next_step, options, reading
+from era_cli.commands import deliver, options, reading, values
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
@@ -21,7 +20,9 @@ if TYPE_CHECKING:  # which help does not need
 _EXPLAINED = 5  # of the images shown, by the command named as the next one
 
 
+@reading.takes_request
 def misclassified(
+    *,
     n: Annotated[int, typer.Option("--n", "-n", help="Number of images to draw.", min=1)] = 25,
     sort: Annotated[
         Order | None,
@@ -56,17 +57,12 @@ def misclassified(
         ),
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of --sort random.", min=0)] = 0,
-    run: options.RunName = "latest",
-    checkpoint: options.Checkpoint = None,
-    split: options.SplitOption = None,
-    data: options.OtherData = None,
-    data_dir: options.DataDir = None,
-    gpus: options.Gpus = "auto",
-    runs_dir: options.RunsDir = Path("runs"),
+    request: reading.Request,
     out: Annotated[
         Path | None,
         options.out_option(
-            "Path of the grid; its suffix selects png, svg or pdf. The table goes beside it, as NAME-table.csv."
+            "Path of the grid; its suffix selects png, svg or pdf. Beside it go further pages, as NAME-page-2, and the"
+            " table, as NAME-table.csv."
         ),
     ] = None,
     columns: Annotated[
@@ -93,9 +89,11 @@ def misclassified(
         raise UsageError(f"--true and --predicted are both {true!r}: such an image is not misclassified")
     if force and not suspects:
         raise UsageError("--force lists suspects of an inaccurate network: give it with --suspects, or leave it out")
-    named = reading.find(runs_dir, run, checkpoint, split, data)
+    selected = request.find()
+    classes = selected.document.data.classes
     for option, name in (("--true", true), ("--predicted", predicted)):
-        _check_class(option, name, named.read().data.classes)
+        if name is not None and name not in classes:
+            raise values.wrong_choice(option, name, classes)
     with loading(quiet=quiet) as progress:
         from era_cli import documents, spreadsheet
         from era_cli.console.misclassified import headline, print_mistakes
@@ -103,8 +101,8 @@ def misclassified(
         from era_cli.reports import misclassified as report
         from era_cli.runs import artifacts
 
-    opened = reading.open_run(named, checkpoint, gpus)
-    subset = reading.subset(opened, split, data, data_dir, progress)
+    opened = request.open(selected)
+    subset = request.subset(opened, progress)
     computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
     listed = (mistakes.suspects if suspects else mistakes.wrong)(computed.evaluation, subset.files)
     if suspects and not force:
@@ -150,28 +148,16 @@ def misclassified(
         ],
         facts=reading.facts(opened, subset, computed),
         headline=headline(listed) + (f", {subset.counted}" if subset.sampled else ""),
-        then=next_step.line(
+        then=request.next(
             "gradcam",
             index=",".join(map(str, listed.index[: min(n, _EXPLAINED)])) or None,
             which=None if len(listed) else "uncertain",
-            run=run,
-            checkpoint=checkpoint,
-            split=split,
-            data=data,
-            data_dir=data_dir,
-            gpus=gpus,
-            runs_dir=runs_dir,
         ),
         quiet=quiet,
         as_json=as_json,
     )
-    if out is None:
-        artifacts.remove_pages(figure, after=len(pages))
-
-
-def _check_class(option: str, name: str | None, classes: tuple[str, ...]) -> None:
-    if name is None or name in classes:
-        return
-    close = difflib.get_close_matches(name, classes, n=1, cutoff=0.5)
-    known = f"did you mean {close[0]!r}?" if close else f"the classes are {', '.join(classes[:20])}"
-    raise UsageError(f"{option} {name!r} is not one of the run's {len(classes)} classes: {known}")
+    for old in artifacts.old_pages(figure, after=len(pages)):
+        if out is None:
+            old.unlink()
+        else:  # what has a name of the person's own may be theirs
+            progress.note(f"{old} is not of this figure: remove it if you don't need it.")

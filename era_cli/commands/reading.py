@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from era_cli.choices import Split, Tta
+from era_cli.commands import next_step, options, signatures
 from era_cli.commands.deliver import Fact, File
+from era_cli.commands.signatures import Command
 from era_cli.errors import UsageError
 from era_cli.signals import held
 from era_cli.text import plural
@@ -15,69 +18,89 @@ if TYPE_CHECKING:
     from era_cli.core.evaluation.predictions import Predictions
     from era_cli.core.evaluation.trained_run import Subset, TrainedRun
     from era_cli.listener import Listener
+    from era_cli.runs.document import RunDocument
     from era_cli.runs.run import Run
 
 
-def find(
-    runs_dir: Path,
-    name: str,
-    checkpoint: str | None,
-    split: Split | None = None,
-    data: str | None = None,
-    *,
-    own_images: bool = False,
-) -> Run:
-    """The run to read, with everything refused that can be seen to be wrong before torch is loaded.
+@dataclass(frozen=True)
+class SelectedRun:
+    """A run with what run.json holds, and the checkpoint to read."""
 
-    Args:
-        own_images: the run's own data are not read.
-
-    Raises:
-        UsageError: both `split` and `data` name images.
-        EraError: there is no such run or checkpoint; its data, or the other data, are absent or of other classes.
-    """
-    if data is not None and split is not None:
-        raise UsageError("--split names a split of the run's own data: leave it out with --data")
-    with held():
-        from era_cli.core.data import run_data, sources
-        from era_cli.runs import store
-
-    run = store.find(runs_dir, name)
-    run.checkpoint_file(checkpoint)
-    document = run.read()
-    if own_images:
-        return run
-    if data is not None:
-        sources.check_all(data, document.data.classes)
-    else:
-        run_data.check_source(run, document)
-        run_data.check_split(run, document, split or Split.TEST)
-    return run
+    run: Run
+    document: RunDocument
+    checkpoint: Path
 
 
-def open_run(run: Run, checkpoint: str | None, gpus: str) -> TrainedRun:
-    """The run, to be evaluated on the device that was asked for.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options that say what to read: a run and its checkpoint, which images, and where all of these are."""
 
-    Raises:
-        EraError: there is no such checkpoint or device.
-    """
-    from era_cli.core.evaluation.trained_run import TrainedRun
-    from era_cli.core.training import devices
+    run: options.RunName = "latest"
+    checkpoint: options.Checkpoint = None
+    split: options.SplitOption = None
+    data: options.OtherData = None
+    data_dir: options.DataDir = None
+    gpus: options.Gpus = "auto"
+    runs_dir: options.RunsDir = Path("runs")
 
-    return TrainedRun.open(run, checkpoint, devices.choose(gpus, "fp32").torch_device)
+    def find(self, *, own_images: bool = False) -> SelectedRun:
+        """The run to read, with everything refused that can be seen to be wrong before torch is loaded.
+
+        Args:
+            own_images: the run's own data are not read.
+
+        Raises:
+            UsageError: both `split` and `data` name images.
+            EraError: there is no such run or checkpoint; its data, or the other data, are absent or of other classes.
+        """
+        if self.data is not None and self.split is not None:
+            raise UsageError("--split names a split of the run's own data: leave it out with --data")
+        with held():
+            from era_cli.core.data import run_data, sources
+            from era_cli.runs import store
+
+        run = store.find(self.runs_dir, self.run)
+        document = run.read()
+        selected = SelectedRun(run, document, run.checkpoint_file(self.checkpoint, document))
+        if own_images:
+            return selected
+        if self.data is not None:
+            sources.check_all(self.data, document.data.classes)
+        else:
+            run_data.check_source(run, document)
+            run_data.check_split(run, document, self.split or Split.TEST)
+        return selected
+
+    def open(self, selected: SelectedRun) -> TrainedRun:
+        """The run, to be evaluated on the device that was asked for.
+
+        Raises:
+            EraError: there is no such device.
+        """
+        from era_cli.core.evaluation.trained_run import TrainedRun
+        from era_cli.core.training import devices
+
+        device = devices.choose(self.gpus, "fp32").torch_device
+        return TrainedRun(selected.run, selected.checkpoint, device)
+
+    def subset(self, opened: TrainedRun, listener: Listener) -> Subset:
+        """The images that were asked for: those of the split, of other data, or the test images.
+
+        Raises:
+            EraError: they are absent or of other classes.
+        """
+        if self.data is not None:
+            return opened.other_subset(self.data, self.data_dir, listener)
+        return opened.subset(self.split or Split.TEST, self.data_dir, listener)
+
+    def next(self, command: str, **more: Any) -> str:
+        """The line of another command, with `more` options, on the same run and images."""
+        return next_step.line(command, **more, **vars(self))
 
 
-def subset(
-    opened: TrainedRun, split: Split | None, data: str | None, data_dir: Path | None, listener: Listener
-) -> Subset:
-    """The images that were asked for: those of `split`, of other data, or the test images.
-
-    Raises:
-        EraError: they are absent or of other classes.
-    """
-    if data is not None:
-        return opened.other_subset(data, data_dir, listener)
-    return opened.subset(split or Split.TEST, data_dir, listener)
+def takes_request(command: Command) -> Command:
+    """Gives a command the options of a Request, in place of its parameter `request`."""
+    return signatures.grouped(command, "request", signatures.parameters(Request), Request)
 
 
 def check_enough(count: int, asked: int, listener: Listener) -> None:

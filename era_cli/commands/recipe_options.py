@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
 from collections.abc import Callable, Container, Mapping
+from inspect import Parameter
 from typing import Annotated, Any
 
 import typer
 
 from era_cli import recipes
+from era_cli.commands import signatures
 from era_cli.recipes import Recipe
 
 _TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
@@ -26,31 +26,18 @@ def takes_recipe(*, without: Container[str] = (), instead: Mapping[str, Any] | N
         instead: annotations of its own for some fields.
     """
     fields = [spec for spec in dataclasses.fields(Recipe) if spec.name != "name" and spec.name not in without]
+    members = [_parameter(spec, (instead or {}).get(spec.name)) for spec in fields]
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def with_recipe(**values: Any) -> None:
-            options = {spec.name: values.pop(spec.name) for spec in fields}
-            given = {name: recipes.current(name, value) for name, value in options.items() if value is not None}
-            command(given=given, **values)
+    def given(**options: Any) -> dict[str, Any]:
+        return {name: recipes.current(name, value) for name, value in options.items() if value is not None}
 
-        parameters: list[inspect.Parameter] = []
-        for parameter in inspect.signature(command, eval_str=True).parameters.values():
-            if parameter.name == "given":
-                parameters += [_parameter(spec, (instead or {}).get(spec.name)) for spec in fields]
-            else:
-                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-        with_recipe.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        with_recipe.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return with_recipe
-
-    return decorate
+    return lambda command: signatures.grouped(command, "given", members, given)
 
 
-def _parameter(spec: dataclasses.Field[Any], annotation: Any) -> inspect.Parameter:
+def _parameter(spec: dataclasses.Field[Any], annotation: Any) -> Parameter:
     if annotation is None:
         annotation = Annotated[_TYPES[str(spec.type).removesuffix(" | None")] | None, _option(spec)]
-    return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    return Parameter(spec.name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _option(spec: dataclasses.Field[Any]) -> Any:

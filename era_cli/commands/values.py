@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+from era_cli.choices import REMOVED
+from era_cli.commands import signatures
 from era_cli.errors import UsageError
-from era_cli.recipes import flag
-from era_cli.text import did_you_mean
+from era_cli.text import did_you_mean, without_controls
 
 _METAVARS: dict[Any, str] = {str: "TEXT", Path: "PATH", int: "INT", float: "FLOAT"}
+_MOST_NAMED = 20  # choices in an error
 _KINDS = {int: "a whole number", float: "a number"}
 
 
@@ -27,23 +27,26 @@ def checked(command: Callable[..., None]) -> Callable[..., None]:
         UsageError: when the command is called with a value that its option does not take.
     """
 
-    @functools.wraps(command)
-    def with_checks(**values: Any) -> None:
-        command(**values)
-
     parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=_checked(parameter))
-        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        parameter.replace(annotation=_checked(parameter.annotation)) for parameter in signatures.parameters(command)
     ]
-    with_checks.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_checks.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return with_checks
+    return signatures.signed(lambda **values: command(**values), command, parameters)
 
 
-def _checked(parameter: inspect.Parameter) -> Any:
-    whole, info = typing.get_args(parameter.annotation)
+def wrong_choice(option: str, given: str, choices: Iterable[str]) -> UsageError:
+    """Refuses an option's value: names its choices, the first of many, and the closest one."""
+    *names, last = choices
+    known = ", ".join(names[:_MOST_NAMED])
+    known += f" or {last}" if len(names) <= _MOST_NAMED else f" or one of {len(names) + 1 - _MOST_NAMED} more"
+    close = did_you_mean(given, [*names, last])
+    return UsageError(without_controls(f"{option} is {given!r}, but must be {known}{close}"))
+
+
+def _checked(annotation: Any) -> Any:
+    whole, info = typing.get_args(annotation)
     kind = next(kind for kind in typing.get_args(whole) or (whole,) if kind is not types.NoneType)
-    option, info = flag(parameter.name), copy.copy(info)
+    info = copy.copy(info)
+    option = info.default  # under Annotated, the first of its declarations
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         names = list(kind)
         info.metavar = info.metavar or "|".join(names)
@@ -60,13 +63,11 @@ def _checked(parameter: inspect.Parameter) -> Any:
 
 def _choice(kind: type[StrEnum], option: str) -> Callable[[str], StrEnum]:
     def parse(text: str) -> StrEnum:
-        try:
+        if text in set(kind):
             return kind(text)
-        except ValueError:
-            *names, last = kind
-            raise UsageError(
-                f"{option} is {text!r}, but must be {', '.join(names)} or {last}{did_you_mean(text, kind)}"
-            ) from None
+        if isinstance(instead := REMOVED.get(text), kind):
+            raise UsageError(f"{option} {text} is no longer available: use {option} {instead}")
+        raise wrong_choice(option, text, kind)
 
     return parse
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from era_cli.console import tables
 from era_cli.console.terminal import printable
 from era_cli.results import ClassScore, Metrics
+from era_cli.text import calibration
 
 MOST_CLASSES = 20  # shown; of more, the worst
 MOST_PAIRS = 5
@@ -41,7 +42,9 @@ def _overall(header: Sequence[tuple[str, str]], metrics: Metrics) -> Table:
     if metrics.top5 is not None:
         table.add_row("top-5 accuracy", f"{metrics.top5:.2%}")
     table.add_row("macro F1", f"{metrics.macro_f1:.2%}")
-    table.add_row("calibration error", f"{metrics.calibration.error:.2%}, {metrics.calibration.verdict}")
+    measured = metrics.calibration
+    verdict = calibration(measured.direction, measured.gap)
+    table.add_row("calibration error", f"{measured.error:.2%}, {verdict}")
     return table
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -15,6 +16,7 @@ from era_cli.results import Faithfulness, Heatmaps
 from era_cli.text import plural, signed_points
 
 MOST_ROWS = 25
+MOST_NAMED = 5  # empty maps
 LIKELIEST = 3  # classes shown for an image without a label
 
 
@@ -28,6 +30,34 @@ def print_heatmaps(console: Console, header: Sequence[tuple[str, str]], heatmaps
         labelled = heatmaps.labels is not None
         table = (_labelled if labelled else _unlabelled)(console, heatmaps)
         console.print(tables.drop_to_fit(console, table, [4, 2] if labelled else []))  # the probabilities
+
+
+def coarse(heatmaps: Heatmaps) -> str:
+    """The warning that maps are too small to show a position."""
+    height, width = heatmaps.maps.shape[2:]
+    single = height * width == 1
+    size = "a single cell" if single else f"only {width}x{height} cells"
+    little = "no location" if single else "only a rough location"
+    px = heatmaps.images.shape[1]
+    return f"{heatmaps.layer} has {size} for images of {px} px, so its maps show {little}: use an earlier --layer."
+
+
+def empty(heatmaps: Heatmaps) -> Iterator[str]:
+    """Notes on maps that show nothing, unless none could."""
+    if max(heatmaps.maps.shape[2:]) == 1:
+        return
+    places = list(zip(*(heatmaps.empty & ~heatmaps.repeated).nonzero(), strict=True))
+    for row, column in places[:MOST_NAMED]:
+        name = heatmaps.classes[heatmaps.targets[row, column]]
+        where = f"at {heatmaps.layer} ({heatmaps.method})"
+        yield f"Image {heatmaps.image_name(row)} has no map for {name}: no evidence for it {where}."
+    if len(places) > MOST_NAMED:
+        yield f"And {len(places) - MOST_NAMED} more."
+
+
+def overwriting(figure: Path) -> str:
+    """The note that a figure of other images has the same name."""
+    return f"Overwriting {figure}; use --out to keep both."
 
 
 def headline(heatmaps: Heatmaps) -> str:

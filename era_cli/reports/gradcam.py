@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from era_cli.text import plural, signed_points
 
 COLORS = "inferno"  # perceptually uniform, and told apart by every kind of colour vision
 BEHIND = "#808080"  # what the colour bar is drawn over, in place of an image
-SHAPE = 1.5  # width to height of the figure, about that of a slide
+SHAPE = 16 / 9  # width to height of the figure, about that of a slide
 BLOCK_GAP = 34  # pixels between one image's maps and the next image
 BAR, BAR_ROOM = 18, 110  # pixels: the width of the colour bar, and of it with its labels
 LARGEST = 800  # pixels: the side of a photo
@@ -31,6 +32,11 @@ def photo_side(heatmaps: Heatmaps) -> int:
     """The pixels a side that photos may have in the figure: fewer if there are many, no less than other images."""
     panels = max(1, min(sheet.MOST, len(heatmaps) * (1 + len(heatmaps.roles))))
     return max(sheet.CELL, min(LARGEST, math.isqrt(AREA // panels)))
+
+
+def label(heatmaps: Heatmaps) -> str:
+    """The label of the figure, which tells its images apart from others whose figure has the same name."""
+    return hashlib.sha256(heatmaps.images.tobytes()).hexdigest()
 
 
 def heatmaps(heatmaps: Heatmaps, about: str, alpha: float, photos: Images | None = None) -> Figure:
@@ -55,6 +61,7 @@ def heatmaps(heatmaps: Heatmaps, about: str, alpha: float, photos: Images | None
         header = f"{about}: {_description(heatmaps)}"
         count = len({row for row, _ in blocks})
         drawing = Sheet(columns * across + BAR_ROOM, rows * down, header, _notes(heatmaps, count))
+        drawing.figure.set_label(label(heatmaps))
         for place, (row, maps) in enumerate(blocks):
             left = sheet.GAP + place % columns * across
             top = (place // columns + 1) * down - side - sheet.GAP

@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
+from era_cli import text
 from era_cli.reports import style
 from era_cli.results import Calibration
 
@@ -49,7 +50,7 @@ def reliability_diagram(calibration: Calibration, about: str) -> Figure:
         )
         above.scatter(confidence, confidence, marker="_", color=style.ORANGE, s=144, linewidth=2.5, alpha=opacity)
         above.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
-        verdict = calibration.verdict
+        verdict = text.calibration(calibration.direction, calibration.gap)
         above.set_title(verdict[0].upper() + verdict[1:])
         figure.legend(
             handles=[

@@ -2,7 +2,7 @@
 
 from era_cli.results.arrays import Images, Labels
 from era_cli.results.curves import Curves, EpochRow, StepRow
-from era_cli.results.eval import Calibration, ClassScore, ConfusedPair, Evaluation, Metrics, softmax
+from era_cli.results.eval import Calibration, ClassScore, ConfusedPair, Direction, Evaluation, Metrics, softmax
 from era_cli.results.fit import FitPlan, FitResult, LayerRow, Samples, SeedResults
 from era_cli.results.gradcam import Faithfulness, Heatmaps
 from era_cli.results.lr_find import STEEPEST, TENTH, VALLEY, LrSuggestion, LrSweep, Recommendation, SweepSummary
@@ -16,6 +16,7 @@ __all__ = [
     "ClassScore",
     "ConfusedPair",
     "Curves",
+    "Direction",
     "EpochRow",
     "Evaluation",
     "Faithfulness",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from era_cli.results.arrays import Labels
 
-NEGLIGIBLE = 0.01  # of a calibration error: a confidence is read as whole percent
+Direction = Literal["calibrated", "overconfident", "underconfident", "mixed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,34 +95,17 @@ class Calibration:
     """Confidence against accuracy in B bins of equal width over 0..1.
 
     `counts` (B,) images, `confidence` and `accuracy` (B,) their means, NaN where a bin is empty. `error` is the
-    expected calibration error: the mean gap between the two over all images.
+    expected calibration error: the mean gap between the two over all images, and `gap` the same with its sign, accuracy
+    less confidence. `direction` says whether the network is calibrated but for chance, over- or underconfident, or
+    accuracy lies above confidence in some bins and below in others.
     """
 
     counts: npt.NDArray[np.int64]
     confidence: npt.NDArray[np.float64]
     accuracy: npt.NDArray[np.float64]
     error: float
-
-    @property
-    def verdict(self) -> str:
-        """In words: well calibrated, or whether accuracy lies above or below confidence, and by how much.
-
-        Well calibrated is an error within NEGLIGIBLE of what a perfectly calibrated network has by chance: the mean
-        absolute deviation sqrt(2 p (1 - p) / (pi n)) of a bin's accuracy, for n images of confidence p. Over- or
-        underconfident is a network whose mean gap makes up most of the error; otherwise the bins differ in sign.
-        """
-        filled = self.counts > 0
-        confidence, shares = self.confidence[filled], self.counts[filled] / self.counts.sum()
-        chance = np.sqrt(2 * confidence * (1 - confidence) / (np.pi * self.counts[filled]))
-        gap = float(shares @ (self.accuracy[filled] - confidence))
-        if self.error <= float(shares @ chance) + NEGLIGIBLE:
-            return "well calibrated: accuracy matches confidence"
-        if abs(gap) < self.error / 2:
-            return "miscalibrated: accuracy above confidence in some bins, below in others"
-        points = f"by {100 * abs(gap):.2g} points"
-        if gap > 0:
-            return f"underconfident: accuracy above confidence {points}"
-        return f"overconfident: accuracy below confidence {points}"
+    gap: float
+    direction: Direction
 
 
 @dataclass(frozen=True, kw_only=True)

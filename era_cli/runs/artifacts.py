@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from era_cli.choices import CamMethod, Smoothing, Target, Which
 from era_cli.errors import EraError
 
 DOCUMENT = "run.json"
@@ -95,12 +97,10 @@ def page(figure: Path, number: int) -> Path:
     return figure if number == 1 else figure.with_stem(f"{figure.stem}-page-{number}")
 
 
-def remove_pages(figure: Path, *, after: int) -> None:
-    """Removes the pages of a longer figure that was drawn before."""
-    number = after + 1
-    while (old := page(figure, number)).is_file():
-        old.unlink()
-        number += 1
+def old_pages(figure: Path, *, after: int) -> list[Path]:
+    """The pages of a longer figure that was drawn before."""
+    later = (page(figure, number) for number in itertools.count(after + 1))
+    return list(itertools.takewhile(Path.is_file, later))
 
 
 def selection(kind: str, names: Sequence[str]) -> str:
@@ -112,8 +112,12 @@ def selection(kind: str, names: Sequence[str]) -> str:
     return f"{kind}-{first}" + (f"-and-{len(names) - 1}-more" if len(names) > 1 else "")
 
 
-def heatmaps(label: str, marks: Iterable[str]) -> str:
-    """The sheet of heat maps; `marks` are what differs from the usual question."""
+def heatmaps(
+    label: str, images: str, method: CamMethod, smooth: Smoothing, *, layer: str | None, target: Target | None
+) -> str:
+    """The sheet of heat maps; its name leaves out what is usual. `layer` and `target` are None where they are."""
+    usual = (Which.MISCLASSIFIED, CamMethod.GRADCAM, Smoothing.NONE)
+    marks = [mark for mark in (images, method, layer, smooth, target) if mark is not None and mark not in usual]
     return f"{_joined('gradcam', [label, *marks])}.png"
 
 

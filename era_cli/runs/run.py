@@ -65,14 +65,17 @@ class Run:
         document.write(self.document_file, changed)
         return changed
 
-    def checkpoint_file(self, which: str | None) -> Path:
+    def checkpoint_file(self, which: str | None, document: RunDocument | None = None) -> Path:
         """The checkpoint `best`, `last`, or at the path `which`; None is the best of a finished run.
+
+        Args:
+            document: what run.json holds, if it has been read.
 
         Raises:
             EraError: the run has not finished and no checkpoint was named; there is no such checkpoint; it belongs to
                 another run.
         """
-        document = self.read()
+        document = document or self.read()
         if which is None and document.status != "finished":
             done, epochs = len(self.epochs()), plural(document.recipe.epochs, "epoch")
             raise EraError(

@@ -35,7 +35,7 @@ def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     state = checkpoint.read(finished_run / artifacts.CHECKPOINTS / artifacts.BEST)
     light = {name: state[name] for name in ("state_dict", "global_step")}
     checkpoint.write(light, path / artifacts.CHECKPOINTS / artifacts.BEST)
-    opened = trained_run.TrainedRun.open(Run(path), None, torch.device("cpu"))
+    opened = trained_run.TrainedRun(Run(path), path / artifacts.CHECKPOINTS / artifacts.BEST, torch.device("cpu"))
     predictions.load_or_compute(opened, opened.subset("test", None, Listener()), "none", Listener())
     return path
 

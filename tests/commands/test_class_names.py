@@ -75,4 +75,4 @@ def test_a_formula_can_be_asked_for(run: Run) -> None:
     assert {image["true"] for image in told["result"]["images"]} <= {FORMULAS[1]}
     assert told["result"]["true"] == FORMULAS[1]
     assert all(Path(file).is_file() for file in told["files"])
-    assert "did you mean '@SUM(1,2)'?" in the_error(invoke("misclassified", "--true=@SUM(1,3)", code=2))
+    assert "did you mean @SUM(1,2)?" in the_error(invoke("misclassified", "--true=@SUM(1,3)", code=2))

@@ -15,6 +15,7 @@ from PIL import Image
 from era_cli.core.data import digits
 from era_cli.core.evaluation import inference, trained_run
 from era_cli.listener import Listener
+from era_cli.runs import artifacts
 from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
 from tests.support import ESCAPE, as_json, digit_folder, era, files, invoke, named_files, the_error
@@ -95,7 +96,7 @@ def test_another_folder_of_the_classes_is_evaluated_whole(run: Run, tmp_path: Pa
     assert len(list(run.path.glob("eval-data-scans-??????.json"))) == 1
     assert len(list(run.path.glob("predictions-data-scans-??????.npz"))) == 1
     # The same pixels by hand.
-    opened = trained_run.TrainedRun.open(run, None, torch.device("cpu"))
+    opened = trained_run.TrainedRun(run, run.checkpoints / artifacts.BEST, torch.device("cpu"))
     dataset = digits.load(8)
     places = np.concatenate([np.flatnonzero(dataset.labels == digit)[:count] for digit, count in ((3, 7), (8, 4))])
     evaluation = inference.evaluate(opened.classifier, dataset, places, Listener(), what="")

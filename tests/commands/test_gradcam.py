@@ -137,7 +137,7 @@ def test_the_saved_maps_are_those_of_the_core(run: Run) -> None:
     assert named_files(done.stdout)[:2] == names
     answers = Answers(run)
     rows = answers.wrong[:3]
-    opened = trained_run.TrainedRun.open(run, None, torch.device("cpu"))
+    opened = trained_run.TrainedRun(run, run.checkpoints / artifacts.BEST, torch.device("cpu"))
     with np.load(names[1], allow_pickle=False) as arrays:
         assert arrays["index"].tolist() == answers.index[rows].tolist()
         images = digits.load(8).images[arrays["index"]]
@@ -146,13 +146,6 @@ def test_the_saved_maps_are_those_of_the_core(run: Run) -> None:
         asked = cam.CamOptions(method=CamMethod("hirescam"), layer="layer2", smooth=Smoothing("aug"))
         maps = cam.maps(opened.classifier, images, arrays["targets"], answers.logits[rows], asked, Listener())
         assert np.array_equal(arrays["maps"], maps)
-
-
-@pytest.mark.parametrize(
-    ("option", "instead"), [("--method=scorecam", "--method gradcam"), ("--smooth=both", "--smooth aug")]
-)
-def test_what_was_removed_is_refused_with_its_replacement(run: Run, option: str, instead: str) -> None:
-    assert f"use {instead}" in the_error(invoke("gradcam", option, code=2))
 
 
 @pytest.mark.parametrize(("layer", "words"), [("layer2", "only 2x2 cells"), ("layer3", "a single cell")])
@@ -247,16 +240,22 @@ def test_own_images_name_the_figure(run: Run, tmp_path: Path) -> None:
         for name in ("photo.png", "other.png"):
             write_digit(tmp_path / folder / name, number)
 
-    def replaced(name: str, *arguments: str) -> bool:
-        done = invoke("gradcam", "--layer=layer1", "--image", *arguments)
+    def overwritten(name: str, *arguments: str) -> bool:
+        done = invoke("gradcam", "--layer=layer1", *arguments)
         assert named_files(done.stdout)[0] == name
-        return f"{name} already exists and is replaced" in done.stderr
+        return f"Note: Overwriting {name}; use --out to keep both." in done.stderr
 
     one, two = (f"runs/mine/gradcam-image-photo{more}-layer1.png" for more in ("", "-and-1-more"))
-    assert not replaced(one, "a/photo.png")
-    assert not replaced(two, "a/photo.png", "a/other.png")
-    assert replaced(two, "b/photo.png", "b/other.png")
-    assert not replaced("x.png", "a/photo.png", "--out", "x.png")
+    assert not overwritten(one, "a/photo.png")
+    assert not overwritten(two, "a/photo.png", "a/other.png")
+    assert not overwritten(two, "a/photo.png", "a/other.png")
+    assert overwritten(two, "b/photo.png", "b/other.png")
+    for _ in range(2):
+        assert not overwritten("x.png", "a/photo.png", "--out", "x.png")
+    first, second, third = Answers(run).index[:3]
+    three = f"runs/mine/gradcam-index-{first}-and-1-more-layer1.png"
+    assert not overwritten(three, f"--index={first},{second}")
+    assert overwritten(three, f"--index={first},{third}")
 
 
 def test_own_images_are_drawn_in_their_resolution(run: Run, tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_old_names_stand_beside_the_new(run: Run) -> None:
     assert told["result"]["accuracy"] == told["result"]["acc"]
     assert told["result"]["per_class"][0]["name"] == told["result"]["per_class"][0]["class"]
     assert told["data"]["part"] == told["data"]["split"] == "test"
+    assert "accuracy" not in as_json("misclassified", "--n=1")["result"]
     page = PAGE.read_text(encoding="utf-8").partition("## Old names")[2]
     for new, old in RENAMED.items():
         assert f"`{old}`" in page, old

@@ -168,12 +168,12 @@ def test_suspects_have_files_and_columns_of_their_own(run: Run) -> None:
 
 def test_suspects_of_an_inaccurate_network_need_force(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     told = as_json("misclassified", "--n=1", "--suspects")["result"]
-    assert told["accuracy"] == run.read().as_dict()["result"]["test_acc"]
+    assert told["acc"] == run.read().as_dict()["result"]["test_acc"]
     assert 0 <= told["expected_with_right_labels"] <= 359
     assert f"{mistakes.MOST_EXPECTED:.0%}" in invoke("misclassified", "--help").stdout
     monkeypatch.setattr(mistakes, "MOST_EXPECTED", -1.0)
     error = the_error(invoke("misclassified", "--suspects", code=1))
-    assert f"{told['accuracy']:.2%}" in error
+    assert f"{told['acc']:.2%}" in error
     assert "--force" in error
     assert "expected at" in invoke("misclassified", "--suspects", "--force").stdout
     assert "--suspects" in the_error(invoke("misclassified", "--force", code=2))
@@ -186,6 +186,14 @@ def test_pages_of_a_longer_grid_are_removed(run: Run, monkeypatch: pytest.Monkey
         names = [f"misclassified{page}.png" for page in pages]
         assert [Path(file).name for file in told["files"]][: len(pages)] == names
         assert sorted(path.name for path in run.path.glob("misclassified*.png")) == sorted(names)
+
+
+def test_old_pages_beside_out_are_only_named(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(report, "PAGE", 3)
+    assert "page" not in invoke("misclassified", "-n5", "--out=x.svg").stderr
+    done = invoke("misclassified", "-n2", "--out=x.svg")
+    assert "Note: x-page-2.svg is not of this figure" in done.stderr
+    assert (tmp_path / "x-page-2.svg").is_file()
 
 
 def test_another_split_has_files_of_its_own(run: Run) -> None:

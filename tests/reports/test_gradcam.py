@@ -109,6 +109,12 @@ def said(figure: Figure) -> list[str]:
     return [line.replace("\n", " ") for line in lines]  # they break where the figure is narrow
 
 
+@pytest.mark.parametrize(("roles", "columns"), [(("predicted",), 5), (("predicted", "true"), 2)])
+def test_ten_images_fill_their_grid(roles: tuple[str, ...], columns: int) -> None:
+    lefts = {cell.extent[0] for cell in cells(drawn(maps(10, side=32, roles=roles)))}
+    assert len(lefts) == columns * (1 + len(roles))
+
+
 def test_each_image_stands_beside_its_maps() -> None:
     heatmaps = maps(1)
     itself, predicted, true = cells(drawn(heatmaps))

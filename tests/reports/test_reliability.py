@@ -20,12 +20,16 @@ UNEVEN = Calibration(
     confidence=np.array([NAN, 0.3, NAN, 0.7, 0.95]),
     accuracy=np.array([NAN, 0.5, NAN, 0.6, 0.95]),
     error=0.05,
+    gap=-0.01,
+    direction="calibrated",
 )
 ONE_IMAGE = Calibration(
     counts=np.array([0] * 14 + [1]),
     confidence=np.array([NAN] * 14 + [1.0]),
     accuracy=np.array([NAN] * 14 + [0.0]),
     error=1.0,
+    gap=-1.0,
+    direction="overconfident",
 )
 
 

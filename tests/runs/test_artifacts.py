@@ -4,10 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from era_cli.choices import CamMethod, Smoothing, Target, Which
 from era_cli.runs import artifacts
 from tests.support import make_run
 
 CLASSES = ("cat", "dog/wolf", "é")
+
+
+def heatmaps(
+    label: str,
+    images: str,
+    method: CamMethod = CamMethod.GRADCAM,
+    smooth: Smoothing = Smoothing.NONE,
+    layer: str | None = None,
+    target: Target | None = None,
+) -> str:
+    return artifacts.heatmaps(label, images, method, smooth, layer=layer, target=target)
 
 
 @pytest.mark.parametrize(
@@ -17,8 +29,12 @@ CLASSES = ("cat", "dog/wolf", "é")
         (artifacts.evaluation("val-last"), "eval-val-last.json"),
         (artifacts.confusion("test"), "confusion.png"),
         (artifacts.reliability("val"), "reliability-val.png"),
-        (artifacts.heatmaps("test", []), "gradcam.png"),
-        (artifacts.heatmaps("", ["image-photo", "layercam"]), "gradcam-image-photo-layercam.png"),
+        (heatmaps("test", Which.MISCLASSIFIED), "gradcam.png"),
+        (heatmaps("", "image-photo", CamMethod.LAYERCAM), "gradcam-image-photo-layercam.png"),
+        (
+            heatmaps("val", Which.ALL, CamMethod.HIRESCAM, Smoothing.AUG, layer="layer1", target=Target.TRUE),
+            "gradcam-val-all-hirescam-layer1-aug-true.png",
+        ),
         (artifacts.selection("image", ["my photo.1", "b", "c", "d"]), "image-my_photo_1-and-3-more"),
         (artifacts.selection("image", ["x" * 300, "b"]), f"image-{'x' * 40}-and-1-more"),
         (artifacts.selection("image", ["猫"]), "image-猫"),

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from era_cli.intervals import wilson_interval
-from era_cli.results import Calibration, ClassScore, ConfusedPair, Evaluation, Metrics
+from era_cli.results import Calibration, ClassScore, ConfusedPair, Direction, Evaluation, Metrics
 
 TOP = 5
 BINS = 15  # of Guo et al. 2017
+NEGLIGIBLE = 0.01  # of a calibration error: a confidence is read as whole percent
 
 
 def measure(evaluation: Evaluation) -> Metrics:
@@ -91,13 +92,33 @@ def calibration(evaluation: Evaluation, bins: int = BINS) -> Calibration:
         mean_confidence = np.bincount(place, confidence, bins) / counts
         accuracy = np.bincount(place, right, bins) / counts
     filled = counts > 0
-    gaps = np.abs(accuracy - mean_confidence)[filled]
+    shares, gaps = counts[filled] / counts.sum(), (accuracy - mean_confidence)[filled]
+    error, gap = float(shares @ np.abs(gaps)), float(shares @ gaps)
     return Calibration(
         counts=counts,
         confidence=mean_confidence,
         accuracy=accuracy,
-        error=float((gaps * counts[filled]).sum() / counts.sum()),
+        error=error,
+        gap=gap,
+        direction=direction(error, gap, counts[filled], mean_confidence[filled]),
     )
+
+
+def direction(
+    error: float, gap: float, counts: npt.NDArray[np.int64], confidence: npt.NDArray[np.float64]
+) -> Direction:
+    """On which side of confidence accuracy lies, from the calibration error and the mean gap of filled bins.
+
+    Calibrated is an error within NEGLIGIBLE of what a perfectly calibrated network has by chance: the mean absolute
+    deviation sqrt(2 p (1 - p) / (pi n)) of a bin's accuracy, for its n = `counts` images of `confidence` p. Over- or
+    underconfident is a network whose mean gap makes up most of the error; otherwise the bins differ in sign.
+    """
+    chance = np.sqrt(2 * confidence * (1 - confidence) / (np.pi * counts))
+    if error <= float(counts @ chance / counts.sum()) + NEGLIGIBLE:
+        return "calibrated"
+    if abs(gap) < error / 2:
+        return "mixed"
+    return "underconfident" if gap > 0 else "overconfident"
 
 
 def _ratio(count: np.int64, total: np.int64) -> float | None:

@@ -92,15 +92,6 @@ class TrainedRun:
         """run.json."""
         return self.run.read()
 
-    @classmethod
-    def open(cls, run: Run, which: str | None, device: torch.device) -> TrainedRun:
-        """Opens `run` with the checkpoint `which`, as `Run.checkpoint_file` takes it.
-
-        Raises:
-            EraError: there is no such checkpoint, or none to take by default.
-        """
-        return cls(run, run.checkpoint_file(which), device)
-
     @property
     def recipe(self) -> Recipe:
         """The recipe that it was trained by."""

@@ -18,6 +18,7 @@ from era_cli.core.evaluation.classifier import TrainedClassifier
 from era_cli.core.evaluation.trained_run import TrainedRun
 from era_cli.listener import Advance, Listener
 from era_cli.results import Evaluation, Images
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 
 CPU = torch.device("cpu")
@@ -31,7 +32,7 @@ def test_large_images_come_in_smaller_batches(side: int, images: int) -> None:
 def test_it_equals_single_images_and_the_runs_test_result(finished_run: Path) -> None:
     run = Run(finished_run)
     document = run.read().as_dict()
-    classifier = TrainedRun.open(run, None, CPU).classifier
+    classifier = TrainedRun(run, run.checkpoints / artifacts.BEST, CPU).classifier
     network, normalization = classifier.network, classifier.normalization
     dataset = digits.load(document["data"]["image_size"])
     evaluation = inference.evaluate(classifier, dataset, dataset.test, Listener(), what="")
@@ -44,7 +45,7 @@ def test_it_equals_single_images_and_the_runs_test_result(finished_run: Path) ->
 
 
 def test_it_computes_in_fp32_and_leaves_the_network_unchanged(finished_run: Path) -> None:
-    classifier = TrainedRun.open(Run(finished_run), None, CPU).classifier
+    classifier = TrainedRun(Run(finished_run), finished_run / artifacts.CHECKPOINTS / artifacts.BEST, CPU).classifier
     network = classifier.network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     kinds = set()
@@ -101,7 +102,7 @@ def views(image: Images, tta: str, distance: int) -> list[tuple[float, Images]]:
 
 @pytest.fixture(scope="module")
 def classifier(finished_run: Path) -> TrainedClassifier:
-    return TrainedRun.open(Run(finished_run), None, CPU).classifier
+    return TrainedRun(Run(finished_run), finished_run / artifacts.CHECKPOINTS / artifacts.BEST, CPU).classifier
 
 
 def by_hand(classifier: TrainedClassifier, dataset: Dataset, tta: str, distance: int) -> npt.NDArray[np.float64]:

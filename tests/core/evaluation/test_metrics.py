@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_reca
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 from era_cli.core.evaluation import metrics
-from era_cli.results import Calibration, Evaluation
+from era_cli.results import Evaluation
 
 
 def evaluation(labels: npt.ArrayLike, logits: npt.ArrayLike) -> Evaluation:
@@ -213,32 +213,27 @@ def test_certainty_is_calibrated_only_where_correct() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "confidence", "accuracy", "verdict"),
+    ("counts", "confidence", "accuracy", "expected"),
     [
-        ([5_000, 5_000], [0.4, 0.8], [0.5, 0.9], "underconfident: accuracy above confidence by 10 points"),
-        ([5_000, 5_000], [0.4, 0.8], [0.35, 0.75], "overconfident: accuracy below confidence by 5 points"),
-        ([5_000, 5_000], [0.4, 0.8], [0.405, 0.805], "well calibrated: accuracy matches confidence"),
-        ([5, 5], [0.4, 0.8], [0.6, 0.8], "well calibrated: accuracy matches confidence"),
-        (
-            [5_000, 5_000],
-            [0.4, 0.8],
-            [0.5, 0.7],
-            "miscalibrated: accuracy above confidence in some bins, below in others",
-        ),
+        ([5_000, 5_000], [0.4, 0.8], [0.5, 0.9], "underconfident"),
+        ([5_000, 5_000], [0.4, 0.8], [0.35, 0.75], "overconfident"),
+        ([5_000, 5_000], [0.4, 0.8], [0.405, 0.805], "calibrated"),
+        ([5, 5], [0.4, 0.8], [0.6, 0.8], "calibrated"),
+        ([5_000, 5_000], [0.4, 0.8], [0.5, 0.7], "mixed"),
     ],
 )
-def test_the_verdict_on_a_calibration(
-    counts: list[int], confidence: list[float], accuracy: list[float], verdict: str
+def test_the_direction_of_a_miscalibration(
+    counts: list[int], confidence: list[float], accuracy: list[float], expected: str
 ) -> None:
-    shares = np.array(counts) / sum(counts)
-    error = float(shares @ np.abs(np.subtract(accuracy, confidence)))
-    calibration = Calibration(
-        counts=np.array([0, *counts]),
-        confidence=np.array([np.nan, *confidence]),
-        accuracy=np.array([np.nan, *accuracy]),
-        error=error,
-    )
-    assert calibration.verdict == verdict
+    shares, gaps = np.array(counts) / sum(counts), np.subtract(accuracy, confidence)
+    error, gap = float(shares @ np.abs(gaps)), float(shares @ gaps)
+    assert metrics.direction(error, gap, np.array(counts), np.array(confidence)) == expected
+
+
+def test_the_gap_is_accuracy_less_confidence() -> None:
+    evaluated = drawn(200, 4, seed=1)
+    gap = evaluated.accuracy - evaluated.probabilities.max(axis=1).mean()
+    assert metrics.calibration(evaluated).gap == pytest.approx(gap)
 
 
 def test_measuring_changes_nothing_in_the_evaluation() -> None:

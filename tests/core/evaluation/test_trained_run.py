@@ -57,7 +57,7 @@ def photo_run(photos: Path, tmp_path: Path) -> tuple[Run, Path]:
 
 
 def opened(run: Run, which: str | None = None) -> TrainedRun:
-    return TrainedRun.open(run, which, CPU)
+    return TrainedRun(run, run.checkpoint_file(which), CPU)
 
 
 def refusal(act: Callable[[], object], kind: type[EraError] = EraError) -> str:

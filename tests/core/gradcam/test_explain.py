@@ -21,6 +21,7 @@ from era_cli.core.gradcam.cam import CamOptions
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import Evaluation, Heatmaps
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 
 CPU = torch.device("cpu")
@@ -28,7 +29,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def opened(finished_run: Path) -> TrainedRun:
-    return TrainedRun.open(Run(finished_run), None, CPU)
+    return TrainedRun(Run(finished_run), finished_run / artifacts.CHECKPOINTS / artifacts.BEST, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,7 @@ def test_only_networks_trained_mirrored_are_mirrored(
 ) -> None:
     recipe = dataclasses.replace(opened.document.recipe, flip=flip)
     document = dataclasses.replace(opened.document, recipe=recipe)
-    other = TrainedRun.open(opened.run, None, CPU)
+    other = TrainedRun(opened.run, opened.run.checkpoints / artifacts.BEST, CPU)
     other.__dict__["document"] = document  # where a cached property keeps its value
     chosen = rows(evaluation, False, 2)
     heatmaps = explain(other, ClassifiedImages.of_subset(subset, evaluation, chosen), smooth="aug")
