@@ -118,7 +118,8 @@ class Calibration:
             return "well calibrated: accuracy matches confidence"
         if abs(gap) < self.error / 2:
             return "miscalibrated: accuracy above confidence in some bins, below in others"
-        points = f"by {100 * abs(gap):.2g} points"
+        points = f"{100 * abs(gap):.2g}"
+        points = f"by {points} point{'s' * (points != '1')}"
         if gap > 0:
             return f"underconfident: accuracy above confidence {points}"
         return f"overconfident: accuracy below confidence {points}"

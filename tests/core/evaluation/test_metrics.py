@@ -217,6 +217,7 @@ def test_certainty_is_calibrated_only_where_correct() -> None:
     [
         ([5_000, 5_000], [0.4, 0.8], [0.5, 0.9], "underconfident: accuracy above confidence by 10 points"),
         ([5_000, 5_000], [0.4, 0.8], [0.35, 0.75], "overconfident: accuracy below confidence by 5 points"),
+        ([10**9, 10**9], [0.4, 0.8], [0.3896, 0.7896], "overconfident: accuracy below confidence by 1 point"),
         ([5_000, 5_000], [0.4, 0.8], [0.405, 0.805], "well calibrated: accuracy matches confidence"),
         ([5, 5], [0.4, 0.8], [0.6, 0.8], "well calibrated: accuracy matches confidence"),
         (
