@@ -254,6 +254,8 @@ def test_help_and_wrong_usage_load_nothing_heavy(arguments: str, code: int, tmp_
     [
         ("fit --name done", "exists already"),
         ("fit --data nowhere", "there is no folder"),
+        ("fit --data-dir loose/photos", "is a file, not a folder"),
+        ("fit --runs-dir loose/photos", "is a file, not a folder"),
         ("fit --data loose", "put the images of each class in a folder"),
         ("fit --resume nobody", "there is no run"),
         ("fit --resume done", "is finished"),
@@ -261,7 +263,9 @@ def test_help_and_wrong_usage_load_nothing_heavy(arguments: str, code: int, tmp_
         ("fit --resume stopped", "holds no checkpoint yet"),
         ("lr-find --data nowhere", "there is no folder"),
         ("lr-find --min-lr 2 --max-lr 1", "the first below the second"),
+        ("lr-find --seed 4294967295 --seeds 2", "seed is 4294967296"),
         ("eval --run nobody", "there is no run"),
+        ("eval --out loose/photos/figure.png", "is a file, not a folder"),
         ("eval --run done --checkpoint other.ckpt", "there is no checkpoint"),
         ("eval --run done --split val --data digits", "leave it out with --data"),
         ("eval --run done --data loose/photos", "is a file"),

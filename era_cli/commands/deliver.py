@@ -66,7 +66,7 @@ def deliver(
         then: the command worth trying next.
     """
     from era_cli.console import terminal
-    from era_cli.console.progress import print_files, print_next
+    from era_cli.console.progress import WorkProgress, print_files, print_next
     from era_cli.files import make_folder
     from era_cli.runs import artifacts
 
@@ -77,10 +77,11 @@ def deliver(
             show(console, facts)
         elif headline:
             print_headline(headline)
-    for file in sorted(files, key=lambda file: file.drawn):  # a figure that fails costs no table
-        if file.write is not None:
-            make_folder(file.path.parent)
-            file.write(file.path, whole)
+    with WorkProgress(quiet=quiet).waiting("drawing"):
+        for file in sorted(files, key=lambda file: file.drawn):  # a figure that fails costs no table
+            if file.write is not None:
+                make_folder(file.path.parent)
+                file.write(file.path, whole)
     if as_json:
         terminal.print_json(whole)
     elif not quiet:

@@ -74,6 +74,8 @@ def lr_find(
             f"--min-lr {min_lr:g} and --max-lr {max_lr:g} must lie in {allowed}, the first below the second"
         )
 
+    dataclasses.replace(settings, seed=settings.seed + seeds - 1)  # refuses the last seed if it is too large
+
     with held():
         from era_cli.core.training.request import Request
 

@@ -39,8 +39,19 @@ def _check_gpus(value: str) -> str:
     raise UsageError(f"--gpus is {value!r}, but must be auto, 0 or 1")
 
 
-def _expanded(path: Path | None) -> Path | None:
-    return None if path is None else expanded(path)
+def _folder(context: typer.CallbackParam, path: Path | None) -> Path | None:
+    """A folder, there already or to be made; refuses one that cannot be made because a file is in its way."""
+    if path is None:
+        return None
+    path = expanded(path)
+    _refuse_file_above(str(context.opts[0]), path)
+    return path
+
+
+def _refuse_file_above(option: str, path: Path) -> None:
+    there = next((each for each in (path, *path.parents) if each.exists()), None)
+    if there is not None and not there.is_dir():
+        raise UsageError(f"{option} {path} cannot be used: {there} is a file, not a folder")
 
 
 def check_format(path: Path | None) -> Path | None:
@@ -54,6 +65,7 @@ def check_format(path: Path | None) -> Path | None:
         )
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder: name a file in it")
+    _refuse_file_above("--out", path.parent)
     return path
 
 
@@ -97,15 +109,13 @@ DataDir = Annotated[
         envvar="ERA_DATA_DIR",
         help="Directory of CIFAR-10, downloaded there if absent; by default in the user's cache.",
         show_default=False,
-        callback=_expanded,
+        callback=_folder,
         rich_help_panel=DATA,
     ),
 ]
 RunsDir = Annotated[
     Path,
-    typer.Option(
-        "--runs-dir", help="The folder that holds the run folders.", callback=_expanded, rich_help_panel=OUTPUT
-    ),
+    typer.Option("--runs-dir", help="The folder that holds the run folders.", callback=_folder, rich_help_panel=OUTPUT),
 ]
 
 

@@ -10,6 +10,7 @@ import contextlib
 import importlib.metadata
 import sys
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +31,7 @@ def _left_out() -> Iterator[None]:
     absent = [name for name in _LEFT_OUT if name not in sys.modules]
     for name in absent:
         sys.modules[name] = ModuleType(name)
+        sys.modules[name].__spec__ = ModuleSpec(name, None)  # whoever asks whether it is installed looks for it
         sys.modules[name].__dict__.update(_LEFT_OUT[name])
     if "torchmetrics" in absent:
         vars(sys.modules["torchmetrics"])["__version__"] = importlib.metadata.version("torchmetrics")
@@ -45,7 +47,7 @@ try:
         import lightning.pytorch as L
         from lightning.fabric.plugins import CheckpointIO
         from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-except (ImportError, AttributeError):  # a version of Lightning that looks further into them
+except Exception:  # a version of Lightning that looks further into them
     for _name in [name for name in sys.modules if name.partition(".")[0] == "lightning"]:
         del sys.modules[_name]
     import lightning.pytorch as L

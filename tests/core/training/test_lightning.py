@@ -45,7 +45,7 @@ import sys
 class Demanding:
     def find_spec(self, name, path, target=None):
         if name == "lightning.pytorch.core" and not hasattr(sys.modules["torchmetrics"], "MeanMetric"):
-            raise ImportError("this Lightning needs all of torchmetrics")
+            raise TypeError("this Lightning needs all of torchmetrics")
 sys.meta_path.insert(0, Demanding())
 from era_cli.core.training.lightning import L
 print(L.LightningModule.__module__, hasattr(sys.modules["torchmetrics"], "MeanMetric"))

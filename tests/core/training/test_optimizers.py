@@ -50,3 +50,31 @@ def test_without_momentum_sgd_is_plain() -> None:
     recipe = dataclasses.replace(default(), momentum=0.0)  # with Nesterov on, which torch refuses without momentum
     optimizer = optimizers.build(recipe, torch.nn.Linear(2, 2), CPU)
     assert (optimizer.defaults["momentum"], optimizer.defaults["nesterov"]) == (0.0, False)
+
+
+@pytest.mark.parametrize("recipe", [default(), session10()])
+def test_its_steps_are_those_of_torch(recipe: Recipe) -> None:
+    torch.manual_seed(0)
+    plain, ours = CustomResNet(3), CustomResNet(3)
+    ours.load_state_dict(plain.state_dict())
+    kind = torch.optim.SGD if recipe.optimizer == "sgd" else torch.optim.Adam
+    built = optimizers.build(recipe, ours, CPU)
+    torchs = kind(optimizers.parameter_groups(plain, recipe), **{"lr": recipe.max_lr, **_given(built)})
+    images = torch.rand(4, 2, 3, 8, 8)
+    for step in range(4):
+        if step == 2:  # as in a resumed run
+            built.load_state_dict(built.state_dict())
+        for network, optimizer in ((plain, torchs), (ours, built)):
+            optimizer.zero_grad()
+            network(images[step]).logsumexp(dim=1).sum().backward()
+            optimizer.step()
+    for expected, actual in zip(plain.parameters(), ours.parameters(), strict=True):
+        assert torch.equal(expected, actual)
+
+
+def _given(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    return {
+        name: optimizer.defaults[name]
+        for name in ("momentum", "nesterov", "betas", "fused")
+        if name in optimizer.defaults
+    }
