@@ -24,8 +24,8 @@ def plot_curves(
         list[str] | None,
         typer.Option(
             "--run",
-            help="A run's name, its path, latest (the most recent run), or a pattern of these like 'sweep-*'; repeat to"
-            " overlay runs." + default_text("latest"),
+            help="A run's name, its path, latest (the most recent run), or a pattern of names or paths like"
+            " 'sweep-*'; repeat to overlay runs." + default_text("latest"),
             show_default=False,
             metavar="RUN",
         ),
