@@ -252,7 +252,7 @@ def test_help_and_wrong_usage_load_nothing_heavy(arguments: str, code: int, tmp_
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ("fit --name done", "exists already"),
+        ("fit --name done", "already exists"),
         ("fit --data nowhere", "there is no folder"),
         ("fit --data-dir loose/photos", "is a file, not a folder"),
         ("fit --runs-dir loose/photos", "is a file, not a folder"),

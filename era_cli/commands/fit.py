@@ -80,7 +80,7 @@ def fit(
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace the run called --name, if there is one, once the new run has done its first step.",
+            help="Replace an existing run called --name once the new run has done its first step.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = False,
@@ -111,7 +111,7 @@ def fit(
     if resume is not None and seeds > 1:
         raise UsageError("--seeds starts new runs and --resume continues one: use one of them")
     if overwrite and (name is None or resume is not None):
-        raise UsageError("--overwrite replaces the run called --name by a new one: give --name, and not --resume")
+        raise UsageError("--overwrite replaces the run called --name with a new one: give --name, without --resume")
     each = [dataclasses.replace(settings, seed=settings.seed + offset) for offset in range(seeds)]
 
     if resume is not None and recipe is not None:

@@ -58,7 +58,7 @@ def gradcam(
         typer.Option(
             "--which",
             help="Which images: misclassified ones, the most confident first; random correct ones; random ones (all);"
-            " or those where the two likeliest classes are closest (uncertain)." + default_text("misclassified"),
+            " or those where the two most likely classes are closest (uncertain)." + default_text("misclassified"),
             show_default=False,
         ),
     ] = None,
@@ -117,7 +117,7 @@ def gradcam(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", help="Random seed of the images drawn and of the faithfulness test.", min=0)
+        int, typer.Option("--seed", help="Random seed for choosing images and for the faithfulness test.", min=0)
     ] = 0,
     run: options.RunName = "latest",
     checkpoint: options.Checkpoint = None,
@@ -151,9 +151,9 @@ def gradcam(
 ) -> None:
     """Draw heat maps of what a trained network looked at (Grad-CAM).
 
-    Each image stands beside its maps for the predicted class and, where that is another, the true one. Writes
+    Draws each image beside its heat maps for the predicted class and, if different, the true class. Writes
     gradcam.png into the run folder; for other images, another class, method, layer or smoothing the name says which.
-    Your own images and those of a folder are drawn in the resolution of their files.
+    Your own images and those of a folder are drawn at the resolution of their files.
     """
     files = [expanded(file) for file in (*(image or []), *(more_images or []))]
     indices = None if index is None else _indices(index)
@@ -221,7 +221,7 @@ def gradcam(
     figure = out or opened.run.path / name
     maps = artifacts.beside(figure, "maps.npz")
     if not out and (files or len(indices or []) > 1) and figure.exists():
-        progress.note(f"{figure} is replaced, whichever images it showed: --out NAME keeps both.")
+        progress.note(f"{figure} already exists and is replaced, whichever images it shows; --out keeps both.")
     about = reading.about(opened, title)
 
     def draw() -> Figure:
@@ -286,7 +286,7 @@ def _coarse(heatmaps: Heatmaps) -> str:
     height, width = heatmaps.maps.shape[2:]
     single = height * width == 1
     size = "a single cell" if single else f"only {width}x{height} cells"
-    little = "no position" if single else "little of the position"
+    little = "no location" if single else "only a rough location"
     px = heatmaps.images.shape[1]
     return f"{heatmaps.layer} has {size} for images of {px} px, so its maps show {little}: use an earlier --layer."
 

@@ -65,7 +65,7 @@ def lr_find(
     """Sweep the learning rate and suggest a peak for era fit.
 
     Trains a temporary model on augmented batches while the learning rate rises from step to step, and stops when the
-    loss diverges. Writes a figure and the whole sweep as JSON into lr-find in the folder of the runs.
+    loss diverges. Writes a figure and the whole sweep as JSON into the folder lr-find under --runs-dir.
     """
     settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
     allowed = Recipe.__dataclass_fields__["max_lr"].metadata["range"]

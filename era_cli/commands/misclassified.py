@@ -51,8 +51,8 @@ def misclassified(
         bool,
         typer.Option(
             "--force",
-            help="List suspects even if the network is too inaccurate: one that would suspect more than 30% of the"
-            " labels if all were right is refused.",
+            help="List suspects even if the network is too inaccurate, that is, if it would suspect more than 30% of"
+            " the labels even if all were right.",
         ),
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of --sort random.", min=0)] = 0,

@@ -107,7 +107,7 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         envvar="ERA_DATA_DIR",
-        help="Directory of CIFAR-10, downloaded there if absent; by default in the user's cache.",
+        help="CIFAR-10 directory; the data are downloaded there if missing. By default in the user's cache.",
         show_default=False,
         callback=_folder,
         rich_help_panel=DATA,
@@ -148,7 +148,7 @@ SplitOption = Annotated[
     Split | None,
     typer.Option(
         "--split",
-        help="The split of the run's data to use; test-all leaves the run's --limit-test aside." + default_text("test"),
+        help="The split of the run's data to use; test-all ignores the run's --limit-test." + default_text("test"),
         show_default=False,
     ),
 ]

@@ -47,7 +47,7 @@ def plot_curves(
     """Draw loss, accuracy and learning rate over the epochs.
 
     Also works for a run that is still training or was interrupted. Writes curves.png into the run folder; for several
-    runs, into the folder of the runs.
+    runs, into --runs-dir.
     """
     if baseline is not None and not 0 <= baseline <= 1:  # Typer lets NaN through
         raise UsageError(f"--baseline is {baseline}, but must be an accuracy in [0, 1], e.g. 0.9311")

@@ -83,7 +83,7 @@ def subset(
 def check_enough(count: int, asked: int, listener: Listener) -> None:
     """Notes that there are fewer than `asked` images to draw."""
     if not count:
-        listener.note("There are no such images: the figure stays empty.")
+        listener.note("There are no such images, so the figure is empty.")
     elif count < asked:
         listener.note(
             f"There {'is' if count == 1 else 'are'} {plural(count, 'image')} to draw, fewer than --n {asked}."

@@ -171,7 +171,7 @@ def _header(plan: FitPlan) -> Table:
     table.add_row(
         "recipe",
         f"{recipe.name}: {recipe.optimizer}, one-cycle to {recipe.max_lr:g},"
-        f" {plural(recipe.epochs, 'epoch')} of {plural(plan.steps_per_epoch, 'step')} of {recipe.batch_size},"
+        f" {plural(recipe.epochs, 'epoch')} of {plural(plan.steps_per_epoch, 'step')}, batch size {recipe.batch_size},"
         f" seed {recipe.seed}{'' if recipe.flip else ', no flip'}",
     )
     if plan.steps_done:

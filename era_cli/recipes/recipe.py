@@ -107,12 +107,12 @@ class Recipe:
     precision: str = _choice(
         "auto",
         ("auto", "fp32", "bf16", "fp16"),
-        "Numeric precision; auto is bf16 where the hardware has it, else fp32.",
+        "Numeric precision; auto is bf16 where the hardware supports it, else fp32.",
         renamed=RENAMED_PRECISIONS,
     )
 
     flip: float = _number(
-        0.5, Range(0, 1), "Probability of a horizontal flip; 0 where mirror images are another class.", AUGMENTATION
+        0.5, Range(0, 1), "Probability of a horizontal flip; 0 if mirror images belong to another class.", AUGMENTATION
     )
     crop_padding: int = _number(
         4, Range(0, 16), "Padding of the random crop, in pixels of a 32 px image.", AUGMENTATION
@@ -121,13 +121,16 @@ class Recipe:
     cutout: int = _number(8, Range(0, 32), "Cutout size, in pixels of a 32 px image.", AUGMENTATION)
 
     val_size: int | None = _number(
-        None, Range(0, 10**9), "Validation images; by default 5,000, or 10 % if there are fewer than 50,000.", DATA
+        None,
+        Range(0, 10**9),
+        "Validation images; by default 5,000, or 10% if there are fewer than 50,000 training images.",
+        DATA,
     )
     limit_train: int | None = _number(None, Range(2, 10**9), "Train on a stratified sample of this many images.", DATA)
     limit_val: int | None = _number(
         None,
         Range(1, 10**9),
-        "Validate on a stratified sample of the validation images; by default a tenth of --limit-train.",
+        "Validate on a stratified sample of this many validation images; with --limit-train alone, a tenth of it.",
         DATA,
         before=None,
     )

@@ -53,6 +53,6 @@ class Mistakes:
     @property
     def filter_text(self) -> str:
         """Which classes they were filtered by; empty for all."""
-        label, answer, comma = ("labelled", "suggested", ",") if self.suspects else ("of class", "predicted as", "")
+        label, answer, comma = ("labeled", "suggested", ",") if self.suspects else ("of class", "predicted as", "")
         named = ((label, self.true), (answer, self.predicted))
         return f"{comma} ".join(f"{words} {name}" for words, name in named if name is not None)

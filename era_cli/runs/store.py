@@ -46,7 +46,7 @@ def check_name(runs_dir: Path, name: str | None, *, overwrite: bool = False) -> 
         return
     if not overwrite:
         raise UsageError(
-            f"{path} exists already: choose another --name, continue it with --resume, or replace it with --overwrite"
+            f"{path} already exists: choose another --name, continue it with --resume, or replace it with --overwrite"
         )
     if path.is_symlink():
         raise UsageError(f"{path} is a link, and --overwrite replaces only folders: remove it or choose another --name")

@@ -66,7 +66,7 @@ WRONG = [
     (f"{FIT} --seeds 2 --resume latest", "--seeds starts new runs and --resume continues one"),
     (f"{FIT} --seeds 0", "--seeds"),
     (f"{FIT} --seeds 2 --seed 4294967295", "seed is 4294967296, but must be"),
-    (f"{FIT} --name mine", "exists already"),
+    (f"{FIT} --name mine", "already exists"),
     (f"{FIT} --overwrite", "--overwrite replaces the run called --name"),
     (f"{FIT} --overwrite --name mine --resume mine", "--overwrite replaces the run called --name"),
     (f"{FIT} --overwrite --name mine --data nowhere", "'nowhere'"),

@@ -216,7 +216,7 @@ def test_seeds_are_ordinary_runs_with_their_mean(tmp_path: Path) -> None:
     assert again["result"]["test_acc"] == pytest.approx(sum(accuracies) / 2)
     taken = invoke("fit", *SHORT, "--seed=3", "--seeds=3", "--name=two", code=2)
     assert taken.stdout == ""
-    assert "two-4 exists already" in taken.stderr
+    assert "two-4 already exists" in taken.stderr
 
 
 def test_a_resumed_run_may_repeat_its_name(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_the_figure_is_named_below_its_table(run: Run) -> None:
         assert re.search(r"^\s*" + r"\s+".join(map(str, cells)) + "$", done.stdout, re.M)
     assert re.search(r"^faithfulness\s+.*hottest 25%", done.stdout, re.M)
     lines = [line for line in done.stderr.splitlines() if not line.startswith(("Note: ", "Warning: "))]
-    assert lines == ["explaining by gradcam: 4 images", "measuring faithfulness: 4 images"]
+    assert lines == ["computing heat maps (gradcam): 4 images", "measuring faithfulness: 4 images"]
     assert ESCAPE not in done.output
 
 
@@ -215,7 +215,7 @@ def test_fewer_images_than_asked_for_are_noted(run: Run, tmp_path: Path, wrong: 
     done = invoke("gradcam", f"--n={wrong + 1}", "--data=easy", "--layer=layer2", "--json")
     sentence = f"Note: There are {wrong} images to draw, fewer than --n {wrong + 1}."
     if not wrong:
-        sentence = "Note: There are no such images: the figure stays empty."
+        sentence = "Note: There are no such images, so the figure is empty."
     assert sentence in done.stderr.splitlines()
     told = json.loads(done.stdout)
     with Image.open(told["files"][0]) as image:
@@ -250,7 +250,7 @@ def test_own_images_name_the_figure(run: Run, tmp_path: Path) -> None:
     def replaced(name: str, *arguments: str) -> bool:
         done = invoke("gradcam", "--layer=layer1", "--image", *arguments)
         assert named_files(done.stdout)[0] == name
-        return f"{name} is replaced" in done.stderr
+        return f"{name} already exists and is replaced" in done.stderr
 
     one, two = (f"runs/mine/gradcam-image-photo{more}-layer1.png" for more in ("", "-and-1-more"))
     assert not replaced(one, "a/photo.png")
@@ -297,7 +297,7 @@ def test_ctrl_c_leaves_one_line_and_no_file(run: Run, tmp_path: Path) -> None:
     options = ("--gpus=0", "--which=all", "--n=300", "--save-maps")
     with start(tmp_path, "gradcam", *options) as child:
         assert child.stderr is not None
-        assert child.stderr.readline() == "explaining by gradcam: 300 images\n"
+        assert child.stderr.readline() == "computing heat maps (gradcam): 300 images\n"
         child.send_signal(signal.SIGINT)
         out, said = child.communicate(timeout=60)
     assert child.returncode == 130, said

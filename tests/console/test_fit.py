@@ -105,7 +105,7 @@ def test_the_record_has_everything() -> None:
         "3,000 train / 300 val / 600 test, 2 classes, 32x32 px",
         "6,573,130 parameters",
         "a processor, fp32",
-        "24 epochs of 5 steps of 128, seed 0",
+        "24 epochs of 5 steps, batch size 128, seed 0",
         "Images per class",
         "prep",
         "64x32x32",

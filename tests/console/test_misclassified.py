@@ -75,9 +75,9 @@ def test_without_a_mistake_the_headline_is_all(suspects: bool) -> None:
         ("c1", None, False, "4 of class c1"),
         (None, "c2", False, "5 predicted as c2"),
         ("c1", "c2", False, "3 of class c1 predicted as c2"),
-        ("c1", None, True, "4 labelled c1"),
+        ("c1", None, True, "4 labeled c1"),
         (None, "c2", True, "5 suggested c2"),
-        ("c1", "c2", True, "3 labelled c1, suggested c2"),
+        ("c1", "c2", True, "3 labeled c1, suggested c2"),
         ("c2", None, False, "0 of class c2"),
     ],
 )

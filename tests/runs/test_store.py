@@ -68,7 +68,7 @@ def test_a_given_name_is_used(runs_dir: Path) -> None:
 def test_an_existing_name_is_refused_and_left_alone(runs_dir: Path) -> None:
     run = make_run(runs_dir, "mine", seconds=1.0)
     for attempt in (lambda: make_run(runs_dir, "mine"), lambda: store.check_name(runs_dir, "mine")):
-        with pytest.raises(UsageError, match=r"exists already.*--resume"):
+        with pytest.raises(UsageError, match=r"already exists.*--resume"):
             attempt()
     assert run.read().seconds == 1.0
 

@@ -83,7 +83,9 @@ def check_split(run: Run, document: RunDocument, split: str) -> None:
         EraError: it holds no images.
     """
     if split == Split.VAL and not document.data.counts.val:
-        raise EraError(f"{run.path} has no val images (it was trained with --val-size 0): use --split test or train")
+        raise EraError(
+            f"{run.path} has no validation images (it was trained with --val-size 0): use --split test or train"
+        )
 
 
 def remembered_dir(document: RunDocument) -> Path | None:

@@ -73,7 +73,7 @@ def train_and_val(labels: Labels, recipe: Recipe) -> tuple[Labels, Labels]:
     recipe = settled(labels, recipe)
     val_size = recipe.val_size or 0
     if val_size >= count:
-        raise UsageError(f"--val-size {val_size} leaves nothing of the {count} training images: make it smaller")
+        raise UsageError(f"--val-size {val_size} leaves none of the {count} training images: make it smaller")
     val = stratified_sample(labels, val_size, recipe.seed, Stream.SPLIT) if val_size else np.empty(0, np.int64)
     train = _rest(count, val)
     return (

@@ -84,8 +84,8 @@ def check_worth(suspects: Mistakes) -> None:
     if unreliable(suspects):
         raise EraError(
             f"at {suspects.accuracy:.2%} accuracy the network would suspect about {suspects.expected:,} of"
-            f" {suspects.evaluated:,} labels if all were right (it suspects {suspects.total:,}): use a more accurate"
-            " run (--run), or list them anyway with --force"
+            f" {suspects.evaluated:,} labels even if all were right (it suspects {suspects.total:,}): use a more"
+            " accurate run (--run), or list them anyway with --force"
         )
 
 

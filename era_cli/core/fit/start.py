@@ -181,8 +181,8 @@ def _doubts(setup: Setup) -> list[str]:
     doubts = []
     if (steps := setup.total_steps) < SETTLING_STEPS:
         doubts.append(
-            f"{steps} steps in total are few: batch-norm's running averages have not settled by then, and validation"
-            " may look random; use more --epochs or a smaller --batch-size."
+            f"With only {plural(steps, 'step')} in total, batch norm's running averages do not settle, and validation"
+            " accuracy may look random: use more --epochs or a smaller --batch-size."
         )
     dataset, val = setup.dataset, setup.val_indices
     missing = [name for label, name in enumerate(dataset.classes) if label not in dataset.labels[val]]

@@ -81,7 +81,7 @@ def maps(
         return np.zeros((*targets.shape, 1, 1), np.float32)
     chunk = max(1, _CHUNK * evaluation_batch_size(images.shape[-1]) // EVALUATION_BATCH)
     chunks: list[Maps] = []
-    with classifier.evaluating(), listener.work(f"explaining by {options.method}", len(images)) as advance:
+    with classifier.evaluating(), listener.work(f"computing heat maps ({options.method})", len(images)) as advance:
         for start in range(0, len(images), chunk):
             rows = slice(start, start + chunk)
             pixels = classifier.normalization(torch.from_numpy(images[rows]).to(classifier.device))
@@ -141,6 +141,6 @@ def _check_logits(logits: Tensor, known: npt.NDArray[np.float32]) -> None:
     own = logits.detach().cpu().numpy()
     if not np.allclose(own, known, rtol=0, atol=TOLERANCE * max(1.0, float(np.abs(known).max()))):
         raise EraError(
-            f"the network disagrees with the cached predictions, by {np.abs(own - known).max():.2g} of a logit: remove"
-            " the run's predictions-*.npz, so that they are recomputed"
+            f"the network disagrees with the cached predictions by up to {np.abs(own - known).max():.2g} in a logit:"
+            " remove the run's predictions-*.npz, so that they are recomputed"
         )

@@ -138,7 +138,7 @@ def _how_long(setup: Setup, steps: int) -> str:
             loss = F.cross_entropy(network(images), labels)
         loss.backward()
     seconds = (time.monotonic() - started) / len(chosen) * setup.recipe.batch_size * steps
-    return f"{steps} steps of {setup.recipe.batch_size} images each take about {_rounded(seconds)} on this CPU."
+    return f"{steps} steps of {setup.recipe.batch_size} images take about {_rounded(seconds)} on this CPU."
 
 
 def _rounded(seconds: float) -> str:

@@ -103,7 +103,7 @@ def test_by_default_a_tenth_validates_up_to_5000(count: int, expected: int) -> N
 
 @pytest.mark.parametrize("val_size", [60, 10**9])
 def test_a_val_size_of_everything_is_refused(val_size: int) -> None:
-    with pytest.raises(UsageError, match=f"--val-size {val_size} leaves nothing of the 60 training images"):
+    with pytest.raises(UsageError, match=f"--val-size {val_size} leaves none of the 60 training images"):
         train_and_val(THREE_CLASSES, recipe(val_size=val_size))
 
 

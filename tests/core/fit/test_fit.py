@@ -153,7 +153,7 @@ def test_an_infinite_weight_never_reaches_a_checkpoint(fit_digits: Prepare, monk
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"val_size": 2000}, "--val-size 2000 leaves nothing of the 1438"),
+        ({"val_size": 2000}, "--val-size 2000 leaves none of the 1438"),
         ({"batch_size": 512}, "160 training images cannot fill a batch of 512"),
         ({"batch_size": 160, "epochs": 2}, "2 steps in total cannot make a one-cycle schedule"),
         ({"limit_train": 6, "batch_size": 2}, r"class '.' has no training image left"),

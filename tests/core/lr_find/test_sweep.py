@@ -293,4 +293,4 @@ def test_on_a_cpu_the_duration_is_estimated(tiny: Setup) -> None:
 
     sweep.sweep(tiny, Notes(), steps=2, seeds=2)
     (note,) = notes
-    assert note.startswith("4 steps of 8 images each take about ")
+    assert note.startswith("4 steps of 8 images take about ")
