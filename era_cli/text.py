@@ -32,7 +32,8 @@ def signed_points(change: float) -> str:
 
 def calibration(direction: str, gap: float) -> str:
     """Whether a network is calibrated, by the `direction` and mean `gap` of its Calibration."""
-    points = f"by {100 * abs(gap):.2g} points"
+    points = f"{100 * abs(gap):.2g}"
+    points = f"by {points} point{'s' * (points != '1')}"
     return {
         "calibrated": "well calibrated: accuracy matches confidence",
         "mixed": "miscalibrated: accuracy above confidence in some bins, below in others",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,7 +80,7 @@ def fit(
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace an existing run called --name once the new run starts.",
+            help="Replace an existing run called --name once the new run has done its first step.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = False,
@@ -126,7 +125,7 @@ def fit(
         from era_cli.console.progress import print_next
         from era_cli.core.fit import request as asked
         from era_cli.results import SeedResults
-        from era_cli.runs import artifacts, store
+        from era_cli.runs import store
 
     request = asked.FitRequest(
         recipe=settings,
@@ -157,7 +156,7 @@ def fit(
         run, result = _trained(job, resume, progress, left=each[len(done) + 1 :])
         done.append((run, result))
         if not as_json:
-            progress.show_result(result, *artifacts.opened_first(artifact.path for artifact in run.contents()))
+            progress.show_result(result, *_files(run))
     then = next_step.line("eval", run=resume or name, runs_dir=runs_dir)
     if seeds > 1:
         several = SeedResults(
@@ -198,10 +197,13 @@ def _trained(
         result = prepared.train(progress, after_first_step=lambda plan: _draw_plan(plan, progress))
     except (EraError, Interrupted) as error:
         progress.stop()
-        if isinstance(error, Interrupted):
-            progress.warn(_how_to_resume(prepared.run, job.runs_dir))
+        if (old := prepared.run.replaces) is not None:
+            progress.warn(f"The new run did not get through its first step: {old} is still the old one.")
+        elif isinstance(error, Interrupted):
+            progress.warn(_how_to_resume(prepared.run))
         elif prepared.run.read().status == "failed" and prepared.run.metrics_file.exists():
             _draw_curves(prepared.run, progress)
+            progress.show_files(*_files(prepared.run))
         if left:
             progress.warn(_not_started(left))
         raise
@@ -252,8 +254,14 @@ def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
             progress.warn(f"{name} was not drawn ({error}); training continues without it.")
 
 
-def _how_to_resume(run: Run, runs_dir: Path) -> str:
+def _how_to_resume(run: Run) -> str:
     if not any(run.checkpoints.glob("*.ckpt")):
         return f"{run.path} was stopped before its first step was saved: start it again."
-    where = "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
-    return f"{run.path} is saved; resume it with: era fit --resume {run.name}{where}"
+    return f"{run.path} is saved; resume it with: {run.resume_command}"
+
+
+def _files(run: Run) -> tuple[list[Path], list[Path]]:
+    """The files of the run, those that a person opens and the others."""
+    from era_cli.runs import artifacts
+
+    return artifacts.opened_first(artifact.path for artifact in run.contents())

@@ -112,7 +112,8 @@ def lr_find(
         figure, table = out, artifacts.beside(out, "sweep.json")
     title = f"Learning-rate range test: {dataset.name}, {used.optimizer}, batch size {used.batch_size}"
     recommended = None if sweep.recommended is None else f"{sweep.recommended.lr:.3g}"
-    following = {**given, "max_lr": recommended, "gpus": gpus, "data": data, "data_dir": data_dir, "runs_dir": runs_dir}
+    following = {**given, "max_lr": recommended, "gpus": gpus, "data": data, "data_dir": data_dir}
+    following |= {"strict": strict or None, "runs_dir": runs_dir}
     deliver.deliver(
         {
             **documents.sweep(sweep),

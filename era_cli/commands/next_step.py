@@ -31,5 +31,5 @@ def line(command: str, **options: Any) -> str:
             words.append(option if value else f"--no-{option.removeprefix('--')}")
         else:
             for each in value if isinstance(value, list | tuple) else [value]:
-                words += [option, f"{each:g}" if isinstance(each, float) else str(each)]
+                words += [option, str(each)]
     return shlex.join(words)

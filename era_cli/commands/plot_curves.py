@@ -24,8 +24,8 @@ def plot_curves(
         list[str] | None,
         typer.Option(
             "--run",
-            help="A run's name, its path, latest (the most recent run), or a pattern of names like 'sweep-*'; repeat to"
-            " overlay runs." + default_text("latest"),
+            help="A run's name, its path, latest (the most recent run), or a pattern of names or paths like"
+            " 'sweep-*'; repeat to overlay runs." + default_text("latest"),
             show_default=False,
             metavar="RUN",
         ),
@@ -81,20 +81,18 @@ def plot_curves(
         lambda console, facts: print_curves(console, drawn),
         [deliver.figure(out or folder / artifacts.CURVES, draw)],
         headline=headline(drawn),
-        then=_next(run[0] if run and len(runs) == 1 else None, runs, drawn, runs_dir),
+        then=_next(runs, drawn, runs_dir, latest=not run),
         quiet=quiet,
         as_json=as_json,
     )
 
 
-def _next(named: str | None, runs: Sequence[Run], drawn: Sequence[Curves], runs_dir: Path) -> str:
-    """One that was interrupted is resumed; else the best finished run is evaluated."""
+def _next(runs: Sequence[Run], drawn: Sequence[Curves], runs_dir: Path, *, latest: bool) -> str:
+    """The finished run with the highest validation accuracy is evaluated; one that was interrupted is resumed."""
     finished = [place for place, data in enumerate(drawn) if data.test_acc is not None]
-    if len(runs) > 1 and finished:
-        best = max(finished, key=lambda place: drawn[place].test_acc or 0.0)
-        return next_step.line("eval", run=str(runs[best].path))
-    if len(runs) == 1 and finished:
-        return next_step.line("eval", run=named, runs_dir=runs_dir)
-    if len(runs) == 1 and drawn[0].status == "interrupted":
-        return next_step.line("fit", resume=named or "latest", runs_dir=runs_dir)
-    return ""
+    if finished:
+        best = runs[max(finished, key=lambda place: drawn[place].val_acc or 0)]
+        if best.path.parent == runs_dir:
+            return next_step.line("eval", run=None if latest else best.name, runs_dir=runs_dir)
+        return next_step.line("eval", run=str(best.path))
+    return runs[0].resume_command if [data.status for data in drawn] == ["interrupted"] else ""

@@ -18,13 +18,12 @@ def print_curves(console: Console, runs: Sequence[Curves]) -> None:
     table.add_column("status", no_wrap=True)
     tables.add_numbers(table, "epochs", "best", "val", "test")
     for run in runs:
-        best, validated = run.best, run.best is not None and run.best.val_acc is not None
         table.add_row(
             printable(run.name),
             run.status,
             f"{len(run.epochs)}/{run.planned_epochs}",
-            f"{best.epoch}" if best is not None and validated else "-",
-            f"{best.val_acc:.2%}" if best is not None and best.val_acc is not None else "-",
+            "-" if run.best is None or run.val_acc is None else f"{run.best.epoch}",
+            "-" if run.val_acc is None else f"{run.val_acc:.2%}",
             "-" if run.test_acc is None else f"{run.test_acc:.2%}",
         )
     console.print(table)
@@ -36,7 +35,7 @@ def print_curves(console: Console, runs: Sequence[Curves]) -> None:
 def headline(runs: Sequence[Curves]) -> str:
     """The result in one line: of several runs, the one with the highest validation accuracy."""
     if len(runs) > 1:
-        best = max(runs, key=lambda run: -1 if run.best is None else run.best.val_acc or 0)
+        best = max(runs, key=lambda run: run.val_acc or 0)
         return f"{len(runs)} runs, best {headline([best])}"
     (run,) = runs
     facts = [f"{len(run.epochs)}/{run.planned_epochs} epochs"]

@@ -112,9 +112,14 @@ class FitProgress(WorkProgress):
         return (time.monotonic() - self._started) / done * left
 
     def show_result(self, result: FitResult, opened: Sequence[Path], others: Sequence[Path] = ()) -> None:
-        """Prints the final panel, and the files of the run as `print_files` does."""
+        """Prints the final panel, and the files of the run."""
         if self._record is not None:
             self._record.print(_result_panel(result, self._record))
+        self.show_files(opened, others)
+
+    def show_files(self, opened: Sequence[Path], others: Sequence[Path] = ()) -> None:
+        """Prints the files of the run as `print_files` does."""
+        if self._record is not None:
             print_files(self._record, opened, others)
 
 

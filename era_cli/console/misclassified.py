@@ -73,8 +73,13 @@ def _images(mistakes: Mistakes, console: Console) -> Table:
 def _pairs(mistakes: Mistakes) -> Table:
     pairs = _leading(mistakes)
     covered = sum(pair.count for pair in pairs) / len(mistakes)
-    which = "All" if len(pairs) == len(mistakes.pairs) > 1 else f"{len(pairs)} of {len(mistakes.pairs)}"
-    table = tables.titled(f"{which} pairs make{'s' * (len(pairs) == 1)} up {covered:.1%}")
+    if len(mistakes.pairs) == 1:
+        which = "The only pair makes"
+    elif len(pairs) == len(mistakes.pairs):
+        which = "All pairs make"
+    else:
+        which = f"{len(pairs)} of {len(mistakes.pairs)} pairs make{'s' * (len(pairs) == 1)}"
+    table = tables.titled(f"{which} up {covered:.1%}")
     tables.add_names(table, *(("label", "suggested") if mistakes.suspects else ("true", "predicted")))
     tables.add_numbers(table, "images", "fraction")
     for pair in pairs:

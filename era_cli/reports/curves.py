@@ -113,9 +113,9 @@ def _header(runs: Sequence[Curves]) -> str:
         return _result(runs[0])
     names = [style.label(run.name, LONGEST_IN_TITLE) for run in runs[:MOST_IN_TITLE]]
     if len(runs) > MOST_IN_TITLE:
-        names.append(f"{len(runs) - MOST_IN_TITLE} more runs")
+        names.append(plural(len(runs) - MOST_IN_TITLE, "more run"))
     header = f"{', '.join(names[:-1])} and {names[-1]}"
-    accuracies = [run.best.val_acc for run in runs if run.best is not None and run.best.val_acc is not None]
+    accuracies = [run.val_acc for run in runs if run.val_acc is not None]
     return f"{header}: highest validation accuracy {max(accuracies):.2%}" if accuracies else header
 
 

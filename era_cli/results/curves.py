@@ -61,6 +61,11 @@ class Curves:
     left_out: tuple[str, ...]
 
     @property
+    def val_acc(self) -> float | None:
+        """The validation accuracy of the best epoch; None without validation."""
+        return None if self.best is None else self.best.val_acc
+
+    @property
     def test_sample(self) -> str:
         """Of how many test images the test accuracy is, where they are a sample, else empty: 1,000 of 10,000."""
         if self.test_count is None or self.test_total is None or self.test_count == self.test_total:

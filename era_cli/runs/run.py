@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,28 @@ from era_cli.runs.artifacts import Artifact
 from era_cli.runs.document import RunDocument
 from era_cli.text import plural
 
+RUNS_DIR = Path("runs")  # where runs are looked for unless --runs-dir says otherwise
+
 
 class Run:
-    """One run folder."""
+    """One run folder.
 
-    def __init__(self, path: Path) -> None:
+    `replaces` is the folder of the run whose place this one takes after its first step (`store.take_place`), else None.
+    """
+
+    def __init__(self, path: Path, replaces: Path | None = None) -> None:
         self.path = path
+        self.replaces = replaces
 
     @property
     def name(self) -> str:
         """The folder's name."""
         return self.path.name
+
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes the run, to be copied in this working folder."""
+        return shlex.join(["era", "fit", "--resume", self.name if self.path.parent == RUNS_DIR else str(self.path)])
 
     @property
     def document_file(self) -> Path:
@@ -80,7 +92,7 @@ class Run:
             done, epochs = len(self.epochs()), plural(document.recipe.epochs, "epoch")
             raise EraError(
                 f"{self.path} is not finished (status {document.status}, {done} of {epochs}):"
-                f" resume it (era fit --resume {self.name}), or evaluate it as it is with --checkpoint best or last"
+                f" resume it ({self.resume_command}), or evaluate it as it is with --checkpoint best or last"
             )
         own = {None: artifacts.BEST, "best": artifacts.BEST, "last": artifacts.LAST}
         path = self.checkpoints / own[which] if which in own else expanded(Path(str(which)))

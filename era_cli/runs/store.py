@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
+import contextlib
+import glob
 import json
 import re
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from era_cli.errors import EraError, UsageError
-from era_cli.files import TEMPORARY_SUFFIX, sync_folder
+from era_cli.files import sync_folder
 from era_cli.runs import artifacts, document
 from era_cli.runs.artifacts import SWEEPS
 from era_cli.runs.document import RunDocument
@@ -30,7 +30,7 @@ def check_name(runs_dir: Path, name: str | None, *, overwrite: bool = False) -> 
         overwrite: a run of that name may be replaced.
 
     Raises:
-        UsageError: the name is taken or is not a plain file name, or what is to be replaced is not a run.
+        UsageError: the name is taken or is not a plain file name, or what is to be replaced is a link or not a run.
         EraError: the run to be replaced is in use.
     """
     if name is None:
@@ -40,20 +40,23 @@ def check_name(runs_dir: Path, name: str | None, *, overwrite: bool = False) -> 
             f"--name {name!r} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores"
             f" (and not {LATEST!r} or {SWEEPS!r})"
         )
+    _put_back(runs_dir)
     path = runs_dir / name
-    if not path.exists():
+    if not _taken(path):
         return
     if not overwrite:
         raise UsageError(
             f"{path} already exists: choose another --name, continue it with --resume, or replace it with --overwrite"
         )
-    if not (path / artifacts.DOCUMENT).is_file():
+    if path.is_symlink():
+        raise UsageError(f"{path} is a link, and --overwrite replaces only folders: remove it or choose another --name")
+    try:
+        Run(path).read()
+    except EraError as error:
         raise UsageError(
-            f"{path} is not a run folder (it has no {artifacts.DOCUMENT}), so --overwrite leaves it alone: choose"
-            " another --name"
-        )
-    with Run(path).lock():  # refuses a run that is being trained
-        pass
+            f"--overwrite replaces only a run that era can read ({error}): choose another --name"
+        ) from error
+    _refuse_if_in_use(path)
 
 
 def create(
@@ -66,24 +69,58 @@ def create(
 ) -> Run:
     """Makes a new run folder with its run.json: `name`, or `source` and the next number.
 
+    A run that is overwritten stays where it is and as it is until `take_place`; until then the new one has a hidden
+    folder, which `discard` removes, or the next overwriting if the process was killed.
+
     Args:
         describe: gives run.json for the name that the run got.
-        overwrite: a run of that name is replaced.
+        overwrite: a run of that name is to be replaced.
 
     Raises:
-        UsageError: the name is taken or is not a plain file name, or what is to be replaced is not a run.
+        UsageError: the name is taken or is not a plain file name, or what is to be replaced is a link or not a run.
         EraError: the folder cannot be written, or the run to be replaced is in use.
     """
-    try:
+    with _explained(runs_dir):
         runs_dir.mkdir(parents=True, exist_ok=True)
-        if overwrite and name is not None and (runs_dir / name).exists():
-            return _replace(runs_dir, name, describe(name))
-        path = _make_named(runs_dir, name) if name is not None else _make_numbered(runs_dir, source)
-        return _fill(path, describe(path.name))
-    except OSError as error:
-        raise EraError(
-            f"no run can be written under {runs_dir} ({error.strerror or error}): choose another --runs-dir"
-        ) from error
+        if overwrite and name is not None and _taken(runs_dir / name):
+            run = Run(_make_hidden(runs_dir, name), replaces=runs_dir / name)
+        else:
+            run = Run(_make_named(runs_dir, name) if name is not None else _make_numbered(runs_dir, source))
+        run.checkpoints.mkdir()
+        document.write(run.document_file, describe((run.replaces or run.path).name))
+        return run
+
+
+def take_place(run: Run) -> None:
+    """Moves a run that `create` made with `overwrite` to the folder of the old run, which is removed.
+
+    The lock of the old run is held meanwhile, so that nobody resumes it. A process killed between the two renames
+    leaves no run of this name; whatever looks for one next puts the old run back.
+
+    Raises:
+        EraError: the old run is in use or the folders cannot be renamed; the old run is then where it was.
+    """
+    if run.replaces is None:
+        return
+    path, aside = run.replaces, _aside(run.replaces)
+    with _explained(path.parent), Run(path).lock() if path.exists() else contextlib.nullcontext():
+        try:
+            if path.exists():
+                path.rename(aside)  # a folder that is not empty cannot be renamed over
+            run.path.rename(path)
+        except BaseException:
+            if aside.exists() and not path.exists():
+                aside.rename(path)
+            raise
+        run.path, run.replaces = path, None
+        sync_folder(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def discard(run: Run) -> None:
+    """Removes the folder of a run that was to replace another and failed before it took its place."""
+    if run.replaces is not None:
+        shutil.rmtree(run.path, ignore_errors=True)
 
 
 def free_stem(folder: Path, stem: str) -> Path:
@@ -92,34 +129,54 @@ def free_stem(folder: Path, stem: str) -> Path:
     return folder / f"{stem}-{_next_number(folder, stem)}"
 
 
-def _fill(path: Path, described: RunDocument) -> Run:
-    run = Run(path)
-    run.checkpoints.mkdir()
-    document.write(run.document_file, described)
-    return run
+def _taken(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
 
 
-def _replace(runs_dir: Path, name: str, described: RunDocument) -> Run:
-    """A new run in place of the one called `name`, which is there, whole, until the new one can take its place."""
-    check_name(runs_dir, name, overwrite=True)
-    path, replaced = runs_dir / name, runs_dir / f".{name}.replaced"
-    shutil.rmtree(replaced, ignore_errors=True)  # what a crash below left behind
-    new = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=TEMPORARY_SUFFIX, dir=runs_dir))
+def _refuse_if_in_use(path: Path) -> None:
+    with Run(path).lock():
+        pass
+
+
+@contextlib.contextmanager
+def _explained(runs_dir: Path) -> Iterator[None]:
     try:
-        new.chmod(path.stat().st_mode)  # mkdtemp makes folders private
-        _fill(new, described)
-        path.rename(replaced)  # a folder that is not empty cannot be renamed over
-        try:
-            new.rename(path)
-        except OSError:
-            replaced.rename(path)
-            raise
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    sync_folder(runs_dir)
-    shutil.rmtree(replaced, ignore_errors=True)
-    return Run(path)
+        yield
+    except OSError as error:
+        raise EraError(
+            f"no run can be written under {runs_dir} ({error.strerror or error}): choose another --runs-dir"
+        ) from error
+
+
+def _hidden(path: Path) -> Path:
+    """Where the run is kept that is to replace the one at `path`."""
+    return path.with_name(f".{path.name}.new")
+
+
+def _aside(path: Path) -> Path:
+    """Where the replaced run at `path` is kept until the new one is in its place."""
+    return path.with_name(f".{path.name}.replaced")
+
+
+def _make_hidden(runs_dir: Path, name: str) -> Path:
+    check_name(runs_dir, name, overwrite=True)
+    hidden = _hidden(runs_dir / name)
+    if hidden.exists():
+        _refuse_if_in_use(hidden)
+    for left in (hidden, _aside(runs_dir / name)):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    hidden.mkdir()
+    return hidden
+
+
+def _put_back(runs_dir: Path) -> None:
+    """Puts back every run that a process killed between the two renames of `take_place` left without its name."""
+    for hidden in runs_dir.glob(".*.new"):
+        path = runs_dir / hidden.name.removeprefix(".").removesuffix(".new")
+        if not _aside(path).exists() or _taken(path):
+            continue
+        with contextlib.suppress(EraError, OSError), Run(_aside(path)).lock():  # in use: it is being replaced just now
+            _aside(path).rename(path)
 
 
 def _make_named(runs_dir: Path, name: str) -> Path:
@@ -163,39 +220,49 @@ def find(runs_dir: Path, which: str) -> Run:
     """
     if which == LATEST:
         return _latest(runs_dir)
-    for path in (runs_dir / which, Path(which)):
-        if (path / artifacts.DOCUMENT).is_file():
-            return Run(path if path.name not in ("", "..") else path.resolve())
+    if (run := _called(runs_dir, which)) is not None:
+        return run
     raise EraError(
         f"there is no run {which!r} under {runs_dir} (runs there: {_known(runs_dir)}): check the name or --runs-dir"
     )
 
 
 def find_all(runs_dir: Path, which: str) -> list[Run]:
-    """The run that `find` gives or, if `which` is a pattern like `sweep-*`, every run in `runs_dir` whose name matches.
+    """The run that `find` gives or, if there is none, every run that matches the pattern `which`.
 
-    These are sorted by name, the numbers in it by value.
+    That is a pattern of names under `runs_dir`, like `sweep-*`, or of paths, like `runs/sweep-*`. The runs are sorted
+    by path, the numbers in it by value.
 
     Raises:
         EraError: there is no such run.
     """
-    if not set(which) & set("*?["):
+    if not set(which) & set("*?[") or _called(runs_dir, which) is not None:
         return [find(runs_dir, which)]
-    paths = [file.parent for file in _documents(runs_dir) if fnmatch.fnmatchcase(file.parent.name, which)]
-    if not paths:
-        raise EraError(
-            f"no run under {runs_dir} matches {which!r} (runs there: {_known(runs_dir)}): check the pattern or"
-            " --runs-dir"
-        )
-    return [Run(path) for path in sorted(paths, key=lambda path: _natural(path.name))]
+    for folder in (runs_dir, Path()):
+        # Path.glob takes no absolute pattern and finds hidden folders.
+        paths = [folder / name for name in glob.glob(which, root_dir=folder)]  # noqa: PTH207
+        if runs := [Run(path) for path in sorted(paths, key=_natural) if (path / artifacts.DOCUMENT).is_file()]:
+            return runs
+    raise EraError(
+        f"no run under {runs_dir} matches {which!r} (runs there: {_known(runs_dir)}): check the pattern or --runs-dir"
+    )
 
 
-def _natural(name: str) -> list[str | int]:
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+def _called(runs_dir: Path, which: str) -> Run | None:
+    for path in (runs_dir / which, Path(which)):
+        _put_back(path.parent)
+        if (path / artifacts.DOCUMENT).is_file():
+            return Run(path if path.name not in ("", "..") else path.resolve())
+    return None
+
+
+def _natural(path: Path) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(path))]
 
 
 def _known(runs_dir: Path) -> str:
-    return ", ".join(sorted((path.parent.name for path in _documents(runs_dir)), key=_natural)) or "none"
+    names = sorted((file.parent.relative_to(runs_dir) for file in _documents(runs_dir)), key=_natural)
+    return ", ".join(map(str, names)) or "none"
 
 
 def _latest(runs_dir: Path) -> Run:
@@ -206,7 +273,8 @@ def _latest(runs_dir: Path) -> Run:
 
 
 def _documents(runs_dir: Path) -> list[Path]:
-    """The run.json of every run; a hidden folder is one that is being replaced."""
+    """The run.json of every run; a hidden folder is one that is to replace another, or is being replaced."""
+    _put_back(runs_dir)
     return [file for file in runs_dir.glob(f"*/{artifacts.DOCUMENT}") if not file.parent.name.startswith(".")]
 
 

@@ -128,6 +128,23 @@ def test_each_command_names_the_next_one(run: Run, command: str, then: str) -> N
     invoke(*shlex.split(last)[2:])
 
 
+def test_the_next_command_after_several_seeds_works() -> None:
+    small = "--limit-train=96 --limit-test=20 --epochs=1 --seeds=2"
+    *_, then = invoke(*FIT.split(), *small.split()).stdout.splitlines()
+    assert then == "Next: era plot-curves --run runs/digits-1 --run runs/digits-2"
+    invoke(*shlex.split(then)[2:])
+
+
+@pytest.mark.parametrize("named", ["--run=my runs/mine", "--runs-dir=my runs"])
+def test_the_hint_how_to_resume_works(run: Run, named: str) -> None:
+    run.update(status="interrupted")
+    run.path.parent.rename("my runs")
+    hint = re.search(r"\(era (fit --resume .*?)\)", the_error(invoke("eval", named, code=1)))
+    assert hint is not None
+    refused = the_error(invoke(*shlex.split(hint[1]), "--epochs=99", code=2))
+    assert "--epochs 99 differs from the 3 of my runs/mine" in refused  # it was found
+
+
 @pytest.mark.parametrize("command", [*READING, "plot-curves"])
 def test_the_next_command_knows_a_folder_elsewhere(run: Run, command: str) -> None:
     run.path.parent.rename("my runs")

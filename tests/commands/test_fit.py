@@ -21,7 +21,20 @@ from era_cli.recipes import Recipe, flag
 from era_cli.runs import artifacts
 from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
-from tests.support import ERA, ESCAPE, TINY_OPTIONS, environment, era, files, invoke, on_a_terminal, start, too_wide
+from tests.support import (
+    ERA,
+    ESCAPE,
+    TINY_OPTIONS,
+    environment,
+    era,
+    files,
+    invoke,
+    make_run,
+    named_files,
+    on_a_terminal,
+    start,
+    too_wide,
+)
 
 COMMANDS: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 SHORT = (*TINY_OPTIONS, "--limit-train=160", "--epochs=1")
@@ -103,8 +116,28 @@ def test_a_diverged_run_gets_its_curves(monkeypatch: pytest.MonkeyPatch, tmp_pat
         return real(*arguments, **options) * (float("nan") if metrics.exists() else 1)
 
     monkeypatch.setattr(functional, "cross_entropy", poisoned)
-    assert "diverged" in invoke("fit", *SHORT, "--epochs=2", "--name=mine", code=1).stderr
+    done = invoke("fit", *SHORT, "--epochs=2", "--name=mine", code=1)
+    assert "diverged" in done.stderr
     assert (tmp_path / "runs" / "mine" / "curves.png").is_file()
+    assert "runs/mine/curves.png" in named_files(done.stdout)
+    metrics.unlink()
+    as_json = invoke("fit", *SHORT, "--epochs=2", "--name=mine", "--overwrite", "--json", code=1)
+    assert as_json.stdout == ""
+    assert "runs/mine/curves.png" in as_json.stderr.splitlines()
+
+
+def test_a_new_run_that_fails_at_once_leaves_the_old(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", "mine", seconds=1234.0)
+
+    def exhausted(*arguments: Any, **options: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(functional, "cross_entropy", exhausted)
+    done = invoke("fit", *SHORT, "--name=mine", "--overwrite", code=1)
+    *_, warning, error = done.stderr.splitlines()
+    assert warning == "Warning: The new run did not get through its first step: runs/mine is still the old one."
+    assert "memory ran out" in error
+    assert Run(tmp_path / "runs" / "mine").read().seconds == 1234.0
 
 
 def test_a_closed_pipe_does_not_stop_training(tmp_path: Path) -> None:
@@ -127,7 +160,7 @@ def test_sigterm_saves_and_exits_with_143(tmp_path: Path) -> None:
         _, errors = child.communicate(timeout=60)
     run = Run(tmp_path / "runs" / "digits-1")
     assert child.returncode == 143
-    assert "--resume digits-1" in errors
+    assert "resume it with: era fit --resume digits-1\n" in errors
     assert "Traceback" not in errors
     assert run.read().status == "interrupted"
     step = checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -20,7 +21,7 @@ from era_cli.runs.run import Run
 from tests.support import ESCAPE, TINY_OPTIONS, era, files, invoke, named_files, start, too_wide
 
 DIGITS = (*TINY_OPTIONS, "--batch-size=16", "--limit-train=80")
-SWEEP = (*DIGITS, "--min-lr=1e-3", "--max-lr=0.2", "--steps=24")
+SWEEP = (*DIGITS, "--min-lr=1e-3", "--max-lr=0.2", "--steps=24", "--strict", "--label-smoothing=0.123456789")
 SHORT = (*TINY_OPTIONS, "--batch-size=4", "--limit-train=40", "--steps=3")
 
 
@@ -38,8 +39,9 @@ def test_a_sweep_writes_and_names_two_files(tmp_path: Path) -> None:
     assert f"--max-lr {document['recommended']['lr']:.3g} ({document['reason']})" in " ".join(done.stdout.split())
     assert "0.001 to 0.2 in 24 steps" in done.stdout
     rate = f"{document['recommended']['lr']:.3g}"
-    follows = "--batch-size 16 --precision fp32 --limit-train 80 --image-size 8"
-    assert done.stdout.endswith(f"Next: era fit {follows} --max-lr {rate} --gpus 0 --data digits\n")
+    follows = "--batch-size 16 --label-smoothing 0.123456789 --precision fp32 --limit-train 80 --image-size 8"
+    *_, then = done.stdout.splitlines()
+    assert then == f"Next: era fit {follows} --max-lr {rate} --gpus 0 --data digits --strict"
     assert invoke("lr-find", *SWEEP, "--quiet").stdout == f"{rate}\n"
     assert document["recommended"]["lr"] in [suggestion["lr"] for suggestion in document["suggestions"]]
     assert document["rates"] == pytest.approx(np.geomspace(1e-3, 0.2, 24).tolist())
@@ -48,6 +50,11 @@ def test_a_sweep_writes_and_names_two_files(tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(np.log(10), rel=0.2)  # an untrained network guesses among ten classes
     assert (document["schema"], document["recipe"]["batch_size"], document["recipe"]["image_size"]) == (SCHEMA, 16, 8)
     assert (document["data"]["source"], len(document["data"]["content_hash"])) == ("digits", 64)
+    *_, then = invoke(*shlex.split(then)[2:], "--epochs=1").stdout.splitlines()
+    recipe = Run(tmp_path / "runs" / "digits-1").read().recipe
+    assert (recipe.max_lr, recipe.label_smoothing) == (float(rate), 0.123456789)
+    assert then == "Next: era eval"
+    invoke(*shlex.split(then)[2:])
 
 
 def test_too_few_steps_fail_after_the_files(tmp_path: Path) -> None:

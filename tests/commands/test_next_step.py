@@ -16,9 +16,11 @@ def test_defaults_are_left_out() -> None:
 
 def test_options_are_spelled_and_quoted_for_a_shell() -> None:
     line = next_step.line(
-        "fit", data=Path("my photos"), max_lr=0.05, batch_size=16, nesterov=False, whiten=True, run=["a", "b"]
+        "fit", data=Path("my photos"), max_lr=0.123456789, batch_size=16, nesterov=False, whiten=True, run=["a", "b"]
     )
-    assert line == ("era fit --data 'my photos' --max-lr 0.05 --batch-size 16 --no-nesterov --whiten --run a --run b")
+    assert line == (
+        "era fit --data 'my photos' --max-lr 0.123456789 --batch-size 16 --no-nesterov --whiten --run a --run b"
+    )
     assert shlex.split(line)[3] == "my photos"
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from era_cli.commands.fit import _draw_curves
 from era_cli.console.fit import FitProgress
-from era_cli.runs import artifacts
+from era_cli.runs import artifacts, history
 from era_cli.runs.document import SCHEMA
-from tests.support import ERA, ESCAPE, RESULT, curve_run, environment, files, invoke, the_error, too_wide
+from tests.support import ERA, ESCAPE, RESULT, curve_run, environment, epoch_row, files, invoke, the_error, too_wide
 
 PNG = b"\x89PNG\r\n\x1a\n"
 RUNS = Path("runs")
@@ -24,7 +25,7 @@ def test_the_latest_run_is_drawn_and_named() -> None:
     path = curve_run(RUNS, 3, "new-" + "x" * 80, started="2026-01-02T00:00:00+00:00", status="interrupted").path
     done = invoke("plot-curves", COLUMNS="60")
     assert done.stderr == ""
-    assert done.stdout.splitlines()[-2:] == [str(path / "curves.png"), "Next: era fit --resume latest"]
+    assert done.stdout.splitlines()[-2:] == [str(path / "curves.png"), f"Next: era fit --resume {path.name}"]
     assert (path / "curves.png").read_bytes().startswith(PNG)
     assert too_wide(done.stdout) == []
     for text in ("interrupted", "3/24", "75.00%"):
@@ -54,10 +55,37 @@ def test_several_runs_are_overlaid(tmp_path: Path) -> None:
     ):  # matplotlib writes each text as a comment beside its outlines
         assert text in drawn
     done = invoke("plot-curves", "--run=a", "--run=runs/b")
-    assert done.stdout.splitlines()[-2:] == ["runs/curves.png", "Next: era eval --run runs/b"]
+    assert done.stdout.splitlines()[-2:] == ["runs/curves.png", "Next: era eval --run b"]
     quiet = invoke("plot-curves", "--run=a", "--run=c", "--quiet").stdout
     assert quiet == "2 runs, best a: 3/24 epochs, best epoch 2, validation 75.00%\n"
     assert (tmp_path / "runs" / "curves.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    ("option", "then"),
+    [
+        ("--run=sweep-*", "--run sweep-1"),
+        ("--run=sweep-1", "--run sweep-1"),
+        ("--run=runs/sweep-*", "--run sweep-1"),
+        ("--run=elsewhere/b*", "--run elsewhere/b"),
+        ("--runs-dir=elsewhere", "--runs-dir elsewhere"),
+        ("--runs-dir=elsewhere --run=b", "--run b --runs-dir elsewhere"),
+        ("--runs-dir=elsewhere --run=*", "--run b --runs-dir elsewhere"),
+    ],
+)
+def test_the_next_command_names_the_run_of_a_pattern(option: str, then: str) -> None:
+    for runs_dir, name in ((RUNS, "sweep-1"), (Path("elsewhere"), "b")):
+        curve_run(runs_dir, 2, name, status="finished", result=RESULT)
+    assert invoke("plot-curves", *option.split()).stdout.splitlines()[-1] == f"Next: era eval {then}"
+
+
+def test_the_next_run_is_chosen_by_validation_accuracy() -> None:
+    for name, test_acc in (("a", 0.8), ("b", 0.9)):
+        run = curve_run(RUNS, 2, name, status="finished", result=replace(RESULT, test_acc=test_acc))
+    history.rewrite(run.metrics_file, [epoch_row(1), epoch_row(2, val_acc=0.7)])
+    done = invoke("plot-curves", "--run=*")
+    assert done.stdout.splitlines()[-1] == "Next: era eval --run a"
+    assert ", best a: " in invoke("plot-curves", "--run=*", "--quiet").stdout
 
 
 LOADED = """

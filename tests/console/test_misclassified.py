@@ -112,6 +112,12 @@ def test_suspects_are_listed_with_label_and_suggestion() -> None:
     )
 
 
+def test_a_single_pair_is_the_only_one() -> None:
+    assert rows(shown(mistaken({(0, 1): 2}, classes=("cat", "dog"))), "The only pair makes up 100.0%") == [
+        ["cat", "dog", "2", "100.0%"]
+    ]
+
+
 def test_the_misclassified_are_listed_true_before_predicted() -> None:
     text = shown(mistaken({(0, 1): 1}, classes=("cat", "dog")))
     p = np.exp(3) / (np.exp(3) + 1)

@@ -179,6 +179,7 @@ def test_each_of_several_runs_has_one_colour() -> None:
 def test_a_title_names_the_first_of_many_runs() -> None:
     several = [unvalidated(2, name=f"run-{index}") for index in range(9)]
     assert header(curves(several)) == "run-0, run-1, run-2 and 6 more runs"
+    assert header(curves(several[:4])) == "run-0, run-1, run-2 and 1 more run"
 
 
 @pytest.mark.parametrize("count", [6, 15])

@@ -37,6 +37,13 @@ def test_an_update_that_fails_keeps_run_json(runs_dir: Path) -> None:
     assert run.document_file.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("path", "which"), [("runs/mine", "mine"), ("my runs/mine", "'my runs/mine'"), ("/a/b", "/a/b"), ("b", "b")]
+)
+def test_the_command_that_resumes_finds_the_run(path: str, which: str) -> None:
+    assert Run(Path(path)).resume_command == f"era fit --resume {which}"
+
+
 # Locking
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,49 +87,94 @@ def test_a_pattern_finds_every_run_so_called(runs_dir: Path) -> None:
         store.find_all(runs_dir, "nothing-*")
 
 
+def test_a_pattern_of_paths_finds_every_run(runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sweep-10", "sweep-9", "other"):
+        make_run(runs_dir, name)
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path("runs"), runs_dir):
+        paths = [run.path for run in store.find_all(Path("elsewhere"), f"{folder}/sweep-*")]
+        assert paths == [folder / "sweep-9", folder / "sweep-10"]
+
+
+@pytest.mark.parametrize("name", ["a[1]", "why?", "5*5"])
+def test_a_name_with_wildcards_is_first_a_name(name: str, runs_dir: Path) -> None:
+    make_run(runs_dir, "mine").path.rename(runs_dir / name)
+    make_run(runs_dir, "5x5")
+    for which in (name, str(runs_dir / name)):
+        assert [run.name for run in store.find_all(runs_dir, which)] == [name]
+
+
 # Replacing
 
 
-def overwritten(runs_dir: Path, **changes: Any) -> Run:
+def overwriting(runs_dir: Path, **changes: Any) -> Run:
+    """A run that has not taken the place of the old one yet."""
     return store.create(runs_dir, "mine", "digits", lambda name: run_document(name=name, **changes), overwrite=True)
+
+
+def names(runs_dir: Path) -> list[str]:
+    return sorted(path.name for path in runs_dir.iterdir())
 
 
 def test_a_replaced_run_leaves_nothing_behind(runs_dir: Path) -> None:
     old = make_run(runs_dir, "mine", seconds=1.0)
     old.metrics_file.write_text("epoch\n")
     for seconds in (2.0, 3.0):  # the second time, too
-        run = overwritten(runs_dir, seconds=seconds)
-        assert run.read().seconds == seconds
+        run = overwriting(runs_dir, seconds=seconds)
+        with run.lock():
+            store.take_place(run)
+            assert (run.path, run.replaces) == (runs_dir / "mine", None)
+            with pytest.raises(EraError, match="in use"):  # the lock has moved with it
+                store.check_name(runs_dir, "mine", overwrite=True)
+        assert (run.read().name, run.read().seconds) == ("mine", seconds)
         assert not run.metrics_file.exists()
         assert run.checkpoints.is_dir()
-        assert [path.name for path in runs_dir.iterdir()] == ["mine"]
+        assert names(runs_dir) == ["mine"]
     assert run.path.stat().st_mode == make_run(runs_dir).path.stat().st_mode
 
 
 def test_without_a_run_overwriting_just_creates(runs_dir: Path) -> None:
-    assert overwritten(runs_dir).read().name == "mine"
+    assert overwriting(runs_dir).path == runs_dir / "mine"
 
 
 def test_a_run_in_use_is_not_replaced(runs_dir: Path) -> None:
     run = make_run(runs_dir, "mine", seconds=1.0)
+    new = overwriting(runs_dir)
     with run.lock():
-        for attempt in (lambda: overwritten(runs_dir), lambda: store.check_name(runs_dir, "mine", overwrite=True)):
+        for attempt in (
+            lambda: overwriting(runs_dir),
+            lambda: store.check_name(runs_dir, "mine", overwrite=True),
+            lambda: store.take_place(new),  # someone resumed it meanwhile
+        ):
             with pytest.raises(EraError, match="in use"):
                 attempt()
     assert run.read().seconds == 1.0
 
 
-def test_what_is_not_a_run_is_not_replaced(runs_dir: Path) -> None:
+@pytest.mark.parametrize("content", [None, "{}", "not JSON"])
+def test_what_is_not_a_run_is_not_replaced(content: str | None, runs_dir: Path) -> None:
     (runs_dir / "mine").mkdir(parents=True)
     (runs_dir / "mine" / "thesis.tex").touch()
-    with pytest.raises(UsageError, match="is not a run folder"):
-        overwritten(runs_dir)
-    assert [path.name for path in (runs_dir / "mine").iterdir()] == ["thesis.tex"]
+    if content is not None:
+        (runs_dir / "mine" / "run.json").write_text(content)
+    with pytest.raises(UsageError, match=r"only a run that era can read \(.*\): choose another --name"):
+        overwriting(runs_dir)
+    assert (runs_dir / "mine" / "thesis.tex").exists()
+    assert names(runs_dir) == ["mine"]
+
+
+@pytest.mark.parametrize("target", ["other", "absent"])
+def test_a_link_to_a_run_is_not_replaced(target: str, runs_dir: Path) -> None:
+    other = make_run(runs_dir, "other")
+    (runs_dir / "mine").symlink_to(target)
+    with pytest.raises(UsageError, match="is a link"):
+        overwriting(runs_dir)
+    assert other.read().name == "other"
 
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_failure_on_the_way_keeps_the_old_run(runs_dir: Path, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make_run(runs_dir, "mine", seconds=1.0)
+    old = make_run(runs_dir, "mine", seconds=1.0)
     real, calls = Path.rename, iter(range(5))
 
     def fails(self: Path, target: Path) -> Path:
@@ -135,11 +182,56 @@ def test_a_failure_on_the_way_keeps_the_old_run(runs_dir: Path, place: int, monk
             raise OSError(13, "Permission denied")
         return real(self, target)
 
+    new = overwriting(runs_dir)
     monkeypatch.setattr(Path, "rename", fails)
     with pytest.raises(EraError, match="Permission denied"):
-        overwritten(runs_dir)
-    assert run.read().seconds == 1.0
-    assert [path.name for path in runs_dir.iterdir()] == ["mine"]
+        store.take_place(new)
+    store.discard(new)
+    assert old.read().seconds == 1.0
+    assert names(runs_dir) == ["mine"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from era_cli.runs import store
+from tests.runs.test_store import overwriting
+
+calls, real = iter(range(5)), Path.rename
+def rename(self, target):
+    if next(calls) == int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+    return real(self, target)
+
+Path.rename = rename
+store.take_place(overwriting(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
+@pytest.mark.parametrize("look", ["mine", "latest", "path", "m*"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_kill_9_while_replacing_keeps_the_old_run(place: int, look: str, runs_dir: Path) -> None:
+    make_run(runs_dir, "mine", seconds=1.0)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(runs_dir), str(place)], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    assert (runs_dir / "mine").exists() is (place == 0)
+    (run,) = store.find_all(runs_dir, str(runs_dir / "mine") if look == "path" else look)
+    assert (run.path, run.read().seconds) == (runs_dir / "mine", 1.0)
+    new = overwriting(runs_dir, seconds=2.0)
+    store.take_place(new)
+    assert new.read().seconds == 2.0
+    assert names(runs_dir) == ["mine"]
+
+
+def test_a_run_being_replaced_is_not_put_back(runs_dir: Path) -> None:
+    old = make_run(runs_dir, "mine")
+    overwriting(runs_dir)
+    with old.lock():
+        aside = old.path.rename(runs_dir / ".mine.replaced")
+        with pytest.raises(EraError, match="no run 'mine'"):
+            store.find(runs_dir, "mine")
+        assert aside.exists()
 
 
 @pytest.mark.parametrize(

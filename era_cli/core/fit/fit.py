@@ -54,7 +54,7 @@ class Fit:
         network = networks.build(setup.recipe, len(dataset.classes))
         blocks, leaves = layer_rows(network, dataset.image_size)
         return FitPlan(
-            run=self.run.path,
+            run=self.run.replaces or self.run.path,
             recipe=setup.recipe,
             source=dataset.source,
             classes=dataset.classes,
@@ -78,6 +78,8 @@ class Fit:
         self, listener: Listener, *, after_first_step: Callable[[FitPlan], None] = lambda plan: None
     ) -> FitResult:
         """Trains to the last epoch, tests the best one on the test split, and writes everything to the run.
+
+        A run that replaces another takes its place after the first step; one that fails before is discarded.
 
         Args:
             after_first_step: called with the plan once training is seen to work; what it raises fails the run.
@@ -119,13 +121,16 @@ class Fit:
                 outcome = {"error": str(error)}
                 raise
             finally:
-                self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
+                if self.run.replaces is None:
+                    self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
+                else:
+                    store.discard(self.run)
 
     def _train_network(self, listener: Listener, after_first_step: Callable[[], None]) -> None:
         best = None
         if self.resume_from is not None:
             self._cut_back()
-            best = self._restore_best()
+            best = self._restore_best(listener)
         setup = self.setup
         trainer.run(
             setup,
@@ -153,10 +158,11 @@ class Fit:
         history.rewrite(self.run.steps_file, [row for row in self.run.steps() if row.step <= self._steps_done])
         history.rewrite(self.run.metrics_file, self._rows_done())
 
-    def _restore_best(self) -> EpochRow | None:
+    def _restore_best(self, listener: Listener) -> EpochRow | None:
         """The best epoch whose state is kept, which becomes `best`; None if none is.
 
-        A crash between two files, a damaged state or an older version of era may have left another there.
+        A crash between two files, a damaged state or an older version of era may have left another there. A note says
+        so where a better epoch, which the curves still mark, cannot be had.
         """
         kept: dict[int, Path] = {}  # by step
         for name in (artifacts.BEST, artifacts.LAST, artifacts.PREVIOUS):
@@ -164,10 +170,19 @@ class Fit:
             if (step := checkpoint.step_of(path)) is not None:
                 kept.setdefault(step, path)
         steps = self.setup.steps_per_epoch
-        rows = [row for row in self._rows_done() if row.epoch * steps in kept]
-        if not rows:
+        done = self._rows_done()
+        rows = [row for row in done if row.epoch * steps in kept]
+        best = best_epoch.best(rows) if rows else None
+        if done and (highest := best_epoch.best(done)) != best:
+            now = (
+                f"holds epoch {best.epoch} until a better one comes" if best else "will hold the best of those to come"
+            )
+            listener.note(
+                f"The checkpoint of epoch {highest.epoch}, the best so far, is damaged or was not kept by an older "
+                f"version of era: {artifacts.BEST} {now}."
+            )
+        if best is None:
             return None
-        best = best_epoch.best(rows)
         if (path := kept[best.epoch * steps]).name != artifacts.BEST:
             atomic_link(path, self.run.checkpoints / artifacts.BEST)
         return best

@@ -19,7 +19,7 @@ from era_cli.core.training.signals import SignalCallback
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
-from era_cli.runs import artifacts, best_epoch, history
+from era_cli.runs import artifacts, best_epoch, history, store
 from era_cli.runs.run import Run
 
 SAVE_EVERY = 300.0  # seconds within an epoch: the most work that a crash may cost
@@ -47,6 +47,8 @@ class AtomicCheckpointIO(CheckpointIO):
 
 class RunWriter(SignalCallback):
     """Writes metrics.csv, steps.csv and the checkpoints, tells the listener, and stops on a signal.
+
+    A run that replaces another takes its place after the first step.
 
     A row is written before the checkpoint that counts on it, so that what a crash leaves can always
     be cut back to the checkpoint.
@@ -137,6 +139,9 @@ class RunWriter(SignalCallback):
         if self._after_first_step is not None:
             self._epoch_watch.stop()
             self._train_watch.stop()
+            if self._run.replaces is not None:
+                self.signals.raise_received()  # while the old run is still there
+                store.take_place(self._run)
             self._after_first_step()
             self._after_first_step = None
             self._epoch_watch.start()

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,13 @@ from era_cli.core.fit import start
 from era_cli.core.networks import checkpoint
 from era_cli.core.training import module
 from era_cli.core.training.augment import Augmentation
-from era_cli.errors import EraError, UsageError
+from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow, FitPlan
 from era_cli.runs import artifacts, best_epoch
 from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
-from tests.support import TINY, request
+from tests.support import TINY, make_run, request
 
 Prepare = Callable[..., Any]
 COUNTS = {"train": 160, "val": 16, "test": 359}
@@ -203,8 +205,6 @@ def test_the_plan_shows_what_the_first_step_sees(fit_digits: Prepare, monkeypatc
 
 @pytest.mark.cifar10
 def test_cifar10_trains_end_to_end(cifar10_dir: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     tiny = request(tmp_path, source="cifar10", limit_train=2000, val_size=500, epochs=5, image_size=16, dropout=0.0)
     fit = start.prepare(replace(tiny, data_dir=cifar10_dir), Listener())
     assert [int(count.sum()) for count in fit.plan().class_counts.values()] == [2000, 500, 10_000]
@@ -236,3 +236,51 @@ def test_exhausted_memory_names_the_options_to_lower(
     monkeypatch.setattr(module.Classifier, "training_step", exhausted)
     with pytest.raises(EraError, match="--batch-size or --image-size"):
         fit_digits().train(Listener())
+
+
+# Replacing a run
+
+
+def replacing(tmp_path: Path) -> Any:
+    """A Fit that replaces the run `mine`, and which is to leave it alone until its first step."""
+    make_run(tmp_path / "runs", "mine", seconds=1234.0)
+    return start.prepare(replace(request(tmp_path / "runs", name="mine", epochs=1), overwrite=True), Listener())
+
+
+def test_the_first_step_replaces_the_old_run(tmp_path: Path) -> None:
+    fit, old = replacing(tmp_path), Run(tmp_path / "runs" / "mine")
+
+    class Watch(Listener):
+        def planned(self, plan: FitPlan) -> None:
+            assert plan.run == old.path
+            assert old.read().seconds == 1234.0
+
+    def replaced(plan: FitPlan) -> None:
+        assert old.read().seconds < 1234.0
+        with pytest.raises(EraError, match="in use"), old.lock():
+            pass
+
+    fit.train(Watch(), after_first_step=replaced)
+    assert (fit.run.path, fit.run.read().status, fit.run.read().name) == (old.path, "finished", "mine")
+    assert (fit.run.checkpoints / artifacts.BEST).is_file()
+    assert [path.name for path in old.path.parent.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("stop", [torch.OutOfMemoryError("CUDA out of memory"), signal.SIGINT])
+def test_a_run_that_fails_in_its_first_step_replaces_nothing(
+    stop: Exception | signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = replacing(tmp_path)
+    real = module.Classifier.training_step
+
+    def stopped(*arguments: Any) -> Any:
+        if isinstance(stop, Exception):
+            raise stop
+        os.kill(os.getpid(), stop)
+        return real(*arguments)
+
+    monkeypatch.setattr(module.Classifier, "training_step", stopped)
+    with pytest.raises((EraError, Interrupted)):
+        fit.train(Listener())
+    assert Run(tmp_path / "runs" / "mine").read().seconds == 1234.0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["mine"]

@@ -47,6 +47,16 @@ class SignalAt(Listener):
             os.kill(os.getpid(), self._signum)
 
 
+class Notes(Listener):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 def stopped(fit: Fit, step: int) -> Run:
     """The run of `fit`, stopped by Ctrl-C after this step."""
     with pytest.raises(Interrupted) as caught:
@@ -236,7 +246,9 @@ def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, secon
     atomic_link(folder / artifacts.PREVIOUS, folder / artifacts.BEST)
     first, other = run.epochs()
     history.rewrite(run.metrics_file, [replace(first, val_acc=1.0), replace(other, val_acc=second)])
-    resumed(run).train(Listener())
+    told = Notes()
+    resumed(run).train(told)
+    assert [note.split(", ")[0] for note in told.notes] == ["The checkpoint of epoch 1"] * (second == 0)
     result = run.read().result
     assert result is not None
     assert (result.best_epoch, result.val_acc) == (best, run.epochs()[best - 1].val_acc)
