@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from era_cli.text import SUBSTITUTE, plural, sample, signed_points, without_controls
+from era_cli.text import SUBSTITUTE, calibration, plural, sample, signed_points, without_controls
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,8 @@ def test_counts_agree_with_their_noun() -> None:
 
 def test_a_sample_says_of_how_many() -> None:
     assert (sample(1_000, 10_000), sample(10_000, 10_000)) == ("1,000 of 10,000", "10,000")
+
+
+def test_a_calibration_gap_is_counted_in_points() -> None:
+    assert calibration("underconfident", 0.104) == "underconfident: accuracy above confidence by 10 points"
+    assert calibration("overconfident", -0.0104) == "overconfident: accuracy below confidence by 1 point"

@@ -153,7 +153,7 @@ def fit(
     done: list[tuple[Run, FitResult]] = []
     for own, own_name in zip(each, names, strict=True):
         job = dataclasses.replace(request, recipe=own, name=own_name)
-        run, result = _trained(job, resume, progress, left=each[len(done) + 1 :])
+        run, result = _trained(job, resume, progress, first=not done, left=each[len(done) + 1 :])
         done.append((run, result))
         if not as_json:
             progress.show_result(result, *_files(run))
@@ -182,17 +182,22 @@ def fit(
 
 
 def _trained(
-    job: FitRequest, resume: str | None, progress: FitProgress, left: Sequence[Recipe]
+    job: FitRequest, resume: str | None, progress: FitProgress, *, first: bool, left: Sequence[Recipe]
 ) -> tuple[Run, FitResult]:
     """Prepares, trains and draws one run, whose data are released when it is done; `left` are still to come."""
     from era_cli.core.fit import start
     from era_cli.runs import store
 
-    with progress.waiting("loading the data"):
-        if resume is None:
-            prepared = start.prepare(job, progress)
-        else:
-            prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
+    try:
+        with progress.waiting("loading the data"):
+            if resume is None:
+                prepared = start.prepare(job, progress)
+            else:
+                prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
+    except (EraError, Interrupted):
+        if not first:
+            progress.warn(_not_started([job.recipe, *left]))
+        raise
     try:
         result = prepared.train(progress, after_first_step=lambda plan: _draw_plan(plan, progress))
     except (EraError, Interrupted) as error:

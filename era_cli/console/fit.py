@@ -234,7 +234,7 @@ def _result_panel(result: FitResult, console: Console) -> Any:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     if result.val_acc is None:
-        table.add_row("best epoch", f"{result.best_epoch}, the last: no validation split")
+        table.add_row("best epoch", f"{result.best_epoch}, the last (no validation split)")
     else:
         table.add_row("best epoch", f"{result.best_epoch}, validation {result.val_acc:.2%}")
     table.add_row("test accuracy", f"{headline(result).removeprefix('test accuracy ')}, loss {result.test_loss:.4f}")

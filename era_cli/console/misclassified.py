@@ -50,7 +50,7 @@ def _count(mistakes: Mistakes) -> str:
 def _images(mistakes: Mistakes, console: Console) -> Table:
     """The first images by index and file, without the file on a narrow terminal: the index names the image, too."""
     first = range(min(FIRST, len(mistakes)))
-    table = tables.titled(f"The first {len(first)}" if len(first) < len(mistakes) else "All of them")
+    table = tables.titled(f"First {len(first)} images" if len(first) < len(mistakes) else "All images")
     tables.add_numbers(table, "index")
     files = mistakes.files if console.width >= WITH_FILES else None
     if files is not None:

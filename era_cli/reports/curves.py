@@ -126,7 +126,7 @@ def _result(run: Curves) -> str:
     if run.best is not None and run.best.val_acc is not None:
         facts.append(f"best epoch {run.best.epoch}, validation {run.best.val_acc:.2%}")
     elif run.best is not None:
-        facts.append("no validation split")
+        facts.append("last epoch (no validation split)")
     if run.test_acc is not None:
         facts.append(f"test {run.test_acc:.2%}" + (f" ({run.test_sample} test images)" if run.test_sample else ""))
     return f"{style.label(run.name, LONGEST_NAME)}: {', '.join(facts) or 'finished'}"

@@ -55,7 +55,7 @@ def reliability_diagram(calibration: Calibration, about: str) -> Figure:
         figure.legend(
             handles=[
                 *above.get_legend_handles_labels()[0],
-                Line2D([], [], color=style.ORANGE, linewidth=2.5, label="gap to confidence"),
+                Line2D([], [], color=style.ORANGE, linewidth=2.5, label="calibration gap"),
                 Patch(color=style.BLUE, label="accuracy (paler: fewer images)"),
             ],
             loc="outside lower center",

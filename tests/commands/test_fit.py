@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from era_cli.cli import app
 from era_cli.core.networks import checkpoint
+from era_cli.errors import Interrupted
 from era_cli.recipes import Recipe, flag
 from era_cli.runs import artifacts
 from era_cli.runs.document import SCHEMA
@@ -178,6 +179,21 @@ def test_ctrl_c_among_seeds_names_those_left(tmp_path: Path) -> None:
     assert "--resume digits-1" in errors
     assert "Seeds 8 to 10 were not started: run the same command with --seed 8 --seeds 3." in errors
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["digits-1"]
+
+
+def test_a_seed_stopped_while_its_data_load_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from era_cli.core.fit import start as core
+
+    prepare = core.prepare
+
+    def stopped_once_one_is_done(*arguments: Any) -> Any:
+        if list(tmp_path.glob("runs/*")):
+            raise Interrupted(signal.SIGINT)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(core, "prepare", stopped_once_one_is_done)
+    done = invoke("fit", *SHORT, "--seeds=3", code=130)
+    assert "Seeds 1 to 2 were not started: run the same command with --seed 1 --seeds 2." in done.stderr
 
 
 def test_on_a_terminal_a_bar_comes_and_goes_uncolored(tmp_path: Path) -> None:

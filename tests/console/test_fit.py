@@ -140,7 +140,7 @@ def test_without_validation_the_cells_are_dashes() -> None:
     progress.show_result(dataclasses.replace(RESULT, val_acc=None, val_loss=None), [])
     text = stream.getvalue()
     assert re.search(r"^ *3/24 +1\.2346 +61\.73% +- +- +1:23$", text, re.MULTILINE)  # and nothing is called best
-    assert "3, the last: no validation split" in text
+    assert "3, the last (no validation split)" in text
 
 
 def test_more_than_twenty_classes_are_shown_as_a_range() -> None:

@@ -98,7 +98,7 @@ def test_suspects_are_listed_with_label_and_suggestion() -> None:
     text = shown(some)
     p = np.exp(3) / (np.exp(3) + 2)
     low = 1 / (np.exp(3) + 2)
-    assert rows(text, "All of them") == [
+    assert rows(text, "All images") == [
         ["100", "cat", "dog", f"{low:.2%}", f"{p:.2%}"],
         ["103", "dog", "frog", f"{low:.2%}", f"{p:.2%}"],
     ]
@@ -121,20 +121,20 @@ def test_a_single_pair_is_the_only_one() -> None:
 def test_the_misclassified_are_listed_true_before_predicted() -> None:
     text = shown(mistaken({(0, 1): 1}, classes=("cat", "dog")))
     p = np.exp(3) / (np.exp(3) + 1)
-    assert rows(text, "All of them") == [["100", "cat", "dog", f"{1 - p:.2%}", f"{p:.2%}"]]
+    assert rows(text, "All images") == [["100", "cat", "dog", f"{1 - p:.2%}", f"{p:.2%}"]]
 
 
 @pytest.mark.parametrize("suspects", [False, True])
 def test_of_many_images_the_first_ten_are_listed(suspects: bool) -> None:
     some = mistaken({(0, 1): 11}, suspects=suspects)
     text = shown(some)
-    assert [row[0] for row in rows(text, "The first 10")] == [str(100 + 3 * place) for place in range(10)]
-    assert len(rows(shown(mistaken({(0, 1): 10}, suspects=suspects)), "All of them")) == 10
+    assert [row[0] for row in rows(text, "First 10 images")] == [str(100 + 3 * place) for place in range(10)]
+    assert len(rows(shown(mistaken({(0, 1): 10}, suspects=suspects)), "All images")) == 10
 
 
 def test_images_of_a_folder_go_by_index_and_file() -> None:
     some = mistaken({(0, 1): 2}, classes=("cat", "dog"), named=True)
-    assert [row[:2] for row in rows(shown(some), "All of them")] == [["100", "cat/0.png"], ["103", "cat/1.png"]]
+    assert [row[:2] for row in rows(shown(some), "All images")] == [["100", "cat/0.png"], ["103", "cat/1.png"]]
     assert "png" not in shown(some, width=60)
 
 
@@ -159,11 +159,11 @@ def test_every_line_fits_and_no_figure_is_cut(classes: tuple[str, ...], suspects
     assert numbers == [["1,000", "11.1%"]] * 5
     if suspects:
         p = np.exp(3) / (np.exp(3) + 8)
-        assert len([row for row in rows(text, "The first 10") if row[-1] == f"{p:.2%}"]) == 10
+        assert len([row for row in rows(text, "First 10 images") if row[-1] == f"{p:.2%}"]) == 10
 
 
 def test_a_narrow_table_drops_a_number_before_it_folds_names() -> None:
     some = mistaken({(0, 1): 2}, classes=("light-airplane", "automobile"), suspects=True)
     p = np.exp(3) / (np.exp(3) + 1)
-    assert rows(shown(some, width=60), "All of them")[1] == ["103", "light-airplane", "automobile", f"{p:.2%}"]
-    assert rows(shown(some, width=80), "All of them")[1][-2:] == [f"{1 - p:.2%}", f"{p:.2%}"]
+    assert rows(shown(some, width=60), "All images")[1] == ["103", "light-airplane", "automobile", f"{p:.2%}"]
+    assert rows(shown(some, width=80), "All images")[1][-2:] == [f"{1 - p:.2%}", f"{p:.2%}"]

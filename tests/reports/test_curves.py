@@ -130,7 +130,7 @@ def test_the_test_accuracy_is_named() -> None:
 def test_without_validation_there_is_no_ring() -> None:
     figure = curves([unvalidated(3)])
     assert rings(figure) == []
-    assert header(figure) == "digits-1: no validation split"
+    assert header(figure) == "digits-1: last epoch (no validation split)"
     for title in ("Loss", "Accuracy"):
         (dashed,) = lines(panel(figure, title), "--")
         assert [x for x, _ in points(dashed)] == [1, 2, 3]

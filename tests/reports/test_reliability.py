@@ -93,7 +93,7 @@ def test_the_legend_explains_diagonal_bars_and_gaps() -> None:
     assert {text.get_text() for text in legend.get_texts()} == {
         "perfectly calibrated",
         "accuracy (paler: fewer images)",
-        "gap to confidence",
+        "calibration gap",
     }
 
 

@@ -86,7 +86,7 @@ def test_an_unfinished_run_needs_a_named_checkpoint(run: Run, status: str) -> No
     sentence = refusal(lambda: opened(run))
     assert status in sentence
     assert "3 of 3 epochs" in sentence
-    assert f"--resume {run.name}" in sentence
+    assert f"era fit --resume {run.path}" in sentence
     assert "--checkpoint best or last" in sentence
     assert opened(run, "best").checkpoint == run.checkpoints / "best.ckpt"
     assert opened(run, "last").checkpoint == run.checkpoints / "last.ckpt"

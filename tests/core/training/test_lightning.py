@@ -6,12 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import TINY_OPTIONS, environment
+
 # What would take as long to load as torch and Lightning together.
 LEFT_OUT = ("torchmetrics", "torchvision", "torch._dynamo", "scipy", "sklearn", "matplotlib.pyplot")
 
 
 def output_of(program: str, folder: Path) -> str:
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=120, env=environment()
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
@@ -21,7 +25,7 @@ def test_training_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:
 import sys
 from era_cli.cli import app
 try:
-    app("fit --data digits --image-size 8 --epochs 1 --quiet --gpus 0".split())
+    app(["fit", "--epochs=1", "--limit-train=200", *{TINY_OPTIONS}])
 except SystemExit as end:
     print(end.code, *[name for name in {LEFT_OUT} if name in sys.modules])
 """
