@@ -125,7 +125,7 @@ def fit(
         from era_cli.console.progress import print_next
         from era_cli.core.fit import request as asked
         from era_cli.results import SeedResults
-        from era_cli.runs import store
+        from era_cli.runs import artifacts, store
 
     request = asked.FitRequest(
         recipe=settings,
@@ -173,7 +173,7 @@ def fit(
         then = next_step.line("plot-curves", run=[str(path) for path in several.runs[:_OVERLAID]])
     elif as_json:
         run, _ = done[0]
-        files = [str(artifact.path) for artifact in run.contents()]
+        files = [str(path) for path in artifacts.of_fit(run.path)]
         terminal.print_json(deliver.with_schema({**run.read().as_dict(), "run": str(run.path), "files": files}))
     elif quiet:
         deliver.print_headline(headline(done[0][1]))
@@ -196,7 +196,7 @@ def _trained(
                 prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
     except (EraError, Interrupted):
         if not first:
-            progress.warn(_not_started([job.recipe, *left]))
+            progress.warn(_not_started(job, [job.recipe, *left]))
         raise
     try:
         result = prepared.train(progress, after_first_step=lambda plan: _draw_plan(plan, progress))
@@ -210,7 +210,7 @@ def _trained(
             _draw_curves(prepared.run, progress)
             progress.show_files(*_files(prepared.run))
         if left:
-            progress.warn(_not_started(left))
+            progress.warn(_not_started(job, left))
         raise
     finally:
         progress.stop()
@@ -218,10 +218,13 @@ def _trained(
     return prepared.run, result
 
 
-def _not_started(left: Sequence[Recipe]) -> str:
+def _not_started(job: FitRequest, left: Sequence[Recipe]) -> str:
     first, last = left[0].seed, left[-1].seed
-    which = f"Seed {first} was" if first == last else f"Seeds {first} to {last} were"
-    return f"{which} not started: run the same command with --seed {first} --seeds {len(left)}."
+    if first != last:
+        again = f"--seed {first} --seeds {len(left)}"
+        return f"Seeds {first} to {last} were not started: run the same command with {again}."
+    named = "" if job.name is None else f" --name {job.name.removesuffix(str(job.recipe.seed))}{first}"
+    return f"Seed {first} was not started: run the same command with --seed {first}{named}, without --seeds."
 
 
 def _learning_rate(text: str) -> float:
@@ -261,12 +264,13 @@ def _draw_plan(plan: FitPlan, progress: FitProgress) -> None:
 
 def _how_to_resume(run: Run) -> str:
     if not any(run.checkpoints.glob("*.ckpt")):
-        return f"{run.path} was stopped before its first step was saved: start it again."
+        again = f"--name {run.name} --overwrite"
+        return f"{run.path} was stopped before its first step was saved: start it again with {again}."
     return f"{run.path} is saved; resume it with: {run.resume_command}"
 
 
 def _files(run: Run) -> tuple[list[Path], list[Path]]:
-    """The files of the run, those that a person opens and the others."""
+    """The files that a fit wrote, those that a person opens and the others."""
     from era_cli.runs import artifacts
 
-    return artifacts.opened_first(artifact.path for artifact in run.contents())
+    return artifacts.opened_first(artifacts.of_fit(run.path))

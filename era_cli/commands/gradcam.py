@@ -217,7 +217,7 @@ def gradcam(
 
 def _indices(text: str) -> list[int]:
     try:
-        return [int(number) for number in text.split(",")]
+        return list(dict.fromkeys(int(number) for number in text.split(",")))  # each once
     except ValueError:
         raise UsageError(f"--index is {text!r}, but must be numbers separated by commas, e.g. 12,57") from None
 

@@ -108,16 +108,19 @@ def check_enough(count: int, asked: int, listener: Listener) -> None:
     if not count:
         listener.note("There are no such images, so the figure is empty.")
     elif count < asked:
-        listener.note(
-            f"There {'is' if count == 1 else 'are'} {plural(count, 'image')} to draw, fewer than --n {asked}."
-        )
+        listener.note(f"There {'is' if count == 1 else 'are'} only {plural(count, 'image')} to draw (--n is {asked}).")
 
 
 def about(opened: TrainedRun, images: str, tta: Tta = Tta.NONE) -> str:
-    """A figure's title: the run, its `images`, and the checkpoint and augmentation unless they are the default."""
+    """A figure's title: the run, its `images`, and the checkpoint and augmentation unless they are the default.
+
+    Of a run that is not finished, also after how many epochs.
+    """
     parts = [opened.run.name, images]
     if opened.checkpoint_name != "best":
         parts.append(f"checkpoint {opened.checkpoint_name.removeprefix('file-')}")
+    if opened.document.status != "finished" and (epochs := _epochs(opened, opened.weights.step)) is not None:
+        parts.append(f"after {epochs:.4g} epoch{'s' * (epochs != 1)}")
     if tta is not Tta.NONE:
         parts.append(f"test-time augmentation {tta}")
     return ", ".join(parts)

@@ -66,7 +66,7 @@ def heatmaps(heatmaps: Heatmaps, about: str, alpha: float, photos: Images | None
             left = sheet.GAP + place % columns * across
             top = (place // columns + 1) * down - side - sheet.GAP
             note = "center crop" if heatmaps.labels is None else f"true: {heatmaps.classes[heatmaps.labels[row]]}"
-            drawing.image(left, top, side, images[row], [Path(heatmaps.image_name(row)).name], note)
+            drawing.image(left, top, side, images[row], [_name(heatmaps, row)], note)
             for column in maps:
                 left += side + sheet.GAP
                 if heatmaps.repeated[row, column]:
@@ -142,3 +142,9 @@ def _bar(drawing: Sheet, left: int, height: int, colors: Colormap) -> None:
     axes.set_ylabel("evidence for the class")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
+
+
+def _name(heatmaps: Heatmaps, row: int) -> str:
+    if heatmaps.files is not None:
+        return Path(heatmaps.files[row]).name
+    return f"index {heatmaps.image_name(row)}"

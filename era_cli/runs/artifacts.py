@@ -136,6 +136,11 @@ def opened_first(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     return opened, others
 
 
+def how_to_get_one(name: str) -> str:
+    """What a person can do who needs a checkpoint of the run called `name`, which has none yet."""
+    return f"wait for the first or, if the run was stopped before it, start it again with --name {name} --overwrite"
+
+
 def training_states(checkpoints: Path) -> list[Path]:
     """The checkpoints in the folder `checkpoints` that a run can be resumed from, the most recent first.
 
@@ -144,7 +149,7 @@ def training_states(checkpoints: Path) -> list[Path]:
     """
     states = [path for path in (checkpoints / LAST, checkpoints / PREVIOUS) if path.exists()]
     if not states:
-        raise EraError(f"{checkpoints} holds no checkpoint yet: start the run again with era fit")
+        raise EraError(f"{checkpoints} holds no checkpoint yet: {how_to_get_one(checkpoints.parent.name)}")
     return states
 
 
@@ -152,6 +157,12 @@ def contents(folder: Path) -> tuple[Artifact, ...]:
     """Every file in a run folder that a person may open, sorted by path; hidden ones are left out."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return tuple(Artifact(path, _title(path.relative_to(folder).as_posix())) for path in paths)
+
+
+def of_fit(folder: Path) -> list[Path]:
+    """Those files in a run folder that `era fit` writes, sorted by path."""
+    own = {*_TITLES, predictions(TEST)}
+    return [file.path for file in contents(folder) if file.path.relative_to(folder).as_posix() in own]
 
 
 def _joined(name: str, marks: Iterable[str]) -> str:

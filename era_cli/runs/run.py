@@ -90,9 +90,11 @@ class Run:
         document = document or self.read()
         if which is None and document.status != "finished":
             done, epochs = len(self.epochs()), plural(document.recipe.epochs, "epoch")
+            what = f"{self.path} is not finished (status {document.status}, {done} of {epochs})"
+            if not any(self.checkpoints.glob("*.ckpt")):
+                raise EraError(f"{what} and has no checkpoint yet: {artifacts.how_to_get_one(self.name)}")
             raise EraError(
-                f"{self.path} is not finished (status {document.status}, {done} of {epochs}):"
-                f" resume it ({self.resume_command}), or evaluate it as it is with --checkpoint best or last"
+                f"{what}: resume it ({self.resume_command}), or evaluate it as it is with --checkpoint best or last"
             )
         own = {None: artifacts.BEST, "best": artifacts.BEST, "last": artifacts.LAST}
         path = self.checkpoints / own[which] if which in own else expanded(Path(str(which)))

@@ -172,6 +172,14 @@ def test_out_names_the_figure_and_its_format(run: Run, command: str, more: str, 
     assert {path for path in run.path.iterdir() if path.suffix in (".png", ".csv")} == before
 
 
+def test_a_figure_of_an_unfinished_run_says_after_how_many_epochs(run: Run, drawn: list[Figure]) -> None:
+    run.update(status="interrupted", result=None)
+    invoke("eval", "--checkpoint=best", "--gpus=0")
+    best = run.curves().best
+    assert best is not None
+    assert all(f"after {best.epoch} epoch" in str(figure.get_suptitle()) for figure in drawn)
+
+
 def test_no_two_figures_have_the_same_title(run: Run, tmp_path: Path, drawn: list[Figure]) -> None:
     other = run.checkpoints / "other.ckpt"
     other.hardlink_to(run.checkpoints / "best.ckpt")

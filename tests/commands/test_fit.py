@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -194,6 +195,20 @@ def test_a_seed_stopped_while_its_data_load_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(core, "prepare", stopped_once_one_is_done)
     done = invoke("fit", *SHORT, "--seeds=3", code=130)
     assert "Seeds 1 to 2 were not started: run the same command with --seed 1 --seeds 2." in done.stderr
+    shutil.rmtree(tmp_path / "runs")
+    done = invoke("fit", *SHORT, "--seeds=2", "--name=mine", code=130)
+    again = "--seed 1 --name mine-1, without --seeds"  # so that it has the name it would have had
+    assert f"Seed 1 was not started: run the same command with {again}." in done.stderr
+
+
+def test_only_files_of_the_fit_are_named(tmp_path: Path) -> None:
+    invoke("fit", *SHORT, "--name=mine")
+    invoke("eval", "--gpus=0")  # which may have been of an earlier checkpoint
+    run = Run(tmp_path / "runs" / "mine")
+    run.update(status="interrupted", result=None)
+    done = invoke("fit", "--resume=mine", "--gpus=0")
+    assert "curves.png" in done.stdout
+    assert "confusion.png" not in done.stdout
 
 
 def test_on_a_terminal_a_bar_comes_and_goes_uncolored(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_fewer_images_than_asked_for_are_noted(run: Run, tmp_path: Path, wrong: 
         number = answers.index[row]
         write_digit(tmp_path / "easy" / str(answers.labels[row]) / f"{number}.png", number)
     done = invoke("gradcam", f"--n={wrong + 1}", "--data=easy", "--layer=layer2", "--json")
-    sentence = f"Note: There are {wrong} images to draw, fewer than --n {wrong + 1}."
+    sentence = f"Note: There are only {wrong} images to draw (--n is {wrong + 1})."
     if not wrong:
         sentence = "Note: There are no such images, so the figure is empty."
     assert sentence in done.stderr.splitlines()

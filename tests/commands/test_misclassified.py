@@ -230,7 +230,7 @@ def test_fewer_mistakes_than_asked_for_are_noted(run: Run, drawn: list[Figure]) 
     count = int((truth.true[truth.wrong] == digit).sum())
     for n, noted in ((count + 1, True), (count, False)):
         done = invoke("misclassified", f"--n={n}", f"--true={digit}")
-        assert (f"{count} image" in done.stderr and f"--n {n}" in done.stderr) == noted
+        assert (f"{count} image" in done.stderr and f"--n is {n}" in done.stderr) == noted
         assert len(drawn.pop().axes[0].get_images()) == count
 
 

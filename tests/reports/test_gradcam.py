@@ -119,7 +119,7 @@ def test_each_image_stands_beside_its_maps() -> None:
     heatmaps = maps(1)
     itself, predicted, true = cells(drawn(heatmaps))
     p = heatmaps.probabilities[0]
-    assert itself.above == ["0", "true: cat"]
+    assert itself.above == ["index 0", "true: cat"]
     assert predicted.above == ["dog", f"predicted, {p[1]:.1%}"]
     assert true.above == ["cat", f"true, {p[0]:.1%}"]
     assert itself.over is None
@@ -181,7 +181,7 @@ def test_opacity_follows_the_strength_of_the_map(alpha: float) -> None:
 
 def test_images_fill_row_after_row() -> None:
     names = [cell.above[0] for cell in cells(drawn(maps(7))) if cell.above[1].startswith("true: ")]
-    assert names == [str(11 * row) for row in range(7)]
+    assert names == [f"index {11 * row}" for row in range(7)]
 
 
 def test_maps_lie_over_photos_of_their_own_resolution() -> None:
@@ -266,7 +266,7 @@ def test_a_few_wrong_images_have_a_second_block() -> None:
     heatmaps = maps(4)
     heatmaps.targets[[0, 1, 3], 1] = heatmaps.targets[[0, 1, 3], 0]
     shown = cells(drawn(heatmaps))
-    assert [cell.above[0] for cell in shown[::2]] == ["0", "11", "22", "22", "33"]
+    assert [cell.above[0] for cell in shown[::2]] == [f"index {number}" for number in (0, 11, 22, 22, 33)]
     assert [cell.above[1].split(",")[0] for cell in shown[1::2]] == ["predicted"] * 3 + ["true", "predicted"]
     assert not any(cell.on for cell in shown)
     for cell, heat in zip(shown[5::2], (heatmaps.scaled[2, 0], heatmaps.scaled[2, 1]), strict=False):
