@@ -126,7 +126,12 @@ class Recipe:
         "Validation images; by default 5,000, or 10% if there are fewer than 50,000 training images.",
         DATA,
     )
-    limit_train: int | None = _number(None, Range(2, 10**9), "Train on a stratified sample of this many images.", DATA)
+    limit_train: int | None = _number(
+        None,
+        Range(2, 10**9),
+        "Train on a stratified sample of this many images; a quick try also limits the test (--limit-test).",
+        DATA,
+    )
     limit_val: int | None = _number(
         None,
         Range(1, 10**9),
