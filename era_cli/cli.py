@@ -46,7 +46,10 @@ class EraGroup(_PlainTypes, TyperGroup):
         try:
             code = super().main(*args, **extra, standalone_mode=False)  # type: ignore[misc]
         except typer.TyperException as error:
-            if sentence := " ".join(error.format_message().split()):  # empty where help was shown instead
+            sentence = " ".join(error.format_message().split())  # empty where help was shown instead
+            if "unexpected extra argument" in sentence:
+                sentence += ": options begin with --, and a run is named with --run"
+            if sentence:
                 print(f"Error: {sentence}", file=sys.stderr)
             sys.exit(error.exit_code)
         sys.exit(code if isinstance(code, int) else 0)

@@ -58,6 +58,7 @@ def test_debug_shows_the_traceback_and_keeps_the_code(tmp_path: Path) -> None:
         ("fit --no-such-option", "--no-such-option"),
         ("fit --epochs", "--epochs"),
         ("fit one-word-too-many", "one-word-too-many"),
+        ("eval cifar10-1", "a run is named with --run"),
         ("fit --batch-size nan", "--batch-size"),
         ("fit --batch-size 1", "(--batch-size)"),
         ("fit --epochs 0", "epochs is 0, but must be a whole number in [1, 10000] (--epochs)"),

@@ -22,7 +22,8 @@ def print_mistakes(console: Console, header: Sequence[tuple[str, str]], mistakes
     facts = [*header, (_kind(mistakes), _count(mistakes))]
     if mistakes.expected is not None:
         expected = f"about {mistakes.expected:,} expected at {mistakes.accuracy:.2%} accuracy"
-        facts.append(("if every label were right", expected))
+        chance = ", so the number is no evidence of label errors" if mistakes.total <= mistakes.expected else ""
+        facts.append(("if every label were right", expected + chance))
     if mistakes.filter_text:
         facts.append(("of these", f"{len(mistakes):,} {mistakes.filter_text}"))
     console.print(tables.facts(facts))

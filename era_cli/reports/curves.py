@@ -25,12 +25,13 @@ NAME = 0.2  # inches of height for each
 TRAINING: Final = "--"  # line styles
 VALIDATION: Final = "-"
 RING: Final[Any] = {"marker": "o", "markersize": 11, "markerfacecolor": "none"}  # around the best epoch
+STAR: Final[Any] = {"marker": "*", "markersize": 11, "markeredgecolor": style.INK, "markeredgewidth": 0.6}
 
 Value = Callable[[EpochRow], float | None]
 
 
 def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
-    """Draws each run: training dashed, validation solid, the best epoch marked, the learning rate below the loss.
+    """Draws each run: training dashed, validation solid, best epoch and test accuracy marked, the rate below the loss.
 
     Args:
         baseline: an accuracy, 0..1, for a reference line.
@@ -51,6 +52,8 @@ def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
             _line(accuracy, run, lambda row: row.val_acc, validation, VALIDATION)
             if run.best is not None and run.best.val_acc is not None:
                 accuracy.plot(run.best.epoch, run.best.val_acc, linestyle="", color=validation, **RING)
+            if run.best is not None and run.test_acc is not None:
+                accuracy.plot(run.best.epoch, run.test_acc, linestyle="", color=validation, **STAR)
             rate.plot(run.steps / run.steps_per_epoch, run.rates, color=validation)
         if baseline is not None:
             accuracy.axhline(baseline, color=style.INK, linewidth=1.2, linestyle=":")
@@ -148,6 +151,8 @@ def _key(runs: Sequence[Curves], baseline: float | None) -> list[Line2D]:
         lines.append(Line2D([], [], color=validation, label="validation", **solid, **dots))
     if any(run.best is not None and run.best.val_acc is not None for run in runs):
         lines.append(Line2D([], [], color=validation, linestyle="", label="best epoch", **RING))
+    if any(run.best is not None and run.test_acc is not None for run in runs):
+        lines.append(Line2D([], [], color=validation, linestyle="", label="test", **STAR))
     if baseline is not None:
         lines.append(Line2D([], [], color=style.INK, linewidth=1.2, linestyle=":", label=f"baseline {baseline:.2%}"))
     return lines

@@ -122,6 +122,17 @@ def test_the_best_epoch_is_ringed_and_named() -> None:
     assert entry(figure, "best epoch")[1].get_markerfacecolor() == "none"
 
 
+def test_the_test_accuracy_is_a_star_at_the_best_epoch() -> None:
+    tested, untested = (panel(curves([run(7, ringed=4, test_acc=acc)]), "Accuracy") for acc in (0.8, None))
+    (star,) = [line for line in tested.get_lines() if is_star(line)]
+    assert points(star) == [(4, 0.8)]
+    assert not any(is_star(line) for line in untested.get_lines())
+
+
+def is_star(line: Line2D) -> bool:
+    return line.get_marker() == "*"
+
+
 def test_the_test_accuracy_is_named() -> None:
     assert "test" not in header(curves([run(3)]))
     assert header(curves([run(3, test_acc=0.98765)])).endswith(", test 98.77%")
