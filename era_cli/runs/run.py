@@ -26,7 +26,7 @@ RUNS_DIR = Path("runs")  # where runs are looked for unless --runs-dir says othe
 class Run:
     """One run folder.
 
-    `replaces` is the folder of the run whose place this one takes after its first step (`store.take_place`), else None.
+    `replaces` is the folder of the run whose place this one takes after its first step (see replacement.py), else None.
     """
 
     def __init__(self, path: Path, replaces: Path | None = None) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from era_cli.errors import EraError, UsageError
-from era_cli.files import sync_folder
-from era_cli.runs import artifacts, document
+from era_cli.runs import artifacts, document, replacement
 from era_cli.runs.artifacts import SWEEPS
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
@@ -40,7 +37,7 @@ def check_name(runs_dir: Path, name: str | None, *, overwrite: bool = False) -> 
             f"--name {name!r} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores"
             f" (and not {LATEST!r} or {SWEEPS!r})"
         )
-    _put_back(runs_dir)
+    replacement.put_back(runs_dir)
     path = runs_dir / name
     if not _taken(path):
         return
@@ -56,7 +53,7 @@ def check_name(runs_dir: Path, name: str | None, *, overwrite: bool = False) -> 
         raise UsageError(
             f"--overwrite replaces only a run that era can read ({error}): choose another --name"
         ) from error
-    _refuse_if_in_use(path)
+    replacement.refuse_if_in_use(path)
 
 
 def create(
@@ -69,8 +66,8 @@ def create(
 ) -> Run:
     """Makes a new run folder with its run.json: `name`, or `source` and the next number.
 
-    A run that is overwritten stays where it is and as it is until `take_place`; until then the new one has a hidden
-    folder, which `discard` removes, or the next overwriting if the process was killed.
+    A run that is overwritten stays where it is and as it is until `replacement.take_place`; until then the new one has
+    a hidden folder, which `replacement.discard` removes, or the next overwriting if the process was killed.
 
     Args:
         describe: gives run.json for the name that the run got.
@@ -80,47 +77,16 @@ def create(
         UsageError: the name is taken or is not a plain file name, or what is to be replaced is a link or not a run.
         EraError: the folder cannot be written, or the run to be replaced is in use.
     """
-    with _explained(runs_dir):
+    with replacement.explained(runs_dir):
         runs_dir.mkdir(parents=True, exist_ok=True)
         if overwrite and name is not None and _taken(runs_dir / name):
-            run = Run(_make_hidden(runs_dir, name), replaces=runs_dir / name)
+            check_name(runs_dir, name, overwrite=True)
+            run = Run(replacement.make_hidden(runs_dir / name), replaces=runs_dir / name)
         else:
             run = Run(_make_named(runs_dir, name) if name is not None else _make_numbered(runs_dir, source))
         run.checkpoints.mkdir()
         document.write(run.document_file, describe((run.replaces or run.path).name))
         return run
-
-
-def take_place(run: Run) -> None:
-    """Moves a run that `create` made with `overwrite` to the folder of the old run, which is removed.
-
-    The lock of the old run is held meanwhile, so that nobody resumes it. A process killed between the two renames
-    leaves no run of this name; whatever looks for one next puts the old run back.
-
-    Raises:
-        EraError: the old run is in use or the folders cannot be renamed; the old run is then where it was.
-    """
-    if run.replaces is None:
-        return
-    path, aside = run.replaces, _aside(run.replaces)
-    with _explained(path.parent), Run(path).lock() if path.exists() else contextlib.nullcontext():
-        try:
-            if path.exists():
-                path.rename(aside)  # a folder that is not empty cannot be renamed over
-            run.path.rename(path)
-        except BaseException:
-            if aside.exists() and not path.exists():
-                aside.rename(path)
-            raise
-        run.path, run.replaces = path, None
-        sync_folder(path.parent)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def discard(run: Run) -> None:
-    """Removes the folder of a run that was to replace another and failed before it took its place."""
-    if run.replaces is not None:
-        shutil.rmtree(run.path, ignore_errors=True)
 
 
 def free_stem(folder: Path, stem: str) -> Path:
@@ -131,52 +97,6 @@ def free_stem(folder: Path, stem: str) -> Path:
 
 def _taken(path: Path) -> bool:
     return path.exists() or path.is_symlink()
-
-
-def _refuse_if_in_use(path: Path) -> None:
-    with Run(path).lock():
-        pass
-
-
-@contextlib.contextmanager
-def _explained(runs_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise EraError(
-            f"no run can be written under {runs_dir} ({error.strerror or error}): choose another --runs-dir"
-        ) from error
-
-
-def _hidden(path: Path) -> Path:
-    """Where the run is kept that is to replace the one at `path`."""
-    return path.with_name(f".{path.name}.new")
-
-
-def _aside(path: Path) -> Path:
-    """Where the replaced run at `path` is kept until the new one is in its place."""
-    return path.with_name(f".{path.name}.replaced")
-
-
-def _make_hidden(runs_dir: Path, name: str) -> Path:
-    check_name(runs_dir, name, overwrite=True)
-    hidden = _hidden(runs_dir / name)
-    if hidden.exists():
-        _refuse_if_in_use(hidden)
-    for left in (hidden, _aside(runs_dir / name)):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    hidden.mkdir()
-    return hidden
-
-
-def _put_back(runs_dir: Path) -> None:
-    """Puts back every run that a process killed between the two renames of `take_place` left without its name."""
-    for hidden in runs_dir.glob(".*.new"):
-        path = runs_dir / hidden.name.removeprefix(".").removesuffix(".new")
-        if not _aside(path).exists() or _taken(path):
-            continue
-        with contextlib.suppress(EraError, OSError), Run(_aside(path)).lock():  # in use: it is being replaced just now
-            _aside(path).rename(path)
 
 
 def _make_named(runs_dir: Path, name: str) -> Path:
@@ -250,7 +170,7 @@ def find_all(runs_dir: Path, which: str) -> list[Run]:
 
 def _called(runs_dir: Path, which: str) -> Run | None:
     for path in (runs_dir / which, Path(which)):
-        _put_back(path.parent)
+        replacement.put_back(path.parent)
         if (path / artifacts.DOCUMENT).is_file():
             return Run(path if path.name not in ("", "..") else path.resolve())
     return None
@@ -274,7 +194,7 @@ def _latest(runs_dir: Path) -> Run:
 
 def _documents(runs_dir: Path) -> list[Path]:
     """The run.json of every run; a hidden folder is one that is to replace another, or is being replaced."""
-    _put_back(runs_dir)
+    replacement.put_back(runs_dir)
     return [file for file in runs_dir.glob(f"*/{artifacts.DOCUMENT}") if not file.parent.name.startswith(".")]
 
 

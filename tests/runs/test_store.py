@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from era_cli.errors import EraError, UsageError
-from era_cli.runs import store
+from era_cli.runs import replacement, store
 from era_cli.runs.run import Run
 from tests.support import make_run, run_document
 
@@ -122,7 +122,7 @@ def test_a_replaced_run_leaves_nothing_behind(runs_dir: Path) -> None:
     for seconds in (2.0, 3.0):  # the second time, too
         run = overwriting(runs_dir, seconds=seconds)
         with run.lock():
-            store.take_place(run)
+            replacement.take_place(run)
             assert (run.path, run.replaces) == (runs_dir / "mine", None)
             with pytest.raises(EraError, match="in use"):  # the lock has moved with it
                 store.check_name(runs_dir, "mine", overwrite=True)
@@ -144,7 +144,7 @@ def test_a_run_in_use_is_not_replaced(runs_dir: Path) -> None:
         for attempt in (
             lambda: overwriting(runs_dir),
             lambda: store.check_name(runs_dir, "mine", overwrite=True),
-            lambda: store.take_place(new),  # someone resumed it meanwhile
+            lambda: replacement.take_place(new),  # someone resumed it meanwhile
         ):
             with pytest.raises(EraError, match="in use"):
                 attempt()
@@ -185,8 +185,8 @@ def test_a_failure_on_the_way_keeps_the_old_run(runs_dir: Path, place: int, monk
     new = overwriting(runs_dir)
     monkeypatch.setattr(Path, "rename", fails)
     with pytest.raises(EraError, match="Permission denied"):
-        store.take_place(new)
-    store.discard(new)
+        replacement.take_place(new)
+    replacement.discard(new)
     assert old.read().seconds == 1.0
     assert names(runs_dir) == ["mine"]
 
@@ -194,7 +194,7 @@ def test_a_failure_on_the_way_keeps_the_old_run(runs_dir: Path, place: int, monk
 KILLED = """
 import os, sys
 from pathlib import Path
-from era_cli.runs import store
+from era_cli.runs import replacement
 from tests.runs.test_store import overwriting
 
 calls, real = iter(range(5)), Path.rename
@@ -204,7 +204,7 @@ def rename(self, target):
     return real(self, target)
 
 Path.rename = rename
-store.take_place(overwriting(Path(sys.argv[1])))
+replacement.take_place(overwriting(Path(sys.argv[1])))
 """
 
 
@@ -219,7 +219,7 @@ def test_kill_9_while_replacing_keeps_the_old_run(place: int, look: str, runs_di
     (run,) = store.find_all(runs_dir, str(runs_dir / "mine") if look == "path" else look)
     assert (run.path, run.read().seconds) == (runs_dir / "mine", 1.0)
     new = overwriting(runs_dir, seconds=2.0)
-    store.take_place(new)
+    replacement.take_place(new)
     assert new.read().seconds == 2.0
     assert names(runs_dir) == ["mine"]
 

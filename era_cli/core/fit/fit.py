@@ -26,7 +26,7 @@ from era_cli.errors import EraError, Interrupted
 from era_cli.files import atomic_link, sweep_temporaries
 from era_cli.listener import Listener
 from era_cli.results import EpochRow, FitPlan, FitResult, LrSweep, Samples
-from era_cli.runs import artifacts, best_epoch, history, store
+from era_cli.runs import artifacts, best_epoch, history, replacement, store
 from era_cli.runs.document import Environment, Session, Status
 from era_cli.runs.run import Run
 
@@ -124,7 +124,7 @@ class Fit:
                 if self.run.replaces is None:
                     self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
                 else:
-                    store.discard(self.run)
+                    replacement.discard(self.run)
 
     def _train_network(self, listener: Listener, after_first_step: Callable[[], None]) -> None:
         best = None

@@ -19,7 +19,7 @@ from era_cli.core.training.signals import SignalCallback
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
-from era_cli.runs import artifacts, best_epoch, history, store
+from era_cli.runs import artifacts, best_epoch, history, replacement
 from era_cli.runs.run import Run
 
 SAVE_EVERY = 300.0  # seconds within an epoch: the most work that a crash may cost
@@ -141,7 +141,7 @@ class RunWriter(SignalCallback):
             self._train_watch.stop()
             if self._run.replaces is not None:
                 self.signals.raise_received()  # while the old run is still there
-                store.take_place(self._run)
+                replacement.take_place(self._run)
             self._after_first_step()
             self._after_first_step = None
             self._epoch_watch.start()

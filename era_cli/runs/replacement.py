@@ -1,0 +1,92 @@
+"""A run that replaces another: hidden until its first step, then in the other's place. Loads no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from era_cli.errors import EraError
+from era_cli.files import sync_folder
+from era_cli.runs.run import Run
+
+
+def make_hidden(path: Path) -> Path:
+    """A folder for the run that is to replace the one at `path`."""
+    hidden = _hidden(path)
+    if hidden.exists():
+        refuse_if_in_use(hidden)
+    for left in (hidden, _aside(path)):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    hidden.mkdir()
+    return hidden
+
+
+def take_place(run: Run) -> None:
+    """Moves a run that `store.create` made with `overwrite` to the folder of the old run, which is removed.
+
+    The lock of the old run is held meanwhile, so that nobody resumes it. A process killed between the two renames
+    leaves no run of this name; whatever looks for one next puts the old run back.
+
+    Raises:
+        EraError: the old run is in use or the folders cannot be renamed; the old run is then where it was.
+    """
+    if run.replaces is None:
+        return
+    path, aside = run.replaces, _aside(run.replaces)
+    with explained(path.parent), Run(path).lock() if path.exists() else contextlib.nullcontext():
+        try:
+            if path.exists():
+                path.rename(aside)  # a folder that is not empty cannot be renamed over
+            run.path.rename(path)
+        except BaseException:
+            if aside.exists() and not path.exists():
+                aside.rename(path)
+            raise
+        run.path, run.replaces = path, None
+        sync_folder(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def discard(run: Run) -> None:
+    """Removes the folder of a run that was to replace another and failed before it took its place."""
+    if run.replaces is not None:
+        shutil.rmtree(run.path, ignore_errors=True)
+
+
+def put_back(runs_dir: Path) -> None:
+    """Puts back every run that a process killed between the two renames of `take_place` left without its name."""
+    for hidden in runs_dir.glob(".*.new"):
+        path = runs_dir / hidden.name.removeprefix(".").removesuffix(".new")
+        if not _aside(path).exists() or path.exists() or path.is_symlink():
+            continue
+        with contextlib.suppress(EraError, OSError), Run(_aside(path)).lock():  # in use: it is being replaced just now
+            _aside(path).rename(path)
+
+
+def refuse_if_in_use(path: Path) -> None:
+    """Raises EraError if another process writes to the run at `path`."""
+    with Run(path).lock():
+        pass
+
+
+@contextlib.contextmanager
+def explained(runs_dir: Path) -> Iterator[None]:
+    """Says in one sentence why no run can be written."""
+    try:
+        yield
+    except OSError as error:
+        raise EraError(
+            f"no run can be written under {runs_dir} ({error.strerror or error}): choose another --runs-dir"
+        ) from error
+
+
+def _hidden(path: Path) -> Path:
+    """Where the run is kept that is to replace the one at `path`."""
+    return path.with_name(f".{path.name}.new")
+
+
+def _aside(path: Path) -> Path:
+    """Where the replaced run at `path` is kept until the new one is in its place."""
+    return path.with_name(f".{path.name}.replaced")
