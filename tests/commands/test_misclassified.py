@@ -15,24 +15,9 @@ from sklearn.datasets import load_digits
 
 from era_cli.core.evaluation import mistakes
 from era_cli.reports import misclassified as report
-from era_cli.reports import style
 from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
 from tests.support import ESCAPE, as_json, digit_folder, files, invoke, named_files, the_error, write_digit
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved, while they are."""
-    figures: list[Figure] = []
-    save = style.save
-
-    def keeping(figure: Figure, path: Path) -> None:
-        figures.append(figure)
-        save(figure, path)
-
-    monkeypatch.setattr(style, "save", keeping)
-    return figures
 
 
 def table(path: Path) -> list[dict[str, str]]:
