@@ -48,7 +48,9 @@ class EraGroup(_PlainTypes, TyperGroup):
         except typer.TyperException as error:
             sentence = " ".join(error.format_message().split())  # empty where help was shown instead
             if "unexpected extra argument" in sentence:
-                sentence += ": options begin with --, and a run is named with --run"
+                context = getattr(error, "ctx", None)
+                takes_run = context is not None and any(each.name == "run" for each in context.command.params)
+                sentence += ": options begin with --" + (", and a run is named with --run" if takes_run else "")
             if sentence:
                 print(f"Error: {sentence}", file=sys.stderr)
             sys.exit(error.exit_code)

@@ -57,7 +57,7 @@ def test_debug_shows_the_traceback_and_keeps_the_code(tmp_path: Path) -> None:
         ("no-such-command", "no-such-command"),
         ("fit --no-such-option", "--no-such-option"),
         ("fit --epochs", "--epochs"),
-        ("fit one-word-too-many", "one-word-too-many"),
+        ("fit one-word-too-many", "(one-word-too-many): options begin with --"),
         ("eval cifar10-1", "a run is named with --run"),
         ("fit --batch-size nan", "--batch-size"),
         ("fit --batch-size 1", "(--batch-size)"),
