@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench pictures
+.PHONY: demo test faults lint bench pictures
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -21,6 +21,10 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	$(BIN)/python -m pytest
+
+# Every fault there is, about half an hour; the sharpest are part of the tests.
+faults: .venv/.installed
+	$(BIN)/python -m tests.faults
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -1,0 +1,76 @@
+"""`python -m tests.faults` tries every case and writes the table; `--only WORDS` some of them, without the table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.faults.case import Case, Fault
+
+
+class Outcome(NamedTuple):
+    """How a case ended; `failure` is empty if the promise held."""
+
+    case: Case
+    failure: str
+
+
+def every_case() -> list[Case]:
+    """The cases of every module, in the order of the table."""
+    return []
+
+
+def tried(case: Case) -> Outcome:
+    """Tries the case in a folder of its own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        try:
+            case.check(Path(folder))
+        except Exception:
+            return Outcome(case, traceback.format_exc())
+    return Outcome(case, "")
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    """The outcome by class of faults, as Markdown."""
+    rows: dict[Fault, list[Outcome]] = {}
+    for outcome in outcomes:
+        rows.setdefault(outcome.case.fault, []).append(outcome)
+    lines = ["| fault | tried | survived | what holds afterwards | test |", "|---|--:|--:|---|---|"]
+    for fault, those in rows.items():
+        survived = sum(not outcome.failure for outcome in those)
+        link = f"[{Path(fault.test).name}](../../{fault.test})"
+        lines.append(f"| {fault.title} | {len(those)} | {survived} | {fault.promise} | {link} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Tries the cases, as many at a time as there are cores."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--only", nargs="*", default=[], help="words that a case's fault or name must hold")
+    chosen = parser.parse_args().only
+    cases = [
+        case
+        for case in every_case()
+        if all(word.lower() in f"{case.fault.title} {case.name}".lower() for word in chosen)
+    ]
+    began, outcomes = time.monotonic(), []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for outcome in pool.map(tried, cases):
+            outcomes.append(outcome)
+            if outcome.failure:
+                print(f"FAILED {outcome.case.fault.title}: {outcome.case.name}\n{outcome.failure}", file=sys.stderr)
+    print(table(outcomes))
+    print(f"{len(cases)} cases in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    sys.exit(any(outcome.failure for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    main()
