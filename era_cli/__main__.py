@@ -1,5 +1,44 @@
-"""`python -m era_cli` is `era`."""
+"""The entry point `era`, which is also `python -m era_cli`."""
 
-from era_cli.cli import main
+from __future__ import annotations
 
-main()
+import contextlib
+import os
+import sys
+
+from era_cli.signals import STOPPING, end_on_signals
+
+
+def main() -> None:
+    """Runs the app; a signal ends it from the first moment, since only the imports take long enough for a Ctrl-C."""
+    end_on_signals()
+    _open_closed_streams()
+    from era_cli.cli import app
+
+    try:
+        app()
+    except SystemExit as ended:
+        if isinstance(ended.code, int) and ended.code - 128 in STOPPING:
+            _end(ended.code)
+        raise
+
+
+def _open_closed_streams() -> None:
+    """Makes a stream that the shell closed (`>&-`) lead nowhere: its number must not become that of a run's file."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+def _end(code: int) -> None:
+    """Ends the process without waiting for its threads: one may be stuck in a file that was being decoded."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

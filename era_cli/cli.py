@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import signal
 import sys
 import traceback
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from era_cli import __version__
 from era_cli.commands import eval as eval_command
 from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves, values
 from era_cli.errors import EraError, Interrupted
-from era_cli.signals import raise_on_signals
+from era_cli.signals import end_on_signals, raise_on_signals, sentence
 
 
 class _PlainTypes:
@@ -60,7 +59,10 @@ class EraGroup(_PlainTypes, TyperGroup):
         """Invokes the command; an EraError or a signal ends it with one line on stderr and its exit code."""
         raise_on_signals()
         try:
-            answer = super().invoke(ctx)
+            try:
+                answer = super().invoke(ctx)
+            finally:
+                end_on_signals()
             from era_cli.console.terminal import SteadyStream  # the command has loaded it, which help need not
 
             if SteadyStream.lost is not None:
@@ -80,8 +82,7 @@ class EraGroup(_PlainTypes, TyperGroup):
 
 def _sentence(error: EraError | Interrupted | OSError) -> str:
     if isinstance(error, Interrupted):
-        by = "Ctrl-C" if error.signum == signal.SIGINT else signal.Signals(error.signum).name
-        return f"Stopped by {by}."
+        return sentence(error.signum)
     if isinstance(error, OSError):
         return f"Error: {error.filename}: {error.strerror}; check the path and its permissions (--debug shows where)"
     return f"Error: {error}"
@@ -131,8 +132,3 @@ def era(
 
     Quick start: era fit, then era eval, era misclassified, era gradcam and era plot-curves, on the most recent run.
     """
-
-
-def main() -> None:
-    """The entry point `era`."""
-    app()

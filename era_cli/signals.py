@@ -1,9 +1,11 @@
-"""Ctrl-C, SIGTERM and a closed terminal: raised at once, or held back until a training step is saved."""
+"""Ctrl-C, SIGTERM and a closed terminal: they end the process, raise, or are held until a training step is saved."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -16,6 +18,13 @@ Handler = Callable[[int, FrameType | None], None]
 STOPPING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )  # Windows has no SIGHUP
+_UNDRAWN = ("dumb", "unknown")  # terminals on which Rich draws nothing
+_CLEARED = "\r\x1b[2K\x1b[?25h"  # the line is empty and the cursor shows
+
+
+def end_on_signals() -> None:
+    """From now on a stopping signal ends the process at once: there is nothing to save or to remove."""
+    _install(_end)
 
 
 def raise_on_signals() -> None:
@@ -36,8 +45,7 @@ class HeldSignals:
 
     def release(self) -> None:
         """Gives the handlers back."""
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
+        _restore(self._before)
         self._before = {}
 
     def raise_received(self) -> None:
@@ -52,15 +60,18 @@ class HeldSignals:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Holds a signal back until the block is done: raised within the import of torch it would abort the process."""
-    signals = HeldSignals()
-    signals.hold()
+def ending() -> Iterator[None]:
+    """Lets a signal end the process within the block: raised within the import of torch it would abort it."""
+    before = _install(_end)
     try:
         yield
     finally:
-        signals.release()
-    signals.raise_received()
+        _restore(before)
+
+
+def sentence(signum: int) -> str:
+    """What a stopped command says last."""
+    return f"Stopped by {'Ctrl-C' if signum == signal.SIGINT else signal.Signals(signum).name}."
 
 
 def _install(handler: Handler) -> dict[int, Any]:
@@ -69,6 +80,19 @@ def _install(handler: Handler) -> dict[int, Any]:
         return {}
     caught = [signum for signum in STOPPING if signal.getsignal(signum) is not signal.SIG_IGN]
     return {signum: signal.signal(signum, handler) for signum in caught}
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+
+
+def _end(signum: int, frame: FrameType | None) -> None:
+    # Rich's spinner hides the cursor, and its thread may hold the locks of the streams.
+    drawn = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in _UNDRAWN
+    with contextlib.suppress(OSError):
+        os.write(2, f"{_CLEARED if drawn else ''}{sentence(signum)}\n".encode())
+    os._exit(128 + signum)
 
 
 def _raise(signum: int, frame: FrameType | None) -> None:

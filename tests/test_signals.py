@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from era_cli.errors import Interrupted
-from era_cli.signals import STOPPING, HeldSignals, held, raise_on_signals
+from era_cli.signals import STOPPING, HeldSignals, ending, raise_on_signals
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -43,24 +43,30 @@ def test_a_signal_that_the_shell_ignores_stays_ignored(install: str) -> None:
     assert done.returncode == 0
 
 
-def test_a_held_signal_is_raised_after_the_block() -> None:
-    raise_on_signals()
-    reached = []
+def test_a_signal_ends_the_process_within_the_block_and_raises_after_it() -> None:
+    program = """
+import os, signal, time
+from era_cli.errors import Interrupted
+from era_cli.signals import ending, raise_on_signals
+raise_on_signals()
+with ending():
+    if {}:
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("not reached")
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+except Interrupted:
+    print("raised")
+"""
+    for within, outcome in ((True, (143, "", "Stopped by SIGTERM.\n")), (False, (0, "raised\n", ""))):
+        done = subprocess.run([sys.executable, "-c", program.format(within)], capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == outcome
 
-    def work() -> None:
-        with held():
-            os.kill(os.getpid(), signal.SIGTERM)
-            reached.append("the end")
 
-    with pytest.raises(Interrupted) as caught:
-        work()
-    assert reached
-    assert caught.value.signum == signal.SIGTERM
-
-
-def test_held_gives_the_signals_back_when_the_block_fails() -> None:
+def test_ending_gives_the_signals_back_when_the_block_fails() -> None:
     raise_on_signals()
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(ValueError, match="so"), held():
+    with pytest.raises(ValueError, match="so"), ending():
         raise ValueError("so")
     assert signal.getsignal(signal.SIGINT) is before

@@ -16,7 +16,7 @@ from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import help_text, takes_recipe
 from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.recipes.recipe import SCHEDULE, TRAINING
-from era_cli.signals import held
+from era_cli.signals import ending
 from era_cli.text import did_you_mean
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
@@ -118,7 +118,7 @@ def fit(
         given["name"] = recipe
     names = [name] if seeds == 1 else [name and f"{name}-{own.seed}" for own in each]
 
-    with held():
+    with ending():
         from era_cli import documents
         from era_cli.console import terminal
         from era_cli.console.fit import FitProgress, headline, print_seeds, seeds_headline

@@ -14,7 +14,7 @@ from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.files import expanded
 from era_cli.recipes import NETWORK_STAGES
-from era_cli.signals import held
+from era_cli.signals import ending
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,7 +136,7 @@ def gradcam(
     if layer is not None and layer not in stages:
         raise values.wrong_choice("--layer", layer, stages)
     stage = layer or stages[-1]
-    with held():
+    with ending():
         from era_cli.core.evaluation import own_images
     loaded = own_images.load(files, selected.document.data.image_size) if files else None
     with loading(quiet=quiet) as progress:

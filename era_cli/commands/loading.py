@@ -7,7 +7,7 @@ import gc
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from era_cli.signals import held
+from era_cli.signals import ending
 
 if TYPE_CHECKING:
     from era_cli.console.progress import WorkProgress
@@ -17,18 +17,17 @@ if TYPE_CHECKING:
 def loading(progress: WorkProgress | None = None, *, quiet: bool = False) -> Iterator[WorkProgress]:
     """For imports that take seconds, said on `progress`; without it, on one that is made and yielded.
 
-    No signal breaks them off: raised within the import of torch it would abort the process. The garbage collector
-    leaves alone what they make: hundreds of thousands of objects that live to the end, and searching them for garbage
-    again and again took a third of a warm `era eval`.
+    A signal ends the process meanwhile. The garbage collector leaves alone what they make: hundreds of thousands of
+    objects that live to the end, and searching them for garbage again and again took a third of a warm `era eval`.
     """
     if progress is None:
-        with held():
+        with ending():
             from era_cli.console.progress import WorkProgress
         progress = WorkProgress(quiet=quiet)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with held(), progress.waiting("loading PyTorch"):
+        with ending(), progress.waiting("loading PyTorch"):
             yield progress
     finally:
         if collecting:

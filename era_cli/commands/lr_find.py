@@ -14,7 +14,7 @@ from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import takes_recipe
 from era_cli.errors import EraError, UsageError
 from era_cli.recipes.recipe import SCHEDULE, Recipe
-from era_cli.signals import held
+from era_cli.signals import ending
 
 SWEEP = "Sweep"
 # A sweep has a schedule of its own, neither validates nor tests, and compiling takes longer than it could save.
@@ -76,7 +76,7 @@ def lr_find(
 
     dataclasses.replace(settings, seed=settings.seed + seeds - 1)  # refuses the last seed if it is too large
 
-    with held():
+    with ending():
         from era_cli.core.training.request import Request
 
     request = Request(

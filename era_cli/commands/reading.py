@@ -11,7 +11,7 @@ from era_cli.commands import next_step, options, signatures
 from era_cli.commands.deliver import Fact, File
 from era_cli.commands.signatures import Command
 from era_cli.errors import UsageError
-from era_cli.signals import held
+from era_cli.signals import ending
 from era_cli.text import plural
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Request:
         """
         if self.data is not None and self.split is not None:
             raise UsageError("--split names a split of the run's own data: leave it out with --data")
-        with held():
+        with ending():
             from era_cli.core.data import run_data, sources
             from era_cli.runs import store
 

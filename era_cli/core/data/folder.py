@@ -282,9 +282,12 @@ def _decode_each(
 
 
 def _decode_all(files: list[_File], size: int) -> Iterator[Images | str]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         for start in range(0, len(files), _CHUNK):
             yield from pool.map(lambda file: _decode(file.path, size), files[start : start + _CHUNK])
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a signal must not wait for a file that is stuck
 
 
 def _decode(path: Path, size: int) -> Images | str:
