@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.faults import signals
 from tests.faults.case import Case, Fault
 
 
@@ -25,7 +26,7 @@ class Outcome(NamedTuple):
 
 def every_case() -> list[Case]:
     """The cases of every module, in the order of the table."""
-    return []
+    return [*signals.cases()]
 
 
 def tried(case: Case) -> Outcome:

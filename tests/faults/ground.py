@@ -1,0 +1,185 @@
+"""What the cases stand on: finished and interrupted runs made once, `era` as a process, and what must hold after it."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from era_cli.files import TEMPORARY_SUFFIX
+from era_cli.results import EpochRow, StepRow
+from era_cli.runs import artifacts, history
+from era_cli.runs.run import Run
+from tests.faults.child import STRUCK, Changes
+from tests.support import ERA, TINY_OPTIONS, assert_equal_runs, digit_folder, environment
+
+ROOT = Path(__file__).parents[2]
+IN_TIME = 10.0  # seconds from a signal to the end of the process
+RUN = "mine"
+PHOTOS = "photos"
+# Two epochs of five steps of the real network, with dropout: a resumed run has every random stream to get right.
+SHORT = (*TINY_OPTIONS, "--limit-train=160", "--epochs=2", "--dropout=0.1")
+FIT = ("fit", *SHORT, f"--name={RUN}")
+RESUME = ("fit", f"--resume={RUN}", "--gpus=0")
+
+_making = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a process ended; `seconds` since its signal, or since it began where none was sent."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+def place(folder: Path) -> dict[str, str]:
+    """The environment of an `era` that keeps to `folder`: its cache, its temporary files and its home."""
+    for name in ("cache", "tmp"):
+        (folder / name).mkdir(exist_ok=True)
+    here = {"XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder / "tmp"), "HOME": str(folder)}
+    return environment(PYTHONPATH=str(ROOT), no_proxy="*", **here)
+
+
+def era(folder: Path, *arguments: str, changes: Changes | None = None, **options: Any) -> Done:
+    """`era` in `folder` as a process, to its end; `options` are those of Popen, `env` on top of `place`."""
+    struck = folder / "tmp" / "struck"
+    env = {**place(folder), STRUCK: str(struck), **options.pop("env", {})}
+    command = [*ERA, *arguments] if changes is None else changes.command(*arguments)
+    began = time.time()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, text=True, errors="replace", env=env, **{**pipes, **options}) as child:
+        try:
+            out, err = child.communicate(timeout=240)
+        except BaseException:
+            child.kill()
+            raise
+    ended = time.time()
+    if struck.exists():
+        began = float(struck.read_text())
+        struck.unlink()
+    return Done(child.returncode, out or "", err or "", ended - began)
+
+
+@functools.cache
+def _made(what: str) -> Path:
+    home = Path(tempfile.mkdtemp(prefix="era-ground-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    if what == "photos":
+        digit_folder(home / PHOTOS, {"1": 60, "7": 60})
+    if what == "finished":
+        assert_ended(era(home, *FIT))
+        assert_ended(era(home, "eval", "--gpus=0", "--quiet"))  # the predictions that the other commands reuse
+    if what == "interrupted":
+        strikes = Changes(strikes=[(15, "era_cli.core.training.module:Classifier.training_step", 8)])
+        assert_ended(era(home, *FIT, changes=strikes), 143)
+    if what == "photo-run":
+        shutil.copytree(photos(), home / PHOTOS)
+        assert_ended(era(home, *PHOTO_FIT))
+    return home
+
+
+PHOTO_FIT = ("fit", *SHORT, f"--name={RUN}", f"--data={PHOTOS}", "--limit-train=64", "--batch-size=16")
+
+
+def made(what: str) -> Path:
+    """A folder that holds, made once: `photos`, or under runs a run that is `finished` or `interrupted`."""
+    with _making:
+        return _made(what)
+
+
+def photos() -> Path:
+    """A folder of two class folders of 60 digits each."""
+    return made("photos") / PHOTOS
+
+
+def finished() -> Path:
+    """The uninterrupted run; not to be written to."""
+    return made("finished") / "runs" / RUN
+
+
+def bring(what: str, folder: Path, name: str = RUN) -> Run:
+    """A copy of the run that is `finished` or `interrupted`, under the `runs` of `folder`."""
+    source, target = made(what) / "runs" / RUN, folder / "runs" / name
+    # Checkpoints are replaced, never written to: a second name of each is a copy.
+    shutil.copytree(source, target, copy_function=_second_name)
+    return Run(target)
+
+
+def _second_name(source: str, target: str) -> None:
+    if source.endswith(".ckpt"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def assert_ended(done: Done, *codes: int) -> None:
+    """It ended with one of `codes`, 0 by default, and without a traceback."""
+    assert done.code in (codes or (0,)), (done.code, done.err[-3000:])
+    for word in ("Traceback", "Exception ignored", "Fatal Python error"):
+        assert word not in done.err, done.err[-3000:]
+
+
+def assert_refused(done: Done, *says: str, codes: Sequence[int] = (1,)) -> None:
+    """It ended with one sentence on stderr that says all of `says`."""
+    assert_ended(done, *codes)
+    errors = [line for line in done.err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1, done.err[-3000:]
+    for word in says:
+        assert word in errors[0], errors[0]
+
+
+def assert_whole(folder: Path) -> None:
+    """Every file that a command may have written is complete, and nothing temporary is left."""
+    from era_cli.core.networks import checkpoint
+
+    for path in folder.rglob("*"):
+        if PHOTOS in path.relative_to(folder).parts:
+            continue
+        assert not path.name.endswith(TEMPORARY_SUFFIX), path
+        assert not path.name.startswith((".building-", ".era-")), path
+        assert not (path.name.endswith((".new", ".replaced")) and path.name.startswith(".")), path
+        if not path.is_file():
+            continue
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".png":
+            with Image.open(path) as image:
+                image.load()
+        elif path.suffix == ".ckpt":
+            checkpoint.read(path)
+    for document in folder.glob("runs/*/" + artifacts.DOCUMENT):
+        run = Run(document.parent)
+        run.read()
+        if run.metrics_file.exists():
+            history.read(run.metrics_file, EpochRow)
+        if run.steps_file.exists():
+            history.read(run.steps_file, StepRow)
+    for run_folder in folder.glob("runs/*"):
+        assert run_folder.name == artifacts.SWEEPS or (run_folder / artifacts.DOCUMENT).is_file(), run_folder
+
+
+def finish(folder: Path, name: str = RUN) -> None:
+    """Resumes the run as its message says, or starts it again where nothing was saved, and compares."""
+    run = Run(folder / "runs" / name)
+    if not run.path.exists():
+        return
+    if run.read().status != "finished":
+        saved = list(run.checkpoints.glob("*.ckpt"))
+        again = ("fit", f"--resume={name}", "--gpus=0") if saved else (*FIT[:-1], f"--name={name}", "--overwrite")
+        assert_ended(era(folder, *again))
+    assert_equal_runs(run.path, finished())

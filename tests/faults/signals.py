@@ -1,0 +1,210 @@
+"""Signals in every phase of every command."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from era_cli.runs.run import Run
+from tests.faults.case import Case, Fault
+from tests.faults.child import EXIT, Changes
+from tests.faults.ground import (
+    FIT,
+    IN_TIME,
+    PHOTOS,
+    RESUME,
+    RUN,
+    SHORT,
+    assert_ended,
+    assert_whole,
+    bring,
+    era,
+    finish,
+    finished,
+    photos,
+)
+from tests.support import TINY_OPTIONS, assert_equal_runs
+
+SIGNALS = Fault(
+    title="a signal",
+    promise="it ends within 10 s with 130, 143 or 129 and one sentence; files are whole, a fit resumes exactly",
+    test="tests/faults/test_signals.py",
+)
+WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
+
+Place = tuple[str, int]
+Strike = tuple[int, str, int]
+
+MODULE = "era_cli.core.training.module:Classifier"
+STARTING = {"starting": ("typer", 1), "loading torch": ("torch", 1)}
+LOADING = {"loading the data": ("era_cli.core.data.sources:load", 1)}
+SETTING_UP = {
+    "making the run": ("era_cli.runs.document:write", 1),
+    "before training": ("era_cli.core.training.trainer:run", 1),
+    "setting up": (f"{MODULE}.configure_optimizers", 1),
+}
+TRAINING = {
+    "the first step": (f"{MODULE}.training_step", 1),
+    "a step": (f"{MODULE}.training_step", 8),
+    "drawing the samples": ("era_cli.reports.style:save", 1),
+    "validating": (f"{MODULE}.validation_step", 1),
+    "writing rows": ("era_cli.runs.history:append", 1),
+    "writing a checkpoint": ("era_cli.core.networks.checkpoint:write", 1),
+    "writing the best": ("era_cli.core.networks.checkpoint:mark_best", 1),
+}
+ENDING = {
+    "testing": ("era_cli.core.evaluation.inference:logits", 1),
+    "recording the result": ("era_cli.runs.run:Run.update", 2),
+    "drawing": ("era_cli.reports.curves:curves", 1),
+    "printing": ("era_cli.console.fit:FitProgress.show_result", 1),
+}
+LEAVING = {"leaving": (EXIT, 1)}
+SWEEPING = {
+    "setting up the sweep": (f"{MODULE}.configure_optimizers", 1),
+    "sweeping": (f"{MODULE}.training_step", 3),
+    "suggesting": ("era_cli.core.lr_find.suggestions:suggest", 1),
+}
+EVALUATING = {"evaluating": ("era_cli.core.evaluation.inference:logits", 1)}
+WRITING = {
+    "printing": ("era_cli.commands.deliver:deliver", 1),
+    "drawing": ("era_cli.reports.style:save", 1),
+    "writing": ("era_cli.files:atomic_write", 1),
+    "syncing": ("era_cli.files:sync_folder", 1),
+    **LEAVING,
+}
+SECOND = {  # the place of the first signal, and that of the second
+    "a checkpoint is written": (TRAINING["a step"], TRAINING["writing a checkpoint"]),
+    "rows are written": (TRAINING["a step"], TRAINING["writing rows"]),
+    "the epoch is validated": ((TRAINING["a step"][0], 5), TRAINING["validating"]),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command line, the phases in which it is stopped, and what is prepared and checked around that."""
+
+    arguments: Sequence[str]
+    phases: Mapping[str, Place]
+    before: Callable[[Path], object] = lambda folder: None
+    after: Callable[[Path], object] = lambda folder: None
+
+
+def _reader(folder: Path) -> None:
+    run = bring("finished", folder)
+    (run.path / "predictions-test.npz").unlink()
+
+
+def _unharmed(folder: Path) -> None:
+    assert_equal_runs(folder / "runs" / RUN, finished())
+
+
+def _no_run(folder: Path) -> None:
+    assert not list(folder.glob("runs/*")), list(folder.glob("runs/*"))
+
+
+def _first_alone(folder: Path) -> None:
+    (path,) = folder.glob("runs/*")
+    assert Run(path).read().status == "finished"
+
+
+def _bring_photos(folder: Path) -> None:
+    shutil.copytree(photos(), folder / PHOTOS)
+
+
+WHOLE_FIT = {**STARTING, **LOADING, **SETTING_UP, **TRAINING, **ENDING, **LEAVING}
+READS = {**STARTING, **LOADING, **EVALUATING, **WRITING}
+COMMANDS = {
+    "fit": Command(arguments=FIT, phases=WHOLE_FIT, after=finish),
+    "fit --resume": Command(
+        arguments=RESUME,
+        phases={**STARTING, **LOADING, **TRAINING, **ENDING},
+        before=functools.partial(bring, "interrupted"),
+        after=finish,
+    ),
+    "fit --seeds 2": Command(
+        arguments=("fit", *SHORT, "--seeds=2"),
+        phases={"the second's data": ("era_cli.core.data.sources:load", 2)},
+        after=_first_alone,
+    ),
+    "fit --max-lr auto": Command(arguments=(*FIT, "--max-lr=auto"), phases=SWEEPING, after=_no_run),
+    "fit --overwrite": Command(
+        arguments=(*FIT, "--overwrite"),
+        phases={**SETTING_UP, "taking the place": ("era_cli.runs.replacement:take_place", 1)},
+        before=functools.partial(bring, "finished"),
+        after=_unharmed,
+    ),
+    "fit of a folder": Command(
+        arguments=("fit", *SHORT, f"--data={PHOTOS}", "--limit-train=64", "--batch-size=16"),
+        phases={
+            "decoding": ("era_cli.core.data.image_file:load_image", 70),
+            "caching": ("era_cli.core.data.cache:_crc32", 1),
+        },
+        before=_bring_photos,
+        after=_no_run,
+    ),
+    "lr-find": Command(
+        arguments=("lr-find", *TINY_OPTIONS, "--limit-train=160", "--steps=20"),
+        phases={**STARTING, **LOADING, **SWEEPING, **WRITING},
+    ),
+    "eval": Command(arguments=("eval", "--gpus=0"), phases=READS, before=_reader, after=_unharmed),
+    "misclassified": Command(arguments=("misclassified", "--gpus=0"), phases=READS, before=_reader, after=_unharmed),
+    "gradcam": Command(
+        arguments=("gradcam", "--n=2", "--gpus=0"),
+        phases={**READS, "explaining": ("era_cli.core.gradcam.cam:maps", 1)},
+        before=_reader,
+        after=_unharmed,
+    ),
+    "plot-curves": Command(
+        arguments=("plot-curves",),
+        phases={"starting": STARTING["starting"], **WRITING},
+        before=_reader,
+        after=_unharmed,
+    ),
+}
+
+
+def cases() -> Iterator[Case]:
+    """SIGINT in every phase, and one of the other signals or a second SIGINT in turn; in those of training each."""
+    others: tuple[tuple[int, ...], ...] = ((signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGINT, signal.SIGINT))
+    turn = 0
+    for name, command in COMMANDS.items():
+        for phase, place in command.phases.items():
+            chosen = others if name == "fit" and phase in TRAINING else others[turn % 3 :][:1]
+            turn += 1
+            for signums in ((signal.SIGINT,), *chosen):
+                sent = " twice" if len(signums) > 1 else ""
+                yield Case(
+                    fault=SIGNALS,
+                    name=f"{name}: {WORDS[signal.Signals(signums[0])]}{sent} while {phase}",
+                    check=functools.partial(_check, command, [(signum, *place) for signum in signums]),
+                    sharp=(name, phase, signums) in SHARP,
+                )
+    for phase, places in SECOND.items():
+        yield Case(
+            fault=SIGNALS,
+            name=f"fit: a second Ctrl-C while {phase}",
+            check=functools.partial(_check, COMMANDS["fit"], [(signal.SIGINT, *place) for place in places]),
+        )
+
+
+SHARP: set[tuple[str, str, tuple[int, ...]]] = {
+    ("fit", "loading torch", (signal.SIGINT,)),
+    ("fit of a folder", "decoding", (signal.SIGINT,)),
+}
+
+
+def _check(command: Command, strikes: Sequence[Strike], folder: Path) -> None:
+    command.before(folder)
+    done = era(folder, *command.arguments, changes=Changes(strikes=strikes))
+    signum = strikes[-1][0]
+    assert_ended(done, 128 + signum)
+    assert done.seconds < IN_TIME, done.seconds
+    *_, last = done.err.splitlines()
+    assert last == f"Stopped by {WORDS[signal.Signals(signum)]}.", done.err[-2000:]
+    assert done.err.count("Stopped by") == 1, done.err[-2000:]
+    assert_whole(folder)
+    command.after(folder)
