@@ -47,7 +47,7 @@ def test_epochs_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows
     path = tmp_path_factory.mktemp("history") / "metrics.csv"
     history.append(path, rows)
     assert history.read(path, EpochRow) == rows
-    history.rewrite(path, rows[1:])
+    history.restore(path, rows[1:])
     assert history.read(path, EpochRow) == rows[1:]
 
 
@@ -117,10 +117,10 @@ def test_rows_before_an_incomplete_last_line_are_read(path: Path) -> None:
         assert history.read(path, EpochRow) == [row(1), row(2)][: max(0, complete - 1)], length
 
 
-def test_rewriting_drops_an_incomplete_last_line(path: Path) -> None:
+def test_restoring_drops_an_incomplete_last_line(path: Path) -> None:
     history.append(path, [row(1), row(2)])
     path.write_bytes(path.read_bytes()[:-5])
-    history.rewrite(path, history.read(path, EpochRow))
+    history.restore(path, history.read(path, EpochRow))
     history.append(path, [row(2)])
     assert history.read(path, EpochRow) == [row(1), row(2)]
 
@@ -153,26 +153,26 @@ def test_a_file_of_other_columns_is_refused(path: Path) -> None:
         history.read(path, EpochRow)
 
 
-# Rewriting
+# Restoring
 
 
-def test_rewriting_replaces_all_rows(path: Path) -> None:
+def test_restoring_replaces_all_rows(path: Path) -> None:
     history.append(path, [row(1), row(2), row(3)])
-    history.rewrite(path, [row(1)])
+    history.restore(path, [row(1)])
     assert path.read_text() == HEADER + "1,2.5,0.25,1.0,0.5,0.1,12.5,4000.0\n"
     for _ in range(2):
-        history.rewrite(path, [])
+        history.restore(path, [])
         assert not path.exists()
 
 
-def test_a_rewrite_that_fails_keeps_the_old_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restoring_that_fails_keeps_the_old_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fsync(descriptor: int) -> None:
         raise OSError("disk full")
 
     history.append(path, [row(1), row(2)])
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(EraError, match="disk full"):
-        history.rewrite(path, [row(1)])
+        history.restore(path, [row(1)])
     assert history.read(path, EpochRow) == [row(1), row(2)]
     assert os.listdir(path.parent) == [path.name]  # noqa: PTH208
 
