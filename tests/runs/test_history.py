@@ -4,6 +4,7 @@ import math
 import os
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,6 +164,31 @@ def test_restoring_replaces_all_rows(path: Path) -> None:
     for _ in range(2):
         history.restore(path, [])
         assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("present", "as_it_was"),
+    [
+        (lambda whole: whole, True),
+        (lambda whole: whole + b"3,2.5,0.", True),  # past the checkpoint
+        (lambda whole: whole[:-1], False),
+        (lambda whole: whole[:-20], False),
+        (lambda whole: b"", False),
+        (lambda whole: b"\xef\xbb\xbf" + whole, False),
+        (lambda whole: whole.replace(b"\n", b"\r\n"), False),
+        (lambda whole: whole.replace(b"0.25", b"0.26"), False),
+        (lambda whole: b"".join(whole.splitlines(keepends=True)[1:]), False),
+        (None, False),
+    ],
+    ids=["whole", "later", "no newline", "torn", "empty", "BOM", "CRLF", "changed", "no header", "gone"],
+)
+def test_whatever_a_file_holds_it_is_restored(path: Path, present: Any, as_it_was: bool) -> None:
+    rows = [row(1), row(2, None, None)]
+    history.restore(path, rows)
+    whole = path.read_bytes()
+    path.unlink() if present is None else path.write_bytes(present(whole))
+    assert history.restore(path, rows) is as_it_was
+    assert path.read_bytes() == whole
 
 
 def test_a_restoring_that_fails_keeps_the_old_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from era_cli.choices import Tta
 from era_cli.core.data.batches import epoch_order
 from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
-from era_cli.core.fit import resumable
+from era_cli.core.fit import resumable, training_state
 from era_cli.core.fit.resumable import Resumable
 from era_cli.core.fit.rows import Rows
 from era_cli.core.fit.run_writer import AtomicCheckpointIO, RunWriter
@@ -174,7 +174,7 @@ class Fit:
         kept: dict[int, Path] = {}  # by step
         for name in (artifacts.BEST, artifacts.LAST, artifacts.PREVIOUS):
             path = self.run.checkpoints / name
-            if (step := checkpoint.step_of(path)) is not None:
+            if (step := self._step_of(path)) is not None:
                 kept.setdefault(step, path)
         steps = self.setup.steps_per_epoch
         done = rows.epochs
@@ -194,6 +194,15 @@ class Fit:
             atomic_link(path, self.run.checkpoints / artifacts.BEST)
         return best
 
+    def _step_of(self, path: Path) -> int | None:
+        """After how many steps the state at `path` was taken; None if it is absent, damaged or not this run's."""
+        try:
+            state = checkpoint.read(path)
+            training_state.check(state, self.run.read(), path)
+        except EraError:
+            return None
+        return int(state["global_step"])
+
     def _refuse_if_moved_on(self) -> None:
         """Another era process may have trained this run while this one loaded its data."""
         if self.resume_from is None:
@@ -204,7 +213,7 @@ class Fit:
 
     def _test(self, rows: Rows, listener: Listener, watch: Stopwatch) -> FitResult:
         path = self.run.checkpoints / artifacts.BEST
-        if (step := checkpoint.step_of(path)) is None:  # damaged, and its epoch cannot be restored
+        if (step := self._step_of(path)) is None:  # damaged, and its epoch cannot be restored
             checkpoint.mark_best(self.run.checkpoints)
             step = self.setup.total_steps
         best = rows.epochs[step // self.setup.steps_per_epoch - 1]

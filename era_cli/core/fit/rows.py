@@ -44,6 +44,11 @@ class Rows:
         cells = iter(self._steps)
         return [StepRow(step=int(step), lr=lr, loss=loss) for step, lr, loss in zip(cells, cells, cells, strict=True)]
 
+    @property
+    def step_count(self) -> int:
+        """How many rows of steps.csv there are."""
+        return len(self._steps) // _WIDTHS["steps"]
+
     def add_steps(self, rows: Iterable[StepRow]) -> None:
         """Adds rows of steps.csv."""
         for row in rows:

@@ -154,7 +154,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         setup=setup,
         environment=_environment(device, request),
         resume_from=found,
-        notes=(*setup.notes, *((found.note,) if found.note else ())),
+        notes=(*setup.notes, *found.notes),
         warnings=setup.warnings,
     )
 
