@@ -12,7 +12,6 @@ import io
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,7 @@ import torch
 
 from era_cli.errors import EraError
 from era_cli.files import atomic_link, atomic_write
-from era_cli.runs.artifacts import BEST, LAST, PREVIOUS, training_states
-
-
-@dataclass(frozen=True)
-class Resumable:
-    """A valid training state after `step` steps, and a sentence if it is not the most recent one."""
-
-    path: Path
-    step: int
-    note: str | None
+from era_cli.runs.artifacts import BEST, LAST, PREVIOUS
 
 
 def write(state: Mapping[str, Any], path: Path) -> None:
@@ -108,25 +98,6 @@ def step_of(path: Path) -> int | None:
         return int(read(path)["global_step"])
     except (EraError, KeyError, TypeError, ValueError):
         return None
-
-
-def newest(folder: Path) -> Resumable:
-    """The most recent valid training state in `folder`.
-
-    Raises:
-        EraError: there is none, or none is valid.
-    """
-    faults = []
-    for path in training_states(folder):
-        try:
-            step = int(read(path)["global_step"])
-        except EraError as error:
-            faults.append(str(error))
-        else:
-            return Resumable(
-                path, step, f"{faults[0]}; resuming from {path.name}, the one before it." if faults else None
-            )
-    raise EraError("; ".join(faults) + ": no checkpoint is left to resume from; start a new run")
 
 
 def digest(path: Path) -> str:

@@ -73,24 +73,6 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
         checkpoint.read(tmp_path / "b.ckpt")
 
 
-def test_the_most_recent_valid_state_is_resumed(tmp_path: Path) -> None:
-    with pytest.raises(EraError, match="no checkpoint yet"):
-        checkpoint.newest(tmp_path)
-    checkpoint.write({**STATE, "global_step": 1}, tmp_path / artifacts.LAST)
-    checkpoint.keep_previous(tmp_path)
-    checkpoint.write({**STATE, "global_step": 2}, tmp_path / artifacts.LAST)
-    assert checkpoint.newest(tmp_path) == checkpoint.Resumable(tmp_path / artifacts.LAST, 2, None)
-    assert checkpoint.read(tmp_path / artifacts.PREVIOUS)["global_step"] == 1
-    (tmp_path / artifacts.LAST).write_bytes(b"cut")
-    before = checkpoint.newest(tmp_path)
-    assert (before.path.name, before.step) == (artifacts.PREVIOUS, 1)
-    assert before.note is not None
-    assert "is damaged" in before.note
-    (tmp_path / artifacts.PREVIOUS).write_bytes(b"cut too")
-    with pytest.raises(EraError, match="no checkpoint is left"):
-        checkpoint.newest(tmp_path)
-
-
 def test_a_full_disk_leaves_the_old_checkpoint(tiny_disk: Path) -> None:
     checkpoint.write(STATE, tiny_disk / artifacts.LAST)
     with pytest.raises(EraError, match=r"last.ckpt cannot be written \(No space left.*free some space"):
