@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import sys
 import traceback
@@ -15,6 +16,7 @@ from era_cli.commands import eval as eval_command
 from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves, values
 from era_cli.errors import EraError, Interrupted
 from era_cli.signals import end_on_signals, raise_on_signals, sentence
+from era_cli.text import one_line, without_controls
 
 
 class _PlainTypes:
@@ -45,7 +47,7 @@ class EraGroup(_PlainTypes, TyperGroup):
         try:
             code = super().main(*args, **extra, standalone_mode=False)  # type: ignore[misc]
         except typer.TyperException as error:
-            sentence = " ".join(error.format_message().split())  # empty where help was shown instead
+            sentence = one_line(error.format_message())  # empty where help was shown instead
             if "unexpected extra argument" in sentence:
                 context = getattr(error, "ctx", None)
                 takes_run = context is not None and any(each.name == "run" for each in context.command.params)
@@ -74,9 +76,9 @@ class EraGroup(_PlainTypes, TyperGroup):
             if isinstance(error, OSError) and error.strerror is None:  # not the system's, so a bug of ours
                 raise
             if options.debug_asked(ctx):
-                traceback.print_exc()
+                print(*map(without_controls, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
             else:
-                print(_sentence(error), file=sys.stderr)
+                print(one_line(_sentence(error)), file=sys.stderr)
             raise typer.Exit(1 if isinstance(error, OSError) else error.exit_code) from None
 
 
@@ -84,7 +86,8 @@ def _sentence(error: EraError | Interrupted | OSError) -> str:
     if isinstance(error, Interrupted):
         return sentence(error.signum)
     if isinstance(error, OSError):
-        return f"Error: {error.filename}: {error.strerror}; check the path and its permissions (--debug shows where)"
+        fix = "use a shorter name" if error.errno == errno.ENAMETOOLONG else "check the path and its permissions"
+        return f"Error: {error.filename}: {error.strerror}; {fix} (--debug shows where)"
     return f"Error: {error}"
 
 

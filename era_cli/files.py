@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from era_cli.errors import EraError, UsageError
+from era_cli.text import quoted
 
 TEMPORARY_SUFFIX = ".partial"
 
+_FIXES = {errno.ENAMETOOLONG: "use a shorter name", errno.ELOOP: "its links lead nowhere"}
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -30,8 +32,10 @@ def expanded(path: Path) -> Path:
     """The path with `~` replaced by the home folder.
 
     Raises:
-        UsageError: there is no such home folder.
+        UsageError: there is no such home folder, or it can be no path.
     """
+    if "\0" in str(path):
+        raise UsageError(f"{quoted(str(path))} has a NUL character, which no path may have: write the path out")
     try:
         return path.expanduser()
     except RuntimeError:
@@ -49,7 +53,8 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         EraError: the file could not be written; `path` is then as it was.
     """
     with _explained(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
+        # Not the whole name: a longer one than that of `path` may be too long.
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -177,9 +182,8 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise EraError(
-            f"{path} cannot be written ({error.strerror or error}): free some space or fix the permissions"
-        ) from error
+        fix = _FIXES.get(error.errno or 0, "free some space or fix the permissions")
+        raise EraError(f"{path} cannot be written ({error.strerror or error}): {fix}") from error
 
 
 def _umask() -> int:

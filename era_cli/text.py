@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
 SUBSTITUTE = "\N{REPLACEMENT CHARACTER}"
 _JOINERS = "\u200c\u200d"  # between letters of Persian and Indic scripts, and in emoji: harmless
 _LINE_BREAKS = ("Zl", "Zp")
+_MOST_QUOTED = 80
+_MOST_IN_A_WORD = 4_096  # as long as a path may be
+_MOST_IN_A_SENTENCE = 5_000
 
 
 def without_controls(text: str) -> str:
     """The text with control characters, line breaks and unpaired surrogates replaced: names come from outside."""
     return "".join(SUBSTITUTE if _harmful(char) else char for char in text)
+
+
+def one_line(text: str) -> str:
+    """A sentence for the terminal, whatever it quotes: line breaks are spaces, controls replaced, and it is bounded."""
+    text = without_controls(re.sub(r"\s*[\r\n]\s*", " ", text.strip()))
+    long_word = rf"\S{{{_MOST_IN_A_WORD + 1},}}"
+    return shortened(re.sub(long_word, lambda word: shortened(word[0]), text), _MOST_IN_A_SENTENCE)
+
+
+def shortened(text: str, most: int = _MOST_QUOTED) -> str:
+    """The text, with its middle left out where it is longer than `most` characters."""
+    half = (most - 3) // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
+
+
+def quoted(value: object) -> str:
+    """A value from outside in a sentence: in quotes where it is text, and shortened."""
+    return shortened(repr(value))
 
 
 def plural(count: int, noun: str) -> str:

@@ -17,7 +17,7 @@ from era_cli.commands.recipe_options import help_text, takes_recipe
 from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.recipes.recipe import SCHEDULE, TRAINING
 from era_cli.signals import ending
-from era_cli.text import did_you_mean
+from era_cli.text import did_you_mean, quoted
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.console.fit import FitProgress
@@ -231,7 +231,9 @@ def _learning_rate(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"--max-lr is {text!r}, but must be a number or {AUTO}{did_you_mean(text, [AUTO])}") from None
+        raise UsageError(
+            f"--max-lr is {quoted(text)}, but must be a number or {AUTO}{did_you_mean(text, [AUTO])}"
+        ) from None
 
 
 def _draw_curves(run: Run, progress: FitProgress) -> None:

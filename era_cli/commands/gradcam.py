@@ -13,8 +13,9 @@ from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.files import expanded
-from era_cli.recipes import NETWORK_STAGES
+from era_cli.recipes import LAST_SEED, NETWORK_STAGES
 from era_cli.signals import ending
+from era_cli.text import quoted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,7 +97,10 @@ def gradcam(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", help="Random seed for choosing images and for the faithfulness test.", min=0)
+        int,
+        typer.Option(
+            "--seed", help="Random seed for choosing images and for the faithfulness test.", min=0, max=LAST_SEED
+        ),
     ] = 0,
     request: reading.Request,
     out: options.Out = None,
@@ -219,7 +223,7 @@ def _indices(text: str) -> list[int]:
     try:
         return list(dict.fromkeys(int(number) for number in text.split(",")))  # each once
     except ValueError:
-        raise UsageError(f"--index is {text!r}, but must be numbers separated by commas, e.g. 12,57") from None
+        raise UsageError(f"--index is {quoted(text)}, but must be numbers separated by commas, e.g. 12,57") from None
 
 
 def _check_one_question(

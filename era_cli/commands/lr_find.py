@@ -13,10 +13,11 @@ from era_cli.commands import deliver, next_step, options
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import takes_recipe
 from era_cli.errors import EraError, UsageError
-from era_cli.recipes.recipe import SCHEDULE, Recipe
+from era_cli.recipes.recipe import SCHEDULE, Range, Recipe
 from era_cli.signals import ending
 
 SWEEP = "Sweep"
+LOWEST_LR = 1e-12  # far below any rate that fp32 weights would notice
 # A sweep has a schedule of its own, neither validates nor tests, and compiling takes longer than it could save.
 UNUSED = {spec.name for spec in dataclasses.fields(Recipe) if spec.metadata.get("panel") == SCHEDULE}
 UNUSED |= {"limit_val", "limit_test", "compile"}
@@ -43,7 +44,9 @@ def lr_find(
     ] = recipes.SWEEP_STEPS,
     seeds: Annotated[
         int,
-        typer.Option("--seeds", help="Sweep this many times with consecutive seeds.", min=1, rich_help_panel=SWEEP),
+        typer.Option(
+            "--seeds", help="Sweep this many times with consecutive seeds.", min=1, max=1_000, rich_help_panel=SWEEP
+        ),
     ] = 1,
     recipe: options.RecipeName = None,
     given: dict[str, Any],
@@ -68,7 +71,7 @@ def lr_find(
     loss diverges. Writes a figure and the whole sweep as JSON into the folder lr-find under --runs-dir.
     """
     settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
-    allowed = Recipe.__dataclass_fields__["max_lr"].metadata["range"]
+    allowed = Range(LOWEST_LR, Recipe.__dataclass_fields__["max_lr"].metadata["range"].high)
     if not (min_lr in allowed and max_lr in allowed and min_lr < max_lr):
         raise UsageError(
             f"--min-lr {min_lr:g} and --max-lr {max_lr:g} must lie in {allowed}, the first below the second"

@@ -13,6 +13,8 @@ from era_cli.commands import deliver, options, reading, values
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
+from era_cli.recipes import LAST_SEED
+from era_cli.text import quoted
 
 if TYPE_CHECKING:  # which help does not need
     from matplotlib.figure import Figure
@@ -56,7 +58,7 @@ def misclassified(
             " the labels even if all were right.",
         ),
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Random seed of --sort random.", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of --sort random.", min=0, max=LAST_SEED)] = 0,
     request: reading.Request,
     out: Annotated[
         Path | None,
@@ -86,7 +88,7 @@ def misclassified(
     suspects.csv.
     """
     if true is not None and true == predicted:
-        raise UsageError(f"--true and --predicted are both {true!r}: such an image is not misclassified")
+        raise UsageError(f"--true and --predicted are both {quoted(true)}: such an image is not misclassified")
     if force and not suspects:
         raise UsageError("--force lists suspects of an inaccurate network: give it with --suspects, or leave it out")
     selected = request.find()

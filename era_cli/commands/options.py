@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,11 @@ from era_cli.commands.recipe_options import default_text
 from era_cli.errors import UsageError
 from era_cli.files import expanded
 from era_cli.recipes.recipe import DATA, TRAINING
+from era_cli.text import quoted
 
 OUTPUT = "Output"
 FORMATS = (".png", ".svg", ".pdf")
+_LONGEST_NAME = 255 - len("-reliability")  # bytes: what goes beside a figure has a longer name
 
 
 _DEBUG_KEY = "era_cli.debug"
@@ -36,7 +39,7 @@ def _check_gpus(value: str) -> str:
         return value
     if value.isdecimal():
         raise UsageError(f"--gpus {value} asks for several GPUs, and era trains on at most one so far: use --gpus 1")
-    raise UsageError(f"--gpus is {value!r}, but must be auto, 0 or 1")
+    raise UsageError(f"--gpus is {quoted(value)}, but must be auto, 0 or 1")
 
 
 def _folder(context: typer.CallbackParam, path: Path | None) -> Path | None:
@@ -44,14 +47,16 @@ def _folder(context: typer.CallbackParam, path: Path | None) -> Path | None:
     if path is None:
         return None
     path = expanded(path)
-    _refuse_file_above(str(context.opts[0]), path)
+    _refuse_in_the_way(str(context.opts[0]), path)
     return path
 
 
-def _refuse_file_above(option: str, path: Path) -> None:
-    there = next((each for each in (path, *path.parents) if each.exists()), None)
+def _refuse_in_the_way(option: str, path: Path) -> None:
+    """Refuses a folder that cannot be made: of what there is above it, the nearest is no folder."""
+    there = next((each for each in (path, *path.parents) if os.path.lexists(each)), None)
     if there is not None and not there.is_dir():
-        raise UsageError(f"{option} {path} cannot be used: {there} is a file, not a folder")
+        what = "a file, not a folder" if there.exists() else "a link that leads nowhere"
+        raise UsageError(f"{option} {path} cannot be used: {there} is {what}")
 
 
 def check_format(path: Path | None) -> Path | None:
@@ -63,9 +68,11 @@ def check_format(path: Path | None) -> Path | None:
         raise UsageError(
             f"--out {path} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: that chooses the format"
         )
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise UsageError(f"--out {path} has too long a name: use at most {_LONGEST_NAME} bytes")
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder: name a file in it")
-    _refuse_file_above("--out", path.parent)
+    _refuse_in_the_way("--out", path.parent)
     return path
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from era_cli.choices import REMOVED
 from era_cli.commands import signatures
 from era_cli.errors import UsageError
-from era_cli.text import did_you_mean, without_controls
+from era_cli.text import did_you_mean, quoted, without_controls
 
 _METAVARS: dict[Any, str] = {str: "TEXT", Path: "PATH", int: "INT", float: "FLOAT"}
 _MOST_NAMED = 20  # choices in an error
@@ -39,7 +39,7 @@ def wrong_choice(option: str, given: str, choices: Iterable[str]) -> UsageError:
     known = ", ".join(names[:_MOST_NAMED])
     known += f" or {last}" if len(names) <= _MOST_NAMED else f" or one of {len(names) + 1 - _MOST_NAMED} more"
     close = did_you_mean(given, [*names, last])
-    return UsageError(without_controls(f"{option} is {given!r}, but must be {known}{close}"))
+    return UsageError(without_controls(f"{option} is {quoted(given)}, but must be {known}{close}"))
 
 
 def _checked(annotation: Any) -> Any:
@@ -85,7 +85,7 @@ def _number(kind: type, option: str, low: float | None, high: float | None) -> C
         except ValueError:
             number = None
         if number is None or not (low is None or number >= low) or not (high is None or number <= high):
-            raise UsageError(f"{option} is {str(text)!r}, but must be {what}")
+            raise UsageError(f"{option} is {quoted(text)}, but must be {what}")
         return number
 
     return parse

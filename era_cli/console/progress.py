@@ -18,7 +18,7 @@ from rich.text import Text
 
 from era_cli.console.terminal import SteadyConsole, duration, printable
 from era_cli.listener import Advance, Listener
-from era_cli.text import plural
+from era_cli.text import one_line, plural
 
 _LONGEST_BAR, _SHORTEST_BAR = 40, 8  # columns
 
@@ -45,7 +45,7 @@ class WorkProgress(Listener):
         self._say(f"Warning: {text}")
 
     def _say(self, sentence: str) -> None:
-        self._live.print(printable(sentence, "yellow"), soft_wrap=not self._live.is_terminal)
+        self._live.print(printable(one_line(sentence), "yellow"), soft_wrap=not self._live.is_terminal)
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -168,7 +168,7 @@ def bar(line: WorkLine, console: Console) -> Progress:
 def print_files(console: Console, opened: Sequence[Path], others: Sequence[Path] = ()) -> None:
     """Prints the files that a person opens, an unbroken line each, and the others in a few words below."""
     for file in opened:
-        console.print(Text(str(file)), soft_wrap=True)
+        console.print(printable(str(file)), soft_wrap=True)
     if not others:
         return
     try:
@@ -176,9 +176,9 @@ def print_files(console: Console, opened: Sequence[Path], others: Sequence[Path]
         where, names = f"also in {folder}", [str(file.relative_to(folder)) for file in others]
     except ValueError:  # one is relative, another is not, or they have no folder in common
         where, names = "also", [str(file) for file in others]
-    console.print(Text(f"{where}: {', '.join(names)}", style="dim"))
+    console.print(printable(f"{where}: {', '.join(names)}", "dim"))
 
 
 def print_next(console: Console, command: str) -> None:
     """Prints the command worth trying next, unbroken, so that it can be copied."""
-    console.print(Text(f"Next: {command}", style="dim"), soft_wrap=True)
+    console.print(printable(f"Next: {command}", "dim"), soft_wrap=True)

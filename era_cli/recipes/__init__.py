@@ -12,6 +12,7 @@ from era_cli.recipes.named import (
     with_options,
 )
 from era_cli.recipes.recipe import (
+    LAST_SEED,
     NETWORK_STAGES,
     REFERENCE_IMAGE_SIZE,
     RENAMED_PRECISIONS,
@@ -23,6 +24,7 @@ from era_cli.recipes.recipe import (
 )
 
 __all__ = [
+    "LAST_SEED",
     "NETWORK_STAGES",
     "RECIPES",
     "REFERENCE_IMAGE_SIZE",

@@ -8,7 +8,7 @@ from typing import Any
 
 from era_cli.errors import UsageError
 from era_cli.recipes.recipe import OPTIMIZER_FIELDS, Recipe
-from era_cli.text import did_you_mean
+from era_cli.text import did_you_mean, quoted
 
 
 def default() -> Recipe:
@@ -83,7 +83,7 @@ def named(name: str) -> Recipe:
         return RECIPES[name]()
     except KeyError:
         close = did_you_mean(name, RECIPES)
-        raise UsageError(f"there is no recipe {name!r}: --recipe takes {', '.join(RECIPES)}{close}") from None
+        raise UsageError(f"there is no recipe {quoted(name)}: --recipe takes {', '.join(RECIPES)}{close}") from None
 
 
 def with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from era_cli.errors import UsageError
-from era_cli.text import did_you_mean
+from era_cli.text import did_you_mean, quoted
 
+LAST_SEED = 2**32 - 1
 REFERENCE_IMAGE_SIZE = 32  # a recipe gives crop padding and cutout in pixels of an image of this side
 
 # The networks and their stages, from input to output. The core builds them; help and `--layer` only need the names.
@@ -103,7 +104,7 @@ class Recipe:
     weight_decay: float = _number(_SGD["weight_decay"], Range(0, 1), "L2 penalty, added to the gradient.")
     label_smoothing: float = _number(0.1, Range(0, 1, open_high=True), "Label-smoothing factor.")
     dropout: float = _number(0.0, Range(0, 1, open_high=True), "Dropout after each activation.")
-    seed: int = _number(0, Range(0, 2**32 - 1), "Random seed (weights, shuffling, augmentation, split).")
+    seed: int = _number(0, Range(0, LAST_SEED), "Random seed (weights, shuffling, augmentation, split).")
     precision: str = _choice(
         "auto",
         ("auto", "fp32", "bf16", "fp16"),
@@ -236,7 +237,7 @@ def _problem(spec: dataclasses.Field[Any], value: Any) -> str | None:
         what = f"one of {', '.join(allowed)}"
     elif allowed is not None:
         what += f" in {allowed}"
-    return f"{spec.name} is {value!r}, but must be {what}"
+    return f"{spec.name} is {quoted(value)}, but must be {what}"
 
 
 def flag(field_name: str) -> str:

@@ -23,6 +23,7 @@ from era_cli.old_names import with_old_names
 from era_cli.recipes import RENAMED_PRECISIONS, Recipe, UnknownField
 from era_cli.results import FitResult, SweepSummary
 from era_cli.results.units import Count, Fraction, Positive, Seconds
+from era_cli.text import quoted
 
 SCHEMA = 3  # of run.json, and of every JSON document that a command prints
 OLDEST_SCHEMA = 1
@@ -177,7 +178,7 @@ def _check_time(name: str, text: str) -> None:
     try:
         datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{name} is {text!r}, but must be a time in ISO 8601") from None
+        raise ValueError(f"{name} is {quoted(text)}, but must be a time in ISO 8601") from None
 
 
 def write(path: Path, document: RunDocument) -> None:
@@ -221,7 +222,7 @@ def _parsed(fields: Any, schema: Any) -> RunDocument:
     if not isinstance(fields, dict):
         raise ValueError("it is not an object")
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < OLDEST_SCHEMA:
-        raise ValueError(f"schema is {schema!r}, but must be a number from {OLDEST_SCHEMA}")
+        raise ValueError(f"schema is {quoted(schema)}, but must be a number from {OLDEST_SCHEMA}")
     if schema < SCHEMA:
         fields = _upgraded(fields)
     recipe = fields.get("recipe")

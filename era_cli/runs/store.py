@@ -14,6 +14,7 @@ from era_cli.runs import artifacts, document, replacement
 from era_cli.runs.artifacts import SWEEPS
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
+from era_cli.text import quoted
 
 LATEST = "latest"
 
@@ -34,7 +35,7 @@ def check_name(runs_dir: Path, name: str | None, *, overwrite: bool = False) -> 
         return
     if not _NAME.fullmatch(name) or name in (LATEST, SWEEPS):
         raise UsageError(
-            f"--name {name!r} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores"
+            f"--name {quoted(name)} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores"
             f" (and not {LATEST!r} or {SWEEPS!r})"
         )
     replacement.put_back(runs_dir)

@@ -1,8 +1,8 @@
 """A run's predictions, computed once and cached in its folder: every reading command starts from them.
 
 `predictions-<label>.npz` holds `index` (N,) int64, `true` (N,) int64, `logits` (N, K) float32, and
-`computed_from`, a JSON text: the class names, the checkpoint's step, and a fingerprint of everything
-that the logits depend on. Loads no lightning.
+`computed_from`, a JSON text: the class names, the checkpoint's step, a fingerprint of everything
+that the logits depend on, and the SHA-256 of the arrays. Loads no lightning.
 """
 
 from __future__ import annotations
@@ -10,27 +10,29 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import time
-import tokenize
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from era_cli.choices import Tta
 from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError
-from era_cli.files import atomic_write
+from era_cli.files import atomic_write, read_regular
 from era_cli.listener import Listener
 from era_cli.results import Evaluation
 from era_cli.runs import artifacts
 
-_UNREADABLE = (SyntaxError, tokenize.TokenError, zipfile.BadZipFile)
-FORMAT = 1  # to be raised when the same weights and images would give other logits
+FORMAT = 2  # to be raised when the same weights and images would give other logits, or the file holds something else
+_PACKAGING = 4_096  # bytes: the archive's own, and the header of each array
+_MOST_STEPS = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +97,28 @@ def compute(
 
 def _write(predictions: Predictions) -> None:
     evaluation = predictions.evaluation
-    origin = {"fingerprint": predictions.fingerprint, "step": predictions.step, "classes": evaluation.classes}
+    origin = _origin(evaluation.classes, predictions.fingerprint, predictions.step, _digest(evaluation))
     with atomic_write(predictions.file) as stream:
         np.savez(
             stream,
             index=evaluation.index,
             true=evaluation.labels,
             logits=evaluation.logits,
-            computed_from=np.array(json.dumps(origin)),  # ASCII, whatever the classes are called
+            computed_from=np.array(origin),
         )
+
+
+def _origin(classes: tuple[str, ...], fingerprint: dict[str, Any], step: int | None, digest: str) -> str:
+    """What the arrays with this digest were computed from, as JSON; ASCII, whatever the classes are called."""
+    return json.dumps({"fingerprint": fingerprint, "step": step, "classes": classes, "arrays_sha256": digest})
+
+
+def _digest(evaluation: Evaluation) -> str:
+    """The SHA-256 of its arrays."""
+    digest = hashlib.sha256()
+    for array in (evaluation.index, evaluation.labels, evaluation.logits):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _file(trained: TrainedRun, subset: Subset, tta: str) -> Path:
@@ -125,32 +140,69 @@ def _fingerprint(trained: TrainedRun, subset: Subset, tta: str, digest: str) -> 
 
 
 def _read(file: Path, subset: Subset, fingerprint: dict[str, Any]) -> Predictions | None:
-    """What `file` holds, or None where it is absent, damaged, or computed from anything else."""
+    """What `file` holds, or None where it is absent, damaged, altered, or computed from anything else."""
+    classes, index = subset.dataset.classes, subset.dataset.source_index(subset.indices)
+    labels, shape = subset.dataset.labels[subset.indices], (len(index), len(classes))
+    longest = len(_origin(classes, fingerprint, _MOST_STEPS, "0" * 64))
+    arrays = index.nbytes + labels.nbytes + math.prod(shape) * np.dtype(np.float32).itemsize
+    content = _content(file, most=arrays + longest * np.dtype("U1").itemsize + _PACKAGING)
     try:
-        content = io.BytesIO(file.read_bytes())
-        with zipfile.ZipFile(content) as archive:
-            if archive.testzip() is not None:  # numpy does not check the sums of what it reads in part
-                return None
-        content.seek(0)
-        with np.load(content, allow_pickle=False) as arrays:
-            origin = json.loads(str(arrays["computed_from"]))
-            evaluation = Evaluation(
-                index=arrays["index"], labels=arrays["true"], logits=arrays["logits"], classes=tuple(origin["classes"])
-            )
-        if origin["fingerprint"] != fingerprint or not _fits(evaluation, subset):
-            return None
-        return Predictions(evaluation=evaluation, file=file, step=origin["step"], fingerprint=fingerprint, seconds=None)
-    # A damaged header makes zipfile and numpy raise all sorts of errors.
-    except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, *_UNREADABLE):
+        logits = _array(content["logits.npy"], np.dtype(np.float32), shape)
+        origin = _text(content["computed_from.npy"])
+        step = json.loads(origin)["step"]
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
+    if step is not None and not (type(step) is int and 0 <= step < _MOST_STEPS):
+        return None
+    evaluation = Evaluation(index=index, labels=labels, logits=logits, classes=classes)
+    if (
+        content.get("index.npy") != _entry(index)
+        or content.get("true.npy") != _entry(labels)
+        or origin != _origin(classes, fingerprint, step, _digest(evaluation))
+        or not np.isfinite(logits).all()
+    ):
+        return None
+    return Predictions(evaluation=evaluation, file=file, step=step, fingerprint=fingerprint, seconds=None)
 
 
-def _fits(evaluation: Evaluation, subset: Subset) -> bool:
-    dataset = subset.dataset
-    return (
-        np.array_equal(evaluation.index, dataset.source_index(subset.indices))
-        and np.array_equal(evaluation.labels, dataset.labels[subset.indices])
-        and evaluation.classes == dataset.classes
-        and evaluation.logits.dtype == np.float32
-        and evaluation.logits.shape == (len(subset.indices), len(dataset.classes))
-    )
+def _content(file: Path, most: int) -> dict[str, bytes]:
+    """The entries of the archive, none where it is no regular file of at most `most` bytes, or is damaged.
+
+    np.savez does not compress. So nothing is decompressed here, and an entry is no larger than the file.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_regular(file, most))) as archive:
+            entries = archive.infolist()
+            if len(entries) != 4 or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                return {}
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except Exception:  # zipfile raises all sorts of errors over a damaged archive
+        return {}
+
+
+def _array(entry: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """The array of this type and shape that np.savez wrote as `entry`; a ValueError where it wrote another.
+
+    Its header is compared, not interpreted: it could ask for any amount of memory.
+    """
+    head = _header(dtype, shape)
+    if not entry.startswith(head):
+        raise ValueError("an array of another type or shape")
+    return np.frombuffer(entry[len(head) :], dtype).reshape(shape)
+
+
+def _text(entry: bytes) -> str:
+    """The text that np.savez wrote as `entry`."""
+    length = (len(entry) - len(_header(np.dtype("U1"), ()))) // 4
+    return str(_array(entry, np.dtype(f"U{length}"), ()))
+
+
+def _entry(array: npt.NDArray[Any]) -> bytes:
+    """What np.savez writes of an array."""
+    return _header(array.dtype, array.shape) + array.tobytes()
+
+
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+    return stream.getvalue()

@@ -7,6 +7,8 @@ import json
 import math
 import os
 import shutil
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -401,6 +403,69 @@ def test_a_wrong_shape_in_a_header_is_recomputed(store: Store, monkeypatch: pyte
     for shape in (b"(11, 10)", b"(12, 1) ", b"(10, 12)"):
         kept = believed(store, whole.replace(b"(12, 10)", shape), monkeypatch)
         assert kept is None, shape
+
+
+def test_altered_arrays_are_recomputed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, kept, whole = store
+    logits = kept.evaluation.logits.copy()
+    logits[0] = logits[0, ::-1]
+    assert believed(store, with_arrays(whole, logits=logits), monkeypatch) is None
+    index, labels = kept.evaluation.index + 1, kept.evaluation.labels[::-1].copy()
+    assert believed(store, with_arrays(whole, index=index), monkeypatch) is None
+    assert believed(store, with_arrays(whole, true=labels), monkeypatch) is None
+
+
+def test_nan_is_recomputed_even_with_its_checksum(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = store[2].evaluation.logits.copy()
+    assert believed(store, signed(store, logits), monkeypatch) is not None
+    logits[3, 3] = math.nan
+    assert believed(store, signed(store, logits), monkeypatch) is None
+
+
+@pytest.mark.parametrize("step", ['"five"', "1.5", "true", "-1", "1" + "0" * 400, "9" * 5_000, "[" * 5_000, "{}"])
+def test_a_step_that_is_none_is_recomputed(store: Store, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = signed(store, store[2].evaluation.logits, step)
+    assert believed(store, content, monkeypatch) is None
+
+
+def signed(store: Store, logits: Any, step: str = "5") -> bytes:
+    """The file with other logits, and with a checksum that fits them."""
+    evaluation = dataclasses.replace(store[2].evaluation, logits=logits)
+    origin = predictions._origin(evaluation.classes, fingerprint_of(store[3]), 5, predictions._digest(evaluation))
+    return with_arrays(store[3], logits=logits, computed_from=np.array(origin.replace('"step": 5', f'"step": {step}')))
+
+
+def test_what_never_ends_is_not_read(trained: TrainedRun, subset: Subset) -> None:
+    """A named pipe would block, a device or a file of a terabyte fill the memory."""
+    kept = ask(trained, subset)
+
+    def huge(file: Path) -> None:
+        file.touch()
+        os.truncate(file, 10**12)
+
+    for put in (os.mkfifo, lambda file: file.symlink_to("/dev/zero"), huge):
+        kept.file.unlink()
+        put(kept.file)
+        assert same(ask(trained, subset), kept)
+        assert ask(trained, subset).seconds is None  # it was replaced
+
+
+def test_nothing_is_unpacked_or_laid_out_that_the_images_do_not_need(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with np.load(io.BytesIO(store[3])) as arrays:
+        plain = dict(arrays)
+    bomb, header = io.BytesIO(), io.BytesIO()
+    np.savez_compressed(bomb, **{**plain, "logits": np.zeros(100_000_000, np.uint8)})
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 10)})
+    with zipfile.ZipFile(claim := io.BytesIO(with_arrays(store[3], logits=None)), "a") as archive:
+        archive.writestr("logits.npy", header.getvalue())
+    for content in (bomb.getvalue(), claim.getvalue()):
+        tracemalloc.start()
+        assert believed(store, content, monkeypatch) is None
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 50_000_000  # half of it is the checkpoint, to be hashed
 
 
 def test_an_encrypted_or_oddly_packed_file_is_recomputed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
