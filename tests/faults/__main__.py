@@ -13,8 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults import signals
+from tests.faults import signals, writes
 from tests.faults.case import Case, Fault
+
+PROGRESS = 50  # cases between two lines that say how far it is
 
 
 class Outcome(NamedTuple):
@@ -26,7 +28,7 @@ class Outcome(NamedTuple):
 
 def every_case() -> list[Case]:
     """The cases of every module, in the order of the table."""
-    return [*signals.cases()]
+    return [*writes.cases(), *signals.cases()]
 
 
 def tried(case: Case) -> Outcome:
@@ -68,6 +70,10 @@ def main() -> None:
             outcomes.append(outcome)
             if outcome.failure:
                 print(f"FAILED {outcome.case.fault.title}: {outcome.case.name}\n{outcome.failure}", file=sys.stderr)
+            if len(outcomes) % PROGRESS == 0:
+                failed = sum(bool(each.failure) for each in outcomes)
+                seconds = time.monotonic() - began
+                print(f"{len(outcomes)} of {len(cases)}, {failed} failed, {seconds:.0f} s", file=sys.stderr)
     print(table(outcomes))
     print(f"{len(cases)} cases in {time.monotonic() - began:.0f} s", file=sys.stderr)
     sys.exit(any(outcome.failure for outcome in outcomes))

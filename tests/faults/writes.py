@@ -1,0 +1,156 @@
+"""Every change of the disk, once: the process is killed there, or the change fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.faults import scenarios
+from tests.faults.case import Case, Fault
+from tests.faults.disk import Call, Plan
+from tests.faults.scenarios import READING, TRAINING, Scenario
+
+TEST = "tests/faults/test_writes.py"
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EINTR)
+_DISPENSABLE = ("was not drawn", "were not drawn", "are not cached")  # what a warning says of a file
+
+KILLED = Fault(
+    title="killed (SIGKILL) between any two changes of the disk, and within any write",
+    promise=(
+        "resumed, or started again where nothing was saved yet, it ends like an undisturbed run: checkpoints, tables, "
+        "run.json and predictions are equal, figures are there, nothing is left over"
+    ),
+    test=TEST,
+)
+KILLED_READING = Fault(
+    title="eval, misclassified, gradcam, plot-curves killed (SIGKILL) between any two changes, and within any write",
+    promise="each of their files is the old one or the new one, the run is untouched, and the command can be repeated",
+    test=TEST,
+)
+FAILED = Fault(
+    title="any change of the disk fails: ENOSPC, EIO, EDQUOT, EROFS, EINTR",
+    promise=(
+        "exit 1 and one sentence that names what could not be written, or a warning where the file can be drawn "
+        "again; once the disk works, resuming ends like an undisturbed run. All five for `fit`, one at each change of "
+        "`--resume`, `--seeds`, `--max-lr auto`, `--val-size 0`, `--overwrite` and of a run on an image folder"
+    ),
+    test=TEST,
+)
+FAILED_READING = Fault(
+    title="any change of the disk by eval, misclassified, gradcam, plot-curves fails: one of the five errors at each",
+    promise=(
+        "exit 1 and one sentence that names what could not be written; each of their files is the old one or the new "
+        "one, the run is untouched, and the command can be repeated"
+    ),
+    test=TEST,
+)
+# One of each kind of change, of those that matter most; they are part of `make test`.
+_SHARP_KILLS = {
+    "fit": (
+        "mkdir runs/digits-1",
+        "rename run.json",
+        "write steps.csv",
+        "fsync metrics.csv",
+        "half of write last.ckpt",
+        "chmod last.ckpt",
+        "rename last.ckpt",
+        "link best.ckpt",
+    ),
+    "fit --overwrite": ("rename .own.replaced", "rename own", "rmdir .own.replaced"),
+    "eval": ("rename confusion.png",),
+}
+_SHARP_ERRORS = {
+    "fit": ("write last.ckpt", "fsync last.ckpt", "open metrics.csv", "rename run.json"),
+    "misclassified": ("rename misclassified.png",),
+}
+
+
+def cases() -> Iterator[Case]:
+    """Every case; asking for them runs each scenario once."""
+    for scenario in (*TRAINING, *READING):
+        yield from _kills(scenario)
+    for scenario in (*TRAINING, *READING):
+        yield from _errors(scenario)
+
+
+def sharp_cases() -> list[tuple[str, str, str]]:
+    """What and where the cases are that `make test` tries: kill or error, scenario, change."""
+    return [
+        (kind, title, change)
+        for kind, sharp in (("kill", _SHARP_KILLS), ("error", _SHARP_ERRORS))
+        for title, changes in sharp.items()
+        for change in changes
+    ]
+
+
+def sharp_case(kind: str, title: str, change: str) -> Case:
+    """The last case of the scenario whose name ends with this change."""
+    (scenario,) = [each for each in (*TRAINING, *READING) if each.title == title]
+    made = _kills(scenario) if kind == "kill" else _errors(scenario)
+    return [case for case in made if case.name.endswith(change)][-1]
+
+
+def label(call: Call) -> str:
+    """The change without what differs from run to run: `rename last.ckpt`."""
+    name = Path(call.to or call.path).name
+    if name.endswith(".partial"):
+        name = name.removeprefix(".").rsplit(".", 2)[0]
+    return f"{call.kind} {name}"
+
+
+def _kills(scenario: Scenario) -> Iterator[Case]:
+    fault = KILLED if scenario.seeds else KILLED_READING
+    for number, call in enumerate(scenarios.undisturbed(scenario).calls, 1):
+        name = f"{scenario.title}: before change {number}, {label(call)}"
+        yield Case(fault=fault, name=name, check=partial(_killed, scenario, Plan(at=number)))
+        if call.kind == "write" and len(call.data) > 1:
+            name = f"{scenario.title}: within change {number}, half of {label(call)}"
+            yield Case(fault=fault, name=name, check=partial(_killed, scenario, Plan(at=number, done=True)))
+
+
+def _errors(scenario: Scenario) -> Iterator[Case]:
+    fault = FAILED if scenario.seeds else FAILED_READING
+    for number, call in enumerate(scenarios.undisturbed(scenario).calls, 1):
+        every = ERRORS if scenario.title == "fit" else (ERRORS[number % len(ERRORS)],)
+        for place, error in enumerate(every):
+            # A full disk stays full and one that is read-only stays so, every other time.
+            lasting = error in (errno.ENOSPC, errno.EROFS) and (number + place) % 2 == 0
+            plan = Plan(at=number, error=error, done=number % 2 == 0, lasting=lasting)
+            name = f"{scenario.title}: {errno.errorcode[error]} at change {number}, {label(call)}"
+            yield Case(fault=fault, name=name, check=partial(_failed, scenario, plan))
+
+
+def _killed(scenario: Scenario, plan: Plan, at: Path) -> None:
+    scenarios.copy(scenarios.undisturbed(scenario).before, at)
+    ended = scenario.run(at, plan)
+    assert ended.code == -9, ended
+    if not scenario.seeds:
+        scenarios.assert_untouched(scenario, at)
+    scenarios.go_on(scenario, at)
+
+
+def _failed(scenario: Scenario, plan: Plan, at: Path) -> None:
+    known = scenarios.undisturbed(scenario)
+    scenarios.copy(known.before, at)
+    ended = scenario.run(at, plan)
+    call = known.calls[plan.at - 1]
+    assert "Traceback" not in ended.stderr, ended.stderr
+    if not scenario.seeds:
+        scenarios.assert_untouched(scenario, at)
+    if ended.code != 0:
+        said = scenarios.one_sentence(ended)
+        assert os.strerror(plan.error) in said, said
+        assert _names(said, call), (said, call)
+    elif not any(words in ended.stderr for words in _DISPENSABLE):
+        scenarios.assert_ended(scenario, at)
+    scenarios.go_on(scenario, at)
+
+
+def _names(said: str, call: Call) -> bool:
+    """Whether the sentence names the file, its folder or, where a run is created, the folder of the runs."""
+    targets = [Path(path) for path in (call.path, call.to) if path]
+    paths = {str(place).removeprefix("work/") for path in targets for place in (path, path.parent)}
+    return any(path in said for path in paths) or "under runs" in said
