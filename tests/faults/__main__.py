@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults import signals
+from tests.faults import changes, machine, signals, together
 from tests.faults.case import Case, Fault
 
 
@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
 
 def every_case() -> list[Case]:
     """The cases of every module, in the order of the table."""
-    return [*signals.cases()]
+    return [*signals.cases(), *machine.cases(), *together.cases(), *changes.cases()]
 
 
 def tried(case: Case) -> Outcome:
