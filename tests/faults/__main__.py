@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults import signals, writes
+from tests.faults import changes, machine, signals, together, writes
 from tests.faults.case import Case, Fault
 
 PROGRESS = 50  # cases between two lines that say how far it is
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
 
 def every_case() -> list[Case]:
     """The cases of every module, in the order of the table."""
-    return [*writes.cases(), *signals.cases()]
+    return [*writes.cases(), *signals.cases(), *machine.cases(), *together.cases(), *changes.cases()]
 
 
 def tried(case: Case) -> Outcome:

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from era_cli.results import EpochRow, StepRow
 from era_cli.runs import artifacts, history
 from era_cli.runs.run import Run
 from tests.faults.child import STRUCK, Changes
-from tests.support import ERA, TINY_OPTIONS, assert_equal_runs, digit_folder, environment
+from tests.support import TINY_OPTIONS, assert_equal_runs, digit_folder, environment
 
 ROOT = Path(__file__).parents[2]
 IN_TIME = 10.0  # seconds from a signal to the end of the process
@@ -33,6 +33,8 @@ PHOTOS = "photos"
 SHORT = (*TINY_OPTIONS, "--limit-train=160", "--epochs=2", "--dropout=0.1")
 FIT = ("fit", *SHORT, f"--name={RUN}")
 RESUME = ("fit", f"--resume={RUN}", "--gpus=0")
+
+NOTHING = Changes()
 
 _making = threading.RLock()
 
@@ -55,14 +57,41 @@ def place(folder: Path) -> dict[str, str]:
     return environment(PYTHONPATH=str(ROOT), no_proxy="*", **here)
 
 
-def era(folder: Path, *arguments: str, changes: Changes | None = None, **options: Any) -> Done:
-    """`era` in `folder` as a process, to its end; `options` are those of Popen, `env` on top of `place`."""
+def started(
+    folder: Path,
+    *arguments: str,
+    changes: Changes = NOTHING,
+    within: str = "",
+    env: Mapping[str, str | None] | None = None,
+) -> subprocess.Popen[str]:
+    """`era` in `folder` as a process.
+
+    Args:
+        changes: what is otherwise in the child.
+        within: a line of bash that runs the command, as "$@".
+        env: changes to its environment; None removes a variable.
+    """
+    command = changes.command(*arguments)
+    if within:
+        command = ["bash", "-o", "pipefail", "-c", within, "bash", *command]
+    whole = {**place(folder), STRUCK: str(folder / "tmp" / "struck"), **(env or {})}
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        text=True,
+        errors="replace",
+        env={name: value for name, value in whole.items() if value is not None},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def era(folder: Path, *arguments: str, **options: Any) -> Done:
+    """`era` in `folder` as a process, to its end; `options` are those of `started`."""
     struck = folder / "tmp" / "struck"
-    env = {**place(folder), STRUCK: str(struck), **options.pop("env", {})}
-    command = [*ERA, *arguments] if changes is None else changes.command(*arguments)
     began = time.time()
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=folder, text=True, errors="replace", env=env, **{**pipes, **options}) as child:
+    with started(folder, *arguments, **options) as child:
         try:
             out, err = child.communicate(timeout=240)
         except BaseException:
