@@ -267,7 +267,7 @@ def test_a_crash_before_the_best_checkpoint_is_fixed(
     real = checkpoint.mark_best
 
     def crash(folder: Path) -> None:
-        if checkpoint.step_of(folder / artifacts.LAST) == result.best_epoch * STEPS_PER_EPOCH:
+        if checkpoint.read(folder / artifacts.LAST)["global_step"] == result.best_epoch * STEPS_PER_EPOCH:
             raise RuntimeError("the machine went down")
         real(folder)
 
@@ -299,7 +299,7 @@ def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, secon
     """Versions of era that chose the best epoch otherwise kept the state of one that was not the highest."""
     run = stopped(fit_digits(), 12)
     folder = run.checkpoints
-    assert [checkpoint.step_of(folder / name) for name in (artifacts.PREVIOUS, artifacts.LAST)] == [10, 12]
+    assert [checkpoint.read(folder / name)["global_step"] for name in (artifacts.PREVIOUS, artifacts.LAST)] == [10, 12]
     atomic_link(folder / artifacts.PREVIOUS, folder / artifacts.BEST)
     first, other = run.epochs()
     as_earlier(run)
@@ -310,7 +310,7 @@ def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, secon
     result = run.read().result
     assert result is not None
     assert (result.best_epoch, result.val_acc) == (best, run.epochs()[best - 1].val_acc)
-    assert checkpoint.step_of(folder / artifacts.BEST) == best * STEPS_PER_EPOCH
+    assert checkpoint.read(folder / artifacts.BEST)["global_step"] == best * STEPS_PER_EPOCH
 
 
 def test_a_run_resumed_elsewhere_meanwhile_is_left_alone(fit_digits: Prepare) -> None:
