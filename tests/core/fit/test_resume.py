@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from era_cli.listener import Listener
 from era_cli.results import EpochRow, LrSuggestion, LrSweep
 from era_cli.runs import artifacts, history, store
 from era_cli.runs.run import Run
-from tests.support import assert_equal_runs, environment, request
+from tests.support import assert_equal_runs, environment, files, request
 
 STEPS_PER_EPOCH = 5
 Prepare = Callable[..., Fit]
@@ -257,6 +259,22 @@ def test_a_run_that_cannot_be_resumed_says_why(fit_digits: Prepare, finished_run
         resumed(fit.run)
     with fit.run.lock(), pytest.raises(EraError, match="in use"):
         resumed(fit.run)
+
+
+@pytest.mark.parametrize("name", [".lock", artifacts.METRICS, "checkpoints", f"checkpoints/{artifacts.LAST}"])
+def test_links_within_a_run_are_not_written_through(name: str, after_two_steps: Run, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(after_two_steps.path, run.path)
+    target = tmp_path / "elsewhere"
+    if (run.path / name).exists():
+        (run.path / name).rename(target)
+    else:
+        target.touch()
+    (run.path / name).symlink_to(target)
+    before = files(tmp_path)
+    with pytest.raises(EraError, match=re.escape(f"{run.path / name} is a link")):
+        resumed(run)
+    assert files(tmp_path) == before
 
 
 def test_a_crash_before_the_best_checkpoint_is_fixed(
