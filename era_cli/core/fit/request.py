@@ -29,7 +29,7 @@ class FitRequest(Request):
 
 
 def check_resume(run: Run, request: FitRequest) -> None:
-    """Refuses to resume a run that is finished, in use, without its images, or asked to train otherwise.
+    """Refuses to resume a run that is finished, in use, without its images, made of links, or asked to train otherwise.
 
     Raises:
         UsageError: an option differs from the run's.
@@ -46,6 +46,7 @@ def check_resume(run: Run, request: FitRequest) -> None:
         run_data.check_source(run, document)
     else:
         sources.check(request.source)
+    run.refuse_links()
     with run.lock():  # finds a live trainer before anything is loaded
         artifacts.training_states(run.checkpoints)
 

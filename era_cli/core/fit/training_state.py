@@ -255,7 +255,7 @@ def _strides(tensor: Tensor) -> list[int]:
 
 
 def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {_short(tuple(tensor.shape))}"
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {_cut(str(tuple(tensor.shape)))}"
 
 
 def _compare(found: Any, wanted: Any, name: str) -> None:
@@ -296,6 +296,11 @@ def _number(found: Any, name: str) -> float:
 
 
 def _short(value: Any) -> str:
-    """A value in a sentence; a long one is cut."""
-    text = repr(value) if isinstance(value, str | int | float | tuple | None) else type(value).__name__
+    """A plain value in a sentence, of another its type."""
+    if isinstance(value, str):
+        return repr(_cut(value))
+    return _cut(repr(value)) if isinstance(value, int | float | None) else type(value).__name__
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:60] + "..."

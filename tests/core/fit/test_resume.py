@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from era_cli.listener import Listener
 from era_cli.results import EpochRow, LrSuggestion, LrSweep
 from era_cli.runs import artifacts, history, store
 from era_cli.runs.run import Run
-from tests.support import assert_equal_runs, environment, request
+from tests.support import assert_equal_runs, environment, files, request
 
 STEPS_PER_EPOCH = 5
 Prepare = Callable[..., Fit]
@@ -259,6 +261,22 @@ def test_a_run_that_cannot_be_resumed_says_why(fit_digits: Prepare, finished_run
         resumed(fit.run)
 
 
+@pytest.mark.parametrize("name", [".lock", artifacts.METRICS, "checkpoints", f"checkpoints/{artifacts.LAST}"])
+def test_links_within_a_run_are_not_written_through(name: str, after_two_steps: Run, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(after_two_steps.path, run.path)
+    target = tmp_path / "elsewhere"
+    if (run.path / name).exists():
+        (run.path / name).rename(target)
+    else:
+        target.touch()
+    (run.path / name).symlink_to(target)
+    before = files(tmp_path)
+    with pytest.raises(EraError, match=re.escape(f"{run.path / name} is a link")):
+        resumed(run)
+    assert files(tmp_path) == before
+
+
 def test_a_crash_before_the_best_checkpoint_is_fixed(
     fit_digits: Prepare, finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,7 +285,7 @@ def test_a_crash_before_the_best_checkpoint_is_fixed(
     real = checkpoint.mark_best
 
     def crash(folder: Path) -> None:
-        if checkpoint.step_of(folder / artifacts.LAST) == result.best_epoch * STEPS_PER_EPOCH:
+        if checkpoint.read(folder / artifacts.LAST)["global_step"] == result.best_epoch * STEPS_PER_EPOCH:
             raise RuntimeError("the machine went down")
         real(folder)
 
@@ -299,7 +317,7 @@ def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, secon
     """Versions of era that chose the best epoch otherwise kept the state of one that was not the highest."""
     run = stopped(fit_digits(), 12)
     folder = run.checkpoints
-    assert [checkpoint.step_of(folder / name) for name in (artifacts.PREVIOUS, artifacts.LAST)] == [10, 12]
+    assert [checkpoint.read(folder / name)["global_step"] for name in (artifacts.PREVIOUS, artifacts.LAST)] == [10, 12]
     atomic_link(folder / artifacts.PREVIOUS, folder / artifacts.BEST)
     first, other = run.epochs()
     as_earlier(run)
@@ -310,7 +328,7 @@ def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, secon
     result = run.read().result
     assert result is not None
     assert (result.best_epoch, result.val_acc) == (best, run.epochs()[best - 1].val_acc)
-    assert checkpoint.step_of(folder / artifacts.BEST) == best * STEPS_PER_EPOCH
+    assert checkpoint.read(folder / artifacts.BEST)["global_step"] == best * STEPS_PER_EPOCH
 
 
 def test_a_run_resumed_elsewhere_meanwhile_is_left_alone(fit_digits: Prepare) -> None:
