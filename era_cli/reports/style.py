@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
-from era_cli.files import atomic_write, make_folder
+from era_cli.files import atomic_write, make_folder, open_regular
 from era_cli.text import without_controls
 
 DPI = 150
@@ -124,7 +124,7 @@ def save(figure: Figure, path: Path) -> None:
 def label_of(path: Path) -> str:
     """The label of the figure that `save` wrote as a PNG; empty if there is none."""
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as image:
             return str(image.info.get("Description", ""))
     except OSError:  # damaged, or not an image
         return ""

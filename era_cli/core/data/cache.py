@@ -21,7 +21,7 @@ from era_cli.errors import EraError
 from era_cli.files import atomic_write_text
 from era_cli.results import Images, Labels
 
-FORMAT = 3  # raise it when the layout of an entry changes, or when the same files would decode differently
+FORMAT = 4  # raise it when the layout of an entry changes, or when the same files would decode differently
 _IMAGES, _INTEGERS, _META, _HASH = "images.bin", "integers.bin", "meta.json", "hash-"
 _BUILDING = ".building-"
 _ORPHAN_AGE = 86_400.0  # seconds; no decoding takes a day

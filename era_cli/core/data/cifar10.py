@@ -5,26 +5,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import http.client
-import io
-import pickle
+import os
 import tarfile
+import tempfile
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TypeVar
 
 import numpy as np
 import platformdirs
 from filelock import FileLock, Timeout
 
-from era_cli.core.data import cache
+from era_cli.core.data import cache, cifar10_pickles, download
 from era_cli.core.data.dataset import Dataset, content_hash, resize
 from era_cli.errors import EraError
-from era_cli.files import atomic_write
+from era_cli.files import atomic_write, read_regular, sweep_temporaries
 from era_cli.listener import Listener
 from era_cli.results import Images, Labels
 
@@ -32,8 +30,9 @@ FOLDER = "cifar-10-batches-py"
 TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_FILE = "test_batch"
 META_FILE = "batches.meta"
-SIDE = 32
-_BLOCK = 1 << 18
+SIDE = cifar10_pickles.SIDE
+T = TypeVar("T")
+_MOST_BYTES = 100_000_000  # of a file; the published ones have 31 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +74,15 @@ def load(
     *,
     archive: Archive = PUBLISHED,
     timeout: float = 30.0,
+    patience: float = 3600.0,
     cache_dir: Path | None = None,
 ) -> Dataset:
     """50,000 training and 10,000 test images of 10 classes, resized if `image_size` is not 32.
 
     Args:
         data_dir: the folder that holds `cifar-10-batches-py`, or that folder itself.
-        timeout: seconds to wait for each response of the server.
+        timeout: seconds in which the server must answer, and then send each part of the archive.
+        patience: seconds to wait for another process that is downloading them.
         cache_dir: where the decoded images are cached; by default in the user's cache.
 
     Raises:
@@ -89,8 +90,8 @@ def load(
     """
     root = data_dir or default_data_dir()
     folder = root if (root / META_FILE).is_file() else root / FOLDER
-    if missing := _missing(folder, archive):
-        _download(folder, missing, archive, timeout, listener)
+    if _missing(folder, archive):
+        _download(folder, archive, timeout, patience, listener)
 
     images, labels, classes, hashes = _decoded(folder, archive, cache_dir)
     if image_size != SIDE:
@@ -126,71 +127,73 @@ def _decoded(folder: Path, archive: Archive, cache_dir: Path | None) -> cache.De
 def _decode(folder: Path, archive: Archive, take: Callable[[Images], object]) -> tuple[Labels, tuple[str, ...]]:
     """Passes the verified images of each file to `take`; returns their labels and the class names."""
 
-    def read(name: str) -> Any:
-        return _unpickle(_verified(folder / name, archive.files[name]))
+    def read(name: str) -> tuple[Images, Labels]:
+        return _parsed(folder / name, archive.files[name], cifar10_pickles.batch)
 
-    labels = []
+    classes = _parsed(folder / META_FILE, archive.files[META_FILE], cifar10_pickles.class_names)
+    labels: list[Labels] = []
     with ThreadPoolExecutor() as pool:  # hashing releases the GIL
-        *batches, meta = pool.map(read, (*TRAIN_FILES, TEST_FILE, META_FILE))
-    for batch in batches:
-        take(np.asarray(batch[b"data"]).reshape(-1, 3, SIDE, SIDE))
-        labels.append(np.asarray(batch[b"labels"], np.int64))
-    return np.concatenate(labels), tuple(name.decode() for name in meta[b"label_names"])
+        for name, (images, of_images) in zip(files := (*TRAIN_FILES, TEST_FILE), pool.map(read, files), strict=True):
+            if labels and len(of_images) != len(labels[0]):
+                raise EraError(_other_content(folder / name, f"it holds {len(of_images):,} images"))
+            take(images)
+            labels.append(of_images)
+    return np.concatenate(labels), classes
 
 
 def _missing(folder: Path, archive: Archive) -> list[str]:
-    return [name for name in archive.files if not (folder / name).is_file()]
+    missing = [name for name in archive.files if not (folder / name).is_file()]
+    for name in missing:
+        if os.path.lexists(folder / name):
+            raise EraError(f"{folder / name} is not a file: remove it, and era downloads it again")
+    return missing
+
+
+def _parsed(path: Path, md5: str, parse: Callable[[bytes], T]) -> T:
+    try:
+        return parse(_verified(path, md5))
+    except ValueError as error:
+        raise EraError(_other_content(path, str(error))) from error
+
+
+def _other_content(path: Path, reason: str) -> str:
+    return f"{path} does not hold what CIFAR-10 does ({reason}): delete it, and era downloads it again"
 
 
 def _verified(path: Path, md5: str) -> bytes:
-    content = path.read_bytes()
+    try:
+        content = read_regular(path, _MOST_BYTES)
+    except OSError as error:
+        raise EraError(f"{path} cannot be read ({error.strerror}): fix its permissions, or delete it") from error
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise EraError(f"{path} is damaged (its MD5 is not the published one): delete it, and era downloads it again")
     return content
 
 
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles NumPy arrays and plain values only: a matching MD5 does not rule out an attack."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}") from None
-
-
-def _unpickle(content: bytes) -> Any:
-    try:
-        return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
-    except (pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise EraError(
-            f"a CIFAR-10 file does not hold images ({error}): delete it, and era downloads it again"
-        ) from error
-
-
-def _download(folder: Path, missing: list[str], archive: Archive, timeout: float, listener: Listener) -> None:
-    """Downloads the archive and extracts the missing files; a second era process waits for the first."""
+def _download(folder: Path, archive: Archive, timeout: float, patience: float, listener: Listener) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(folder, listener):
+        with _one_at_a_time(folder, patience, listener):
             if not (missing := _missing(folder, archive)):
                 return
-            archive_bytes = _fetch(archive, timeout, listener)
-            with tarfile.open(fileobj=io.BytesIO(archive_bytes)) as tar:
-                for name in missing:
-                    member = tar.extractfile(f"{FOLDER}/{name}")
-                    assert member is not None
-                    with atomic_write(folder / name) as file:
-                        file.write(member.read())
-    except (OSError, KeyError, tarfile.TarError, http.client.HTTPException) as error:
-        reason = " ".join(str(getattr(error, "reason", None) or error).split())
+            sweep_temporaries(folder)
+            # The file has no name, so that nothing is left of it, however the process ends.
+            with tempfile.TemporaryFile(dir=folder) as file:
+                download.fetch(
+                    archive.url,
+                    size=archive.size,
+                    md5=archive.md5,
+                    file=file,
+                    what="CIFAR-10",
+                    timeout=timeout,
+                    listener=listener,
+                )
+                file.seek(0)
+                _unpack(file, folder, missing, archive)
+    except EraError:
+        raise
+    except Exception as error:  # what a server answers, or an archive holds, leads to all kinds of errors
+        reason = " ".join(str(getattr(error, "reason", None) or error).split()) or type(error).__name__
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         raise EraError(
@@ -199,34 +202,48 @@ def _download(folder: Path, missing: list[str], archive: Archive, timeout: float
         ) from error
 
 
+def _unpack(file: IO[bytes], folder: Path, missing: list[str], archive: Archive) -> None:
+    """Puts the missing files into the folder, each only if it is the published one.
+
+    Raises:
+        OSError: the archive lacks one, or holds something else by its name.
+        Exception: the archive is damaged.
+    """
+    left = set(missing)
+    with tarfile.open(fileobj=file, mode="r:gz") as tar:
+        for member in tar:
+            if member.size > _MOST_BYTES:
+                raise OSError(f"{member.name} in it is larger than {_MOST_BYTES / 1e6:,.0f} MB")
+            folder_name, _, name = member.name.partition("/")
+            if folder_name != FOLDER or name not in left:
+                continue
+            source = tar.extractfile(member) if member.isreg() else None
+            content = b"" if source is None else source.read()
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() != archive.files[name]:
+                raise OSError(f"{member.name} in it is not the published file")
+            with atomic_write(folder / name) as target:
+                target.write(content)
+            left.remove(name)
+            if not left:
+                return
+    raise OSError(f"it holds no file {FOLDER}/{min(left)}")
+
+
 @contextlib.contextmanager
-def _one_at_a_time(folder: Path, listener: Listener) -> Iterator[None]:
+def _one_at_a_time(folder: Path, patience: float, listener: Listener) -> Iterator[None]:
     lock = FileLock(folder / ".download.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         listener.note("Another era process is downloading CIFAR-10; waiting for it.")
-        lock.acquire()
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            raise EraError(
+                f"another process has been downloading CIFAR-10 into {folder} for {patience / 60:,.0f} minutes:"
+                " stop it, or name another --data-dir"
+            ) from None
     try:
         yield
     finally:
         lock.release()
-
-
-def _fetch(archive: Archive, timeout: float, listener: Listener) -> bytes:
-    if not archive.url.startswith(("https://", "http://127.0.0.1:")):
-        raise OSError("its URL is not https")
-    blocks = []
-    with (
-        urllib.request.urlopen(archive.url, timeout=timeout) as response,
-        listener.work("downloading CIFAR-10", archive.size, "bytes") as advance,
-    ):
-        if response.geturl().split(":")[0] != archive.url.split(":")[0]:
-            raise OSError(f"the server redirected to {response.geturl()}")
-        while block := response.read(_BLOCK):
-            blocks.append(block)
-            advance(len(block))
-    content = b"".join(blocks)
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != archive.md5:
-        raise OSError("the download is damaged")
-    return content

@@ -7,25 +7,28 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from era_cli.core.data import cache
 from era_cli.core.data.dataset import Dataset, absent_class, content_hash
-from era_cli.core.data.image_file import load_image, reason
+from era_cli.core.data.image_file import FORMATS, MAX_BYTES, load_image, reason, suffixes
+from era_cli.core.data.image_tree import ImageTree, folders
+from era_cli.core.data.memory_budget import MemoryBudget
 from era_cli.core.data.splits import held_out_test
 from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import Images, Labels
 from era_cli.text import plural
 
-_CHUNK = 256  # files decoded ahead: bounds how many images wait in memory
+_CHUNK = 256  # files decoded ahead,
+_CHUNK_BYTES = 1 << 28  # and the memory in which they wait once decoded
 _TRAIN, _TEST = "train", "test"
 _SHOWN = 10  # class names in an error
+_KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,9 @@ def check_all(root: Path, classes: tuple[str, ...]) -> Path:
     Raises:
         EraError: a folder there is not named after a class.
     """
-    names = {path.name for path in _folders(root)}
+    names = {path.name for path in folders(root, root)}
     top = root / _TEST if {_TRAIN, _TEST} <= names and not {_TRAIN, _TEST} & set(classes) else root
-    for path in sorted(_folders(top)):
+    for path in sorted(folders(root, top)):
         if path.name not in classes:
             raise EraError(
                 f"{top} has a folder {path.name!r}, which is not a class of the run ({_shortened(classes)}):"
@@ -165,22 +168,21 @@ def check(root: Path) -> None:
 
 def _splits(root: Path) -> tuple[list[str], Path, Path | None]:
     """The class names, and the folders of the class folders to train and to test on, if they are split."""
-    folders = {path.name: path for path in _folders(root)}
-    if _TRAIN in folders and _folders(folders[_TRAIN]):
-        if _TEST not in folders:
+    there = {path.name: path for path in folders(root, root)}
+    if _TRAIN in there and folders(root, there[_TRAIN]):
+        if _TEST not in there:
             hint = (
                 "rename val to test (era makes its validation split from train)"
-                if "val" in folders
+                if "val" in there
                 else ("add it, or give the folder that holds the class folders")
             )
             raise EraError(f"{root} has a folder train but none called test: {hint}")
-        classes = _classes(folders[_TRAIN])
-        if extra := sorted(set(_classes(folders[_TEST])) - set(classes)):
-            raise EraError(
-                f"{folders[_TEST]} has a class {extra[0]!r} that {folders[_TRAIN]} does not: add it there or remove it"
-            )
-        return classes, folders[_TRAIN], folders[_TEST]
-    return _classes(root), root, None
+        train, test = there[_TRAIN], there[_TEST]
+        classes = _classes(root, train)
+        if extra := sorted(set(_classes(root, test)) - set(classes)):
+            raise EraError(f"{test} has a class {extra[0]!r} that {train} does not: add it there or remove it")
+        return classes, train, test
+    return _classes(root, root), root, None
 
 
 def _explore(root: Path) -> _Layout:
@@ -190,41 +192,31 @@ def _explore(root: Path) -> _Layout:
     if to_test is not None and not test:
         raise EraError(f"{to_test} holds no images: add some, or use --data {to_train} and era holds out a fifth")
     if (name := absent_class(tuple(classes), np.array([file.label for file in train], np.int64))) is not None:
-        raise EraError(f"the class folder {name!r} in {root} holds no images: add some, or remove it")
+        raise EraError(f"the class folder {name!r} in {root} holds no images ({_KINDS}): add some, or remove it")
     return _Layout(tuple(classes), train, test)
 
 
-def _classes(folder: Path) -> list[str]:
-    names = sorted(path.name for path in _folders(folder))
+def _classes(root: Path, folder: Path) -> list[str]:
+    names = sorted(path.name for path in folders(root, folder))
     if len(names) < 2:
-        loose = sum(path.suffix.lower() in _image_suffixes() for path in folder.iterdir())
+        loose = sum(path.suffix.lower() in suffixes() for path in folder.iterdir())
         content = f"only the class folder {names[0]!r}" if names else "no class folders"
         content += f", but {plural(loose, 'image')} directly" if loose else ""
         raise EraError(f"{folder} holds {content}: put the images of each class in a folder of its own, at least two")
     return names
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
-
-
 def _files(root: Path, folder: Path, classes: list[str]) -> list[_File]:
-    suffixes = _image_suffixes()
+    tree = ImageTree(root)
     files = []
     for label, name in enumerate(classes):
         if not (folder / name).is_dir():
             continue
-        for path in sorted((folder / name).rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(folder / name).parts)
-            if path.suffix.lower() in suffixes and not hidden and path.is_file():
-                # A name that is not UTF-8 must still be printable.
-                shown = os.fsencode(path.relative_to(root).as_posix()).decode(errors="replace")
-                files.append(_File(path, shown, label))
+        for path in tree.files(folder / name):
+            # A name that is not UTF-8 must still be printable.
+            shown = os.fsencode(path.relative_to(root).as_posix()).decode(errors="replace")
+            files.append(_File(path, shown, label))
     return files
-
-
-def _image_suffixes() -> frozenset[str]:
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
 def _decoded(
@@ -253,8 +245,15 @@ def _fingerprint(files: list[_File], layout: _Layout, size: int) -> str:
     """Names the cache entry: changes when a file is added, removed, renamed, moved to another class, or written to."""
     digest = hashlib.sha256(repr((cache.FORMAT, size, layout.classes, layout.test is None)).encode())
     for file in files:
-        digest.update(repr((file.shown, file.label, *cache.file_state(file.path))).encode(errors="surrogateescape"))
+        digest.update(repr((file.shown, file.label, *_state(file.path))).encode(errors="surrogateescape"))
     return digest.hexdigest()[:32]
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        return cache.file_state(path)
+    except OSError as error:  # gone, a dangling link, or in a folder that may not be entered
+        return (error.errno or 0,)
 
 
 def _decode_each(
@@ -282,17 +281,19 @@ def _decode_each(
 
 
 def _decode_all(files: list[_File], size: int) -> Iterator[Images | str]:
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        for start in range(0, len(files), _CHUNK):
-            yield from pool.map(lambda file: _decode(file.path, size), files[start : start + _CHUNK])
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # a signal must not wait for a file that is stuck
+    budget = MemoryBudget(MAX_BYTES)
+    ahead = max(1, min(_CHUNK, _CHUNK_BYTES // (3 * size**2)))
+    # Its threads end with the process: Ctrl-C does not wait until an image is decoded, however long that takes.
+    with ThreadPool(os.cpu_count()) as pool:
+        for start in range(0, len(files), ahead):
+            yield from pool.imap(lambda file: _decode(file.path, size, budget), files[start : start + ahead])
 
 
-def _decode(path: Path, size: int) -> Images | str:
+def _decode(path: Path, size: int, budget: MemoryBudget) -> Images | str:
     """The image as (size, size, 3) uint8, or why it cannot be read."""
     try:
-        return load_image(path, size)
+        return load_image(path, size, budget)
+    except EraError:
+        raise
     except Exception as error:  # Pillow's readers raise all kinds of errors for damaged files
         return reason(error, path)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from era_cli.core.data.image_file import load_image, reason
+from era_cli.core.data.image_file import load_image, open_image, reason
 from era_cli.errors import EraError, UsageError
 from era_cli.results import Images
 
@@ -19,11 +18,11 @@ def load(files: Sequence[Path], size: int) -> Images:
 
     Raises:
         UsageError: one is absent.
-        EraError: some cannot be read; all of those are named at once.
+        EraError: some cannot be read; all of those are named at once. Or there is not enough memory.
     """
     images, faults = [], []
     for file in files:
-        if not file.is_file():
+        if file.is_dir() or not file.exists():
             raise UsageError(
                 f"{file} is a folder: name the images in it"
                 if file.is_dir()
@@ -33,6 +32,8 @@ def load(files: Sequence[Path], size: int) -> Images:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's remarks on odd files that it reads all the same
                 images.append(load_image(file, size))
+        except EraError:
+            raise
         except Exception as error:  # Pillow raises whatever a damaged file leads it to
             faults.append(f"{file} cannot be read as an image ({reason(error, file)})")
     if faults:
@@ -53,5 +54,5 @@ def load_large(files: Sequence[Path], most: int) -> Images | None:
 
 
 def _side(file: Path) -> int:
-    with Image.open(file) as image:
+    with open_image(file) as image:
         return min(image.size)

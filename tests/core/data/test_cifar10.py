@@ -10,8 +10,11 @@ import io
 import os
 import pickle
 import re
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -26,6 +29,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from era_cli.core.data import cifar10
 from era_cli.core.data.cifar10 import FOLDER, META_FILE, PUBLISHED, TEST_FILE, TRAIN_FILES, Archive
@@ -117,14 +121,22 @@ class Server:
 
 
 @contextmanager
-def serving(answer: bytes, delay: float = 0.0, hold: float = 0.0) -> Iterator[Server]:
-    """Answers each request with these bytes after `delay` seconds, and closes the connection `hold` seconds later."""
+def serving(answer: bytes, delay: float = 0.0, hold: float = 0.0, drip: int | None = None) -> Iterator[Server]:
+    """Answers each request with these bytes after `delay` seconds, and closes the connection `hold` seconds later.
+
+    From byte `drip` on they come one at a time, for as long as the client waits.
+    """
+    closing = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             running.requests.append(self.path)
             time.sleep(delay)
-            self.wfile.write(answer)
+            self.wfile.write(answer[:drip])
+            for byte in answer[drip:] if drip is not None else b"":
+                if closing.wait(0.05):
+                    return
+                self.wfile.write(bytes([byte]))
             time.sleep(hold)
 
         def log_message(self, format: str, *args: object) -> None:
@@ -137,6 +149,7 @@ def serving(answer: bytes, delay: float = 0.0, hold: float = 0.0) -> Iterator[Se
         try:
             yield running
         finally:
+            closing.set()
             http_server.shutdown()
             thread.join()
 
@@ -321,6 +334,10 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\nabc"
         pytest.param(lambda packed: ok(packed[:-1] + b"?"), "the download is damaged", id="other-content"),
         pytest.param(lambda packed: ok(packed[:99], len(packed)), "timed out", id="stalls"),
         pytest.param(lambda packed: b"HTTP/1.0 404 Not Found\r\n\r\n", "Not Found", id="missing"),
+        pytest.param(lambda packed: b"HTTP/1.0 500 Oh No\r\n\r\n", "Oh No", id="broken"),
+        pytest.param(lambda packed: redirect("/cifar.tar.gz"), "Found", id="in-circles"),
+        pytest.param(lambda packed: redirect("file:///etc/passwd"), "file:///etc/passwd", id="to-a-file"),
+        pytest.param(lambda packed: ok(b"0" * 9_000_000), "the server sends more than", id="without-end"),
         pytest.param(lambda packed: b"Please log in to this hotel's network\r\n\r\n", "", id="not-http"),
         pytest.param(lambda packed: CHUNKED, "", id="broken-chunk"),
     ],
@@ -336,6 +353,131 @@ def test_a_failed_download_leaves_nothing(
     assert_names_every_way_out(sentence, tmp_path, archive)
     assert reason in sentence
     assert files_in(tmp_path) == set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib leaves the response open
+def test_a_redirect_to_no_url_is_refused(tmp_path: Path, published: Published) -> None:
+    with serving(redirect("http://[")) as server:
+        archive = published.at(server.url)
+        sentence = refusal(archive, tmp_path)
+        gc.collect()
+    assert_names_every_way_out(sentence, tmp_path, archive)
+    assert "Invalid IPv6 URL" in sentence
+
+
+@pytest.mark.parametrize("drip", [0, 20, 60])  # the status line, the headers, the body
+def test_a_server_that_drips_times_out(tmp_path: Path, published: Published, drip: int) -> None:
+    began = time.monotonic()
+    with serving(ok(published.packed), drip=drip) as server:
+        assert "timed out" in refusal(published.at(server.url), tmp_path, timeout=0.3)
+    assert time.monotonic() - began < 5
+    assert files_in(tmp_path) == set()
+
+
+def repack(published: Published, change: Callable[[tarfile.TarFile, tarfile.TarInfo], None]) -> None:
+    """Packs the files again, with what `change` adds in the place of data_batch_2."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, content in published.files.items():
+            info = tarfile.TarInfo(f"{FOLDER}/{name}")
+            info.size = len(content)
+            if name == "data_batch_2":
+                change(tar, info)
+            else:
+                tar.addfile(info, io.BytesIO(content))
+    published.packed = out.getvalue()
+
+
+def instead(kind: bytes) -> Callable[[tarfile.TarFile, tarfile.TarInfo], None]:
+    def add(tar: tarfile.TarFile, info: tarfile.TarInfo) -> None:
+        info.type, info.size, info.linkname = kind, 0, "/etc/passwd"
+        tar.addfile(info)
+
+    return add
+
+
+def huge(tar: tarfile.TarFile, info: tarfile.TarInfo) -> None:
+    info.size = 10**12
+    tar.addfile(info)
+
+
+def escaping(tar: tarfile.TarFile, info: tarfile.TarInfo) -> None:
+    info.name = f"{FOLDER}/../../data_batch_2"
+    tar.addfile(info, io.BytesIO(b"?" * info.size))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param(instead(tarfile.SYMTYPE), "data_batch_2 in it is not the published file", id="link"),
+        pytest.param(instead(tarfile.LNKTYPE), "data_batch_2 in it is not the published file", id="hard-link"),
+        pytest.param(instead(tarfile.DIRTYPE), "data_batch_2 in it is not the published file", id="folder"),
+        pytest.param(instead(tarfile.FIFOTYPE), "data_batch_2 in it is not the published file", id="pipe"),
+        pytest.param(huge, "data_batch_2 in it is larger than 100 MB", id="huge"),
+        pytest.param(escaping, "it holds no file cifar-10-batches-py/data_batch_2", id="escaping"),
+        pytest.param(lambda tar, info: None, "it holds no file cifar-10-batches-py/data_batch_2", id="lacking"),
+        pytest.param(None, "end", id="cut-off"),
+    ],
+)
+def test_an_archive_of_other_members_is_refused(tmp_path: Path, published: Published, change: Any, reason: str) -> None:
+    if change is None:
+        published.packed = published.packed[: len(published.packed) // 2]
+    else:
+        repack(published, change)
+    with serving(ok(published.packed)) as server:
+        archive = published.at(server.url)
+        sentence = refusal(archive, tmp_path / "data")
+    assert_names_every_way_out(sentence, tmp_path / "data", archive)
+    assert reason in sentence
+    left = {name: (tmp_path / "data" / FOLDER / name).read_bytes() for name in files_in(tmp_path / "data")}
+    assert left.items() < published.files.items()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_download_that_never_ends_elsewhere_is_not_waited_for(
+    tmp_path: Path, published: Published, closed_port: str
+) -> None:
+    (tmp_path / FOLDER).mkdir()
+    ear = Ear()
+    with FileLock(tmp_path / FOLDER / ".download.lock"), pytest.raises(EraError) as caught:
+        load(published.at(closed_port), tmp_path, patience=0.1, listener=ear)
+    assert f"another process has been downloading CIFAR-10 into {tmp_path / FOLDER}" in str(caught.value)
+    assert ear.notes == ["Another era process is downloading CIFAR-10; waiting for it."]
+
+
+def test_ctrl_c_ends_a_download_and_leaves_nothing(tmp_path: Path, published: Published) -> None:
+    program = (
+        "import sys; from pathlib import Path; from era_cli.core.data import cifar10\n"
+        "from era_cli.listener import Listener\n"
+        "archive = cifar10.Archive(url=sys.argv[1], size=10**6, md5='', files={'data_batch_1': ''})\n"
+        "print('begun', flush=True); cifar10.load(32, Path(sys.argv[2]), Listener(), archive=archive)\n"
+    )
+    with serving(ok(b"0" * 600_000, 10**6), hold=20) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, server.url, tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        with process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            while not server.requests:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=10) != 0
+            assert time.monotonic() - began < 5
+    assert files_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link"])
+def test_what_is_in_the_place_of_a_file_is_named(
+    tmp_path: Path, published: Published, closed_port: str, kind: str
+) -> None:
+    published.unpack(tmp_path / FOLDER)
+    path = tmp_path / FOLDER / "data_batch_1"
+    path.unlink()
+    {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "dangling link": lambda: path.symlink_to("no")}[kind]()
+    assert f"{path} is not a file: remove it" in refusal(published.at(closed_port), tmp_path)
 
 
 def test_without_a_network_the_error_names_every_way_out(
@@ -431,6 +573,59 @@ def test_a_pickle_that_calls_anything_else_is_refused(
     published.unpack(tmp_path / FOLDER)
     assert f"{module}.{name}" in refusal(published.at(closed_port), tmp_path)
     assert not (tmp_path / "pwned").exists()
+
+
+IMAGES = np.zeros((PER_BATCH, 3072), np.uint8)
+SHAPE = b"J" + struct.pack("<i", PER_BATCH) + b"J" + struct.pack("<i", 3072)
+
+
+def batch(**changes: object) -> bytes:
+    values: dict[object, object] = {b"labels": [0] * PER_BATCH, b"data": IMAGES}
+    values |= {name.encode(): value for name, value in changes.items()}
+    return pickled({name: value for name, value in values.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (batch(labels=[0, 1, 2, 10]), "its labels are not numbers from 0 to 9"),
+        (batch(labels=[0, 1, 2, -1]), "its labels are not numbers from 0 to 9"),
+        (batch(labels=[0, 1, 2, b"cat"]), "its labels are not numbers from 0 to 9"),
+        (batch(labels=[0, 1, 2]), "it does not hold a label for each image"),
+        (batch(labels=None), "it does not hold a label for each image"),
+        (batch(data=None), "it does not hold an array of images"),
+        (batch(data=b"text"), "it does not hold an array of images"),
+        (batch(data=IMAGES[:, :-1]), "its images have the shape (4, 3071)"),
+        (batch(data=IMAGES.reshape(4, 3, 32, 32)), "its images have the shape (4, 3, 32, 32)"),
+        (batch(data=IMAGES[:0], labels=[]), "its images have the shape (0, 3072)"),
+        (batch(data=IMAGES[:2], labels=[0, 1]), "it holds 2 images"),
+        (batch().replace(SHAPE, b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f"), "cannot reshape"),
+        (batch().replace(b"U\x02u1", b"U\x02f8"), "its images are no bytes"),
+        (pickled([1, 2]), "it does not hold a dictionary"),
+        (b"\x80\x02}r\xff\xff\xff\x7f.", "it asks for more memory"),
+        (b"\x80\x02\x8a\xff.", ""),
+        (b"\x80\x05\x96" + struct.pack("<Q", 6 * 10**9) + b".", "expected 6000000000 bytes"),
+        (b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7fJ\xff\xff\xff\x7ftR.", "it does not hold a dictionary"),
+        (b"", ""),
+    ],
+)
+def test_other_content_of_the_right_checksum_is_named(
+    tmp_path: Path, published: Published, closed_port: str, content: bytes, reason: str
+) -> None:
+    published.files["data_batch_3"] = content
+    published.unpack(tmp_path / FOLDER)
+    sentence = refusal(published.at(closed_port), tmp_path)
+    assert f"{tmp_path / FOLDER / 'data_batch_3'} does not hold what CIFAR-10 does ({reason}" in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    "names", [None, b"cat", [*CLASSES[:9]], [*CLASSES[:9], CLASSES[0]], [*CLASSES[:9], 5], [*CLASSES[:9], b"\xff"]]
+)
+def test_other_class_names_are_refused(tmp_path: Path, published: Published, closed_port: str, names: object) -> None:
+    published.files[META_FILE] = pickled({b"label_names": names} if names else {})
+    published.unpack(tmp_path / FOLDER)
+    assert f"{META_FILE} does not hold what CIFAR-10 does" in refusal(published.at(closed_port), tmp_path)
 
 
 def test_that_pickle_works_on_the_plain_unpickler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
+import socket
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from era_cli.core.data import folder
+from era_cli.core.data import folder, image_tree
 from era_cli.core.data.dataset import Dataset
 from era_cli.errors import EraError
 from era_cli.listener import Listener
@@ -217,7 +221,7 @@ def test_a_skipped_name_need_not_be_utf_8(images: Path, load: Load) -> None:
 @pytest.fixture
 def no_decoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Call it, and from then on decoding any image fails the test."""
-    return lambda: monkeypatch.setattr(folder, "_decode", lambda path, size: pytest.fail(f"{path} was decoded"))
+    return lambda: monkeypatch.setattr(folder, "_decode", lambda path, size, budget: pytest.fail(f"{path} was decoded"))
 
 
 def test_the_second_load_decodes_nothing(images: Path, load: Load, no_decoding: Callable[[], None]) -> None:
@@ -406,3 +410,102 @@ def test_both_ways_of_loading_share_one_cache(images: Path, load: Load, load_all
         assert len(stored_hashes(tmp_path / "cache")) == hashes
     # A run's own folder, moved: its content hash is found without the split that it was loaded with.
     assert load_all(images, ("cat", "dog")).content_hash_with(split.test) == split.content_hash
+
+
+# Links, special files, and folders without end
+
+
+def test_links_within_the_folder_are_followed(images: Path, load: Load) -> None:
+    fill(images, {"cat": 3, "dog": 3})
+    (images / "cat/99.png").symlink_to("../dog/00.png")
+    (images / "emu").symlink_to("dog")
+    dataset = load(images)
+    assert dataset.class_counts(np.arange(len(dataset.images))).tolist() == [4, 3, 3]
+
+
+@pytest.mark.parametrize("link", ["emu", "cat/more", "cat/99.png", "cat/sub/98.JPG", "test"])
+@pytest.mark.parametrize("target", ["/", "outside", "nowhere"])
+def test_a_link_out_of_the_folder_is_refused(images: Path, load: Load, tmp_path: Path, link: str, target: str) -> None:
+    fill(images, {"cat/sub": 3, "dog": 3})
+    write_image(tmp_path / "outside/00.png")
+    (images / link).symlink_to(tmp_path / target)
+    if target == "nowhere" and link == "cat/more":
+        assert len(load(images).images) == 6  # no image, and nothing to follow
+    else:
+        sentence = refusal(load, images)
+        assert f"{images / link} is a link to {tmp_path / target}, out of {images}" in sentence
+        assert "cp -rL" in sentence
+
+
+def test_what_is_no_regular_file_is_listed_as_unreadable(images: Path, load: Load) -> None:
+    fill(images, PETS)
+    os.mkfifo(images / "cat/pipe.png")
+    (images / "cat/gone.jpg").symlink_to("nothing.jpg")
+    (images / "cat/loop.jpg").symlink_to("loop.jpg")
+    (images / "cat/linked").symlink_to("../dog")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(images / "dog/socket.png"))
+        skipped = load(images).skipped
+    assert skipped == (
+        "cat/gone.jpg (No such file or directory)",
+        "cat/linked (it is a folder)",
+        "cat/loop.jpg (Too many levels of symbolic links)",
+        "cat/pipe.png (it is a named pipe)",
+        "dog/socket.png (No such device or address)",
+    )
+    assert "5 of 15 images cannot be read" in refusal(load, images, strict=True)
+
+
+def test_a_class_that_links_to_nothing_is_named(images: Path, load: Load) -> None:
+    fill(images, PETS)
+    (images / "emu").symlink_to("gone")
+    assert f"{images / 'emu'} is a link to nothing" in refusal(load, images)
+
+
+@pytest.mark.parametrize("locked", ["cat", "cat/sub"])
+def test_a_folder_that_may_not_be_listed_is_said(
+    images: Path, load: Load, locked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For root, whom no permission stops, as for anybody else.
+    def scandir(path: Path, scan: Callable[..., Any] = os.scandir) -> Any:
+        if Path(path) == images / locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    fill(images, {"cat": 3, "cat/sub": 1, "dog": 3})
+    monkeypatch.setattr(os, "scandir", scandir)
+    if locked == "cat":
+        assert f"class folder {images / 'cat'} cannot be read (Permission denied): fix" in refusal(load, images)
+    else:
+        (entry,) = load(images).skipped
+        assert entry.startswith("cat/sub (")
+
+
+def test_folders_without_end_are_refused(images: Path, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(images, PETS)
+    write_image(images.joinpath("dog", *"d" * 32, "00.png"))
+    assert len(load(images).images) == 11
+    (images.joinpath("dog", *"d" * 33)).mkdir()
+    assert "more than 32 folders deep" in refusal(load, images)
+    shutil.rmtree(images / "dog/d")
+    monkeypatch.setattr(image_tree, "MOST", 9)
+    assert "more than 9 files and folders" in refusal(load, images)
+
+
+def test_ctrl_c_does_not_wait_for_an_image_that_is_being_decoded(images: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from era_cli.core.data import folder\n"
+        "from era_cli.listener import Listener\n"
+        "folder.load_image = lambda *_: (print('decoding', flush=True), time.sleep(60))\n"
+        "folder.load(Path(sys.argv[1]), 8, False, Listener(), cache_dir=Path(sys.argv[2]))\n"
+    )
+    fill(images, PETS)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, images, tmp_path / "cache"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) != 0
+    assert list((tmp_path / "cache").iterdir()) == []

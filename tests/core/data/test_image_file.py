@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from era_cli.core.data.image_file import load_image
+from era_cli.core.data import image_file
+from era_cli.core.data.image_file import load_image, reason
+from era_cli.core.data.memory_budget import MemoryBudget
+from era_cli.errors import EraError
 
 
 def saved_and_loaded(image: Image.Image, path: Path, size: int = 8) -> np.ndarray:
@@ -75,3 +84,103 @@ def test_the_center_square_is_cropped(tmp_path: Path, size: tuple[int, int], suf
     pixels = saved_and_loaded(image, tmp_path / f"wide{suffix}", size=4).astype(int)
     assert pixels[1:-1, 1:-1, 0].max() < 20
     assert pixels[..., 2].min() > 200
+
+
+def test_a_rotated_tiff_that_pillow_would_map_is_turned_upright(tmp_path: Path) -> None:
+    grey = np.zeros((8, 12), np.uint8)
+    grey[:, 6:] = 255
+    image = Image.fromarray(grey)
+    image.getexif()[0x0112] = 6
+    image.save(tmp_path / "scan.tif", exif=image.getexif())
+    pixels = load_image(tmp_path / "scan.tif", 8)[..., 0]
+    assert pixels[:3].max() == 0
+    assert pixels[-3:].min() == 255
+
+
+# What a hostile file may not do
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n"
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.eps"])
+def test_no_other_program_is_started(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(POSTSCRIPT)
+    with pytest.raises(ValueError, match="cannot identify"):
+        load_image(tmp_path / name, 8)
+
+
+def test_the_documented_formats_are_those_that_are_read() -> None:
+    page = (Path(__file__).parents[3] / ".github" / "docs" / "data.md").read_text()
+    assert ", ".join(sorted(image_file.FORMATS)[:-1]) + f" and {max(image_file.FORMATS)}" in page
+    assert {".jpg", ".png", ".webp", ".tif"} <= image_file.suffixes()
+    assert not {".eps", ".ps", ".wmf", ".h5", ".mpg", ".psd"} & image_file.suffixes()
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path, kind in ((tmp_path / "pipe.png", "a named pipe"), (Path("/dev/zero"), "a device")):
+        with pytest.raises(OSError, match=kind) as caught:
+            load_image(path, 8)
+        assert reason(caught.value, path) == f"it is {kind}"
+
+
+def test_a_jpeg_of_endless_scans_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "slow.jpg"
+    Image.new("L", (64, 64)).save(path, progressive=True)
+    content = path.read_bytes()
+    assert load_image(path, 8).shape == (8, 8, 3)
+    last = content[content.rfind(b"\xff\xda") : -2]
+    path.write_bytes(content[:-2] + last * 100 + content[-2:])
+    with pytest.raises(ValueError, match="scans"):
+        load_image(path, 8)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says how much memory was taken")
+def test_decoding_takes_the_memory_that_it_is_counted_with(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from era_cli.core.data.image_file import load_image\n"
+        "peak = lambda: int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
+        "load_image(Path(sys.argv[1]), 8); before = peak()\n"
+        "load_image(Path(sys.argv[2]), 8); print((peak() - before) / 1e3)\n"
+    )
+    small, large = tmp_path / "small.png", tmp_path / "large.png"
+    Image.new("RGBA", (8, 8)).save(small)
+    Image.new("RGBA", (4_000, 4_000)).save(large, compress_level=1)  # 64 MB; on the whole at once it takes 320
+    done = subprocess.run([sys.executable, "-c", program, small, large], capture_output=True, text=True, check=True)
+    assert 50 < float(done.stdout) < 8 * 16 + 30
+
+
+def test_an_image_is_capped_by_the_memory_that_decoding_takes(tmp_path: Path) -> None:
+    image = Image.new("RGB", (100, 100))
+    for name, fits in (("image.png", True), ("image.jp2", False)):
+        image.save(tmp_path / name)
+        budget = MemoryBudget(100 * 100 * 8)
+        if fits:
+            load_image(tmp_path / name, 8, budget)
+        else:
+            with pytest.raises(ValueError, match="decoding it takes"):
+                load_image(tmp_path / name, 8, budget)
+
+
+def test_images_that_do_not_fit_together_are_decoded_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    Image.new("RGB", (100, 100)).save(path)
+    budget = MemoryBudget(100 * 100 * 8 + 1)
+    with ThreadPoolExecutor(8) as pool:
+        with budget.taken(2):
+            waiting = [pool.submit(load_image, path, 8, budget) for _ in range(8)]
+            time.sleep(0.1)
+            assert not any(future.done() for future in waiting)
+        for future in waiting:
+            assert future.result(timeout=10).shape == (8, 8, 3)
+
+
+def test_a_lack_of_memory_is_not_the_images_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*_: object) -> NoReturn:
+        raise MemoryError
+
+    path = tmp_path / "image.png"
+    Image.new("RGB", (10, 10)).save(path)
+    monkeypatch.setattr(ImageOps, "fit", fit)
+    with pytest.raises(EraError, match=f"not enough memory to decode {path}"):
+        load_image(path, 8)

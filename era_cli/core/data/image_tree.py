@@ -1,0 +1,97 @@
+"""The class folders and image files of a data folder, never outside of it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from era_cli.core.data.image_file import suffixes
+from era_cli.errors import EraError
+
+DEEPEST = 32  # folders within a class folder
+MOST = 2_000_000  # files and folders within the class folders of a split; ImageNet has 1.3 million
+
+
+def folders(root: Path, folder: Path) -> list[Path]:
+    """The folders in `folder`, which is `root` or in it, but for hidden ones.
+
+    Raises:
+        EraError: one is a link that leads out of `root`, or to nothing.
+    """
+    paths = []
+    for path in folder.iterdir():
+        if path.name.startswith((".", "__")):
+            continue
+        if path.is_symlink() and not path.is_file():
+            _refuse_link_out(root, path)
+            if not path.is_dir():
+                raise EraError(f"{path} is a link to nothing: restore what it leads to, or remove it")
+        if path.is_dir():
+            paths.append(path)
+    return paths
+
+
+class ImageTree:
+    """The image files of the class folders in `root`, of at most MOST files and folders altogether."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen = 0
+
+    def files(self, folder: Path) -> Iterator[Path]:
+        """The image files below the class folder, sorted by their parts, but for hidden ones.
+
+        Among them are those that will turn out to be unreadable: pipes, dangling links, links to folders, which are not
+        followed, and folders that may not be listed.
+
+        Raises:
+            EraError: the folder may not be listed, a link leads out of the root, or there is too much in it.
+        """
+        try:
+            yield from self._files(folder, 0)
+        except PermissionError as error:
+            raise EraError(
+                f"the class folder {folder} cannot be read ({error.strerror}): fix its permissions, or remove it"
+            ) from error
+
+    def _files(self, folder: Path, depth: int) -> Iterator[Path]:
+        for entry in self._entries(folder):
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink():
+                if path.suffix.lower() in suffixes() or os.path.isdir(path):  # noqa: PTH112 - it never raises
+                    _refuse_link_out(self._root, path)
+                    yield path
+            elif not entry.is_dir(follow_symlinks=False):
+                if path.suffix.lower() in suffixes():
+                    yield path
+            elif depth == DEEPEST:
+                raise EraError(f"{path} is more than {DEEPEST} folders deep in its class: move its images up")
+            else:
+                try:
+                    yield from self._files(path, depth + 1)
+                except PermissionError:
+                    yield path
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        with os.scandir(folder) as scan:
+            entries = list(itertools.islice(scan, MOST - self._seen + 1))
+        self._seen += len(entries)
+        if self._seen > MOST:
+            raise EraError(
+                f"{self._root} holds more than {MOST:,} files and folders: is that the folder of your images?"
+                " Name one with fewer"
+            )
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _refuse_link_out(root: Path, link: Path) -> None:
+    target, inside = Path(os.path.realpath(link)), Path(os.path.realpath(root))
+    if not target.is_relative_to(inside):
+        raise EraError(
+            f"{link} is a link to {target}, out of {root}, where era does not follow:"
+            " put a copy in its place (cp -rL copies what links lead to), or hard links (cp -rl)"
+        )
