@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -17,6 +19,9 @@ from era_cli.errors import EraError, UsageError
 from era_cli.text import quoted
 
 TEMPORARY_SUFFIX = ".partial"
+_ORPHAN_AGE = 3_600.0  # seconds
+# A folder that cannot be synced at all, on some network file systems; any other error is the disk's.
+_UNSYNCABLE = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
 
 _FIXES = {errno.ENAMETOOLONG: "use a shorter name", errno.ELOOP: "its links lead nowhere"}
 _KINDS = {
@@ -47,14 +52,14 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Opens a temporary file in the folder of `path`; on success it becomes `path`.
 
     A reader sees the old content or the new, never a part, even after a power cut: the file is
-    synced before the rename and the folder after it.
+    synced before the rename and the folder after it. What a killed writer of this file left is removed.
 
     Raises:
         EraError: the file could not be written; `path` is then as it was.
     """
     with _explained(path):
-        # Not the whole name: a longer one than that of `path` may be too long.
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
+        _sweep_old(path)
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=TEMPORARY_SUFFIX, dir=path.parent)
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -116,13 +121,17 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def make_folder(path: Path) -> None:
-    """Makes the folder, and those above it, where they are absent.
+    """Makes the folder, and those above it, where they are absent; their names are then on the disk.
 
     Raises:
         EraError: it cannot be made.
     """
     with _explained(path):
-        path.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            return
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
 
 
 def append_text(path: Path, text: str) -> None:
@@ -131,10 +140,14 @@ def append_text(path: Path, text: str) -> None:
     Raises:
         EraError: the file could not be written.
     """
-    with _explained(path), path.open("a", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    with _explained(path):
+        is_new = not path.exists()
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            sync_folder(path.parent)
 
 
 def atomic_link(source: Path, target: Path) -> None:
@@ -166,15 +179,36 @@ def sweep_temporaries(folder: Path) -> None:
         orphan.unlink(missing_ok=True)
 
 
+def _prefix(path: Path) -> str:
+    """How the names of temporaries of `path` begin; not with its whole name: a longer one may be too long."""
+    return f".{path.name[:20]}."
+
+
+def _sweep_old(path: Path) -> None:
+    """Removes temporaries of `path` that nobody writes any more: no write takes an hour."""
+    for orphan in path.parent.glob(f"{glob.escape(_prefix(path))}*{TEMPORARY_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if time.time() - orphan.stat().st_mtime > _ORPHAN_AGE:
+                orphan.unlink()
+
+
 def sync_folder(folder: Path) -> None:
-    """Makes the names in `folder` durable, where the system can."""
+    """Makes the names in `folder` durable, where the system can.
+
+    Raises:
+        OSError: the disk failed, so that they may be lost.
+    """
     if os.name == "nt":  # Windows cannot open a folder
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written but not read
+        return
     try:
         os.fsync(descriptor)
-    except OSError:  # some network file systems refuse it
-        pass
+    except OSError as error:
+        if error.errno not in _UNSYNCABLE:
+            raise
     finally:
         os.close(descriptor)
 

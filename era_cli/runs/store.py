@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import itertools
 import json
 import re
 import shutil
@@ -11,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from era_cli.errors import EraError, UsageError
-from era_cli.files import read_regular
+from era_cli.files import TEMPORARY_SUFFIX, make_folder, read_regular, sweep_temporaries, sync_folder
 from era_cli.runs import artifacts, document, replacement
 from era_cli.runs.artifacts import SWEEPS
 from era_cli.runs.document import RunDocument
@@ -45,9 +47,7 @@ def check_name(runs_dir: Path, name: str | None, *, overwrite: bool = False) -> 
     if not _taken(path):
         return
     if not overwrite:
-        raise UsageError(
-            f"{path} already exists: choose another --name, continue it with --resume, or replace it with --overwrite"
-        )
+        raise _is_taken(path)
     if path.is_symlink():
         raise UsageError(f"{path} is a link, and --overwrite replaces only folders: remove it or choose another --name")
     try:
@@ -81,19 +81,63 @@ def create(
         EraError: the folder cannot be written, or the run to be replaced is in use.
     """
     with replacement.explained(runs_dir):
-        runs_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(runs_dir)
         if overwrite and name is not None and _taken(runs_dir / name):
             check_name(runs_dir, name, overwrite=True)
-            run = Run(replacement.make_hidden(runs_dir / name), replaces=runs_dir / name)
-        else:
-            run = Run(_make_named(runs_dir, name) if name is not None else _make_numbered(runs_dir, source))
+            hidden = Run(replacement.make_hidden(runs_dir / name), replaces=runs_dir / name)
+            return _filled(hidden, describe)
+        if name is not None:
+            check_name(runs_dir, name)
+            if (named := _made(runs_dir / name, describe)) is None:
+                raise _is_taken(runs_dir / name)  # another era process was faster
+            return named
+        stem = _plain(source)
+        for number in itertools.count(_next_number(runs_dir, stem, but=_half_made)):
+            if (numbered := _made(runs_dir / f"{stem}-{number}", describe)) is not None:
+                return numbered
+        raise AssertionError("numbers never end")
+
+
+def _made(path: Path, describe: Callable[[str], RunDocument]) -> Run | None:
+    """The run in a new folder, or in one that a killed process left without its run.json; None: it is another's.
+
+    Only under the lock is it known that nobody is at work there.
+    """
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+    if not _half_made(path):
+        return None
+    with contextlib.ExitStack() as stack:
+        run = Run(path)
         try:
-            run.checkpoints.mkdir()
-            document.write(run.document_file, describe((run.replaces or run.path).name))
-        except BaseException:  # a full disk or a signal: a folder without run.json is no run, but has taken the name
-            shutil.rmtree(run.path, ignore_errors=True)
-            raise
-        return run
+            stack.enter_context(run.lock())
+        except EraError:
+            return None
+        return _filled(run, describe) if _half_made(path) else None
+
+
+def _filled(run: Run, describe: Callable[[str], RunDocument]) -> Run:
+    try:
+        sweep_temporaries(run.path)
+        run.checkpoints.mkdir(exist_ok=True)
+        document.write(run.document_file, describe((run.replaces or run.path).name))
+        sync_folder(run.path.parent)
+    except BaseException:  # a full disk or a signal: a folder without run.json is no run, but has taken the name
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run
+
+
+def _half_made(path: Path) -> bool:
+    """Whether a folder is what `_filled` has before run.json is there: empty, or with nothing of worth in it."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    return all(
+        file.name == artifacts.LOCK
+        or (file.name == artifacts.CHECKPOINTS and file.is_dir() and not any(file.iterdir()))
+        or (file.name.startswith(f".{artifacts.DOCUMENT}.") and file.name.endswith(TEMPORARY_SUFFIX))
+        for file in path.iterdir()
+    )
 
 
 def free_stem(folder: Path, stem: str) -> Path:
@@ -103,39 +147,23 @@ def free_stem(folder: Path, stem: str) -> Path:
 
 
 def _taken(path: Path) -> bool:
-    return path.exists() or path.is_symlink()
+    return (path.exists() or path.is_symlink()) and not _half_made(path)
 
 
-def _make_named(runs_dir: Path, name: str) -> Path:
-    check_name(runs_dir, name)
-    try:
-        (runs_dir / name).mkdir()
-    except FileExistsError:  # another era process was faster
-        check_name(runs_dir, name)
-        raise
-    return runs_dir / name
-
-
-def _make_numbered(runs_dir: Path, source: str) -> Path:
-    stem = _plain(source)
-    number = _next_number(runs_dir, stem)
-    while True:
-        path = runs_dir / f"{stem}-{number}"
-        try:
-            path.mkdir()
-        except FileExistsError:  # another era process was faster
-            number += 1
-        else:
-            return path
+def _is_taken(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} already exists: choose another --name, continue it with --resume, or replace it with --overwrite"
+    )
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:100] or "run"
 
 
-def _next_number(folder: Path, stem: str) -> int:
+def _next_number(folder: Path, stem: str, *, but: Callable[[Path], bool] = lambda path: False) -> int:
+    """The number above those of the files and folders there, `but` some."""
     pattern = re.compile(re.escape(stem) + r"-(\d+)(\.\w+)?")
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    names = [path.name for path in folder.iterdir() if not but(path)] if folder.is_dir() else []
     return max((int(match[1]) for name in names if (match := pattern.fullmatch(name))), default=0) + 1
 
 

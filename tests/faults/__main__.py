@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults import changes, machine, signals, together, writes
+from tests.faults import changes, machine, power, signals, together, writes
 from tests.faults.case import Case, Fault
 
 PROGRESS = 50  # cases between two lines that say how far it is
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
 
 def every_case() -> list[Case]:
     """The cases of every module, in the order of the table."""
-    return [*writes.cases(), *signals.cases(), *machine.cases(), *together.cases(), *changes.cases()]
+    return [*writes.cases(), *power.cases(), *signals.cases(), *machine.cases(), *together.cases(), *changes.cases()]
 
 
 def tried(case: Case) -> Outcome:
@@ -58,12 +58,13 @@ def main() -> None:
     """Tries the cases, as many at a time as there are cores."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--only", nargs="*", default=[], help="words that a case's fault or name must hold")
-    chosen = parser.parse_args().only
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="one of N of these cases")
+    asked = parser.parse_args()
     cases = [
         case
         for case in every_case()
-        if all(word.lower() in f"{case.fault.title} {case.name}".lower() for word in chosen)
-    ]
+        if all(word.lower() in f"{case.fault.title} {case.name}".lower() for word in asked.only)
+    ][:: asked.every]
     began, outcomes = time.monotonic(), []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for outcome in pool.map(tried, cases):

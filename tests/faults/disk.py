@@ -26,7 +26,8 @@ class Call(NamedTuple):
 
     `kind` is mkdir, open, write, fsync, chmod, rename (replace, too), link, unlink, rmdir, truncate or utime; `path` is
     what it changes, relative to the watched folder, and `to` the new name. `file` tells open files apart, for open,
-    write, fsync and truncate; `offset` and `data` are what was written where, `flags` those of the opening.
+    write, fsync and truncate; `offset` and `data` are what was written where, `flags` those of the opening. One that
+    `failed` changed nothing.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Call(NamedTuple):
     offset: int = 0
     data: bytes = b""
     flags: int = 0
+    failed: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind} {self.path}" + (f" to {self.to}" if self.to else "")
@@ -66,6 +68,7 @@ class Disk:
         self._plan = plan
         self._files: dict[int, tuple[str, int]] = {}  # descriptor: path and number of the opening
         self._openings = 0
+        self._number = 0
 
     def absolute(self, path: Any, folder: int | None = None) -> str:
         """The path as a text; `folder` is the descriptor that it is relative to."""
@@ -94,11 +97,11 @@ class Disk:
         """Does it, unless the plan has something else for this call."""
         if not self.watched(path):
             return do()
-        plan, number = self._plan, len(self.calls) + 1
+        self._number += 1
+        plan, number = self._plan, self._number
         to = details.pop("to", "")
         relative = os.path.relpath(path, self._folder)
         call = Call(kind, relative, os.path.relpath(to, self._folder) if to else "", **details)
-        self.calls.append(call)
         if number == plan.at and not plan.error:
             if plan.done:
                 half() if kind == "write" else do()
@@ -107,7 +110,13 @@ class Disk:
             if plan.done and kind == "write":
                 half()
             raise OSError(plan.error, os.strerror(plan.error), path)
-        return do()
+        try:
+            done = do()
+        except OSError:
+            self.calls.append(call._replace(failed=True))
+            raise
+        self.calls.append(call)
+        return done
 
     def file(self, descriptor: int) -> tuple[str, int]:
         """The path and the number of the opening that the descriptor stands for; an empty path for none."""

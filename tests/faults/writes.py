@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from tests.faults import scenarios
@@ -102,10 +103,14 @@ def label(call: Call) -> str:
 
 
 def _kills(scenario: Scenario) -> Iterator[Case]:
+    """Killed after one change is killed before the next; where one changed nothing, both are the same."""
     fault = KILLED if scenario.seeds else KILLED_READING
-    for number, call in enumerate(scenarios.undisturbed(scenario).calls, 1):
-        name = f"{scenario.title}: before change {number}, {label(call)}"
-        yield Case(fault=fault, name=name, check=partial(_killed, scenario, Plan(at=number)))
+    calls = scenarios.undisturbed(scenario).calls
+    for number, (before, call) in enumerate(pairwise((None, *calls)), 1):
+        assert call is not None
+        if before is None or not (before.failed or before.kind in ("fsync", "utime")):
+            name = f"{scenario.title}: before change {number}, {label(call)}"
+            yield Case(fault=fault, name=name, check=partial(_killed, scenario, Plan(at=number)))
         if call.kind == "write" and len(call.data) > 1:
             name = f"{scenario.title}: within change {number}, half of {label(call)}"
             yield Case(fault=fault, name=name, check=partial(_killed, scenario, Plan(at=number, done=True)))
@@ -129,7 +134,7 @@ def _killed(scenario: Scenario, plan: Plan, at: Path) -> None:
     assert ended.code == -9, ended
     if not scenario.seeds:
         scenarios.assert_untouched(scenario, at)
-    scenarios.go_on(scenario, at)
+    scenarios.go_on(scenario, at, plan.at - 1)
 
 
 def _failed(scenario: Scenario, plan: Plan, at: Path) -> None:
@@ -146,7 +151,7 @@ def _failed(scenario: Scenario, plan: Plan, at: Path) -> None:
         assert _names(said, call), (said, call)
     elif not any(words in ended.stderr for words in _DISPENSABLE):
         scenarios.assert_ended(scenario, at)
-    scenarios.go_on(scenario, at)
+    scenarios.go_on(scenario, at, plan.at - 1)
 
 
 def _names(said: str, call: Call) -> bool:

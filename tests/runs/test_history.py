@@ -91,7 +91,10 @@ def test_appended_rows_are_on_the_disk_on_return(path: Path, monkeypatch: pytest
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
     history.append(path, [row(1)])
-    assert synced == [path.stat().st_size]
+    assert synced[0] == path.stat().st_size
+    assert len(synced) == 2  # and the folder, which has a new name in it
+    history.append(path, [row(2)])
+    assert synced[2:] == [path.stat().st_size]
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:

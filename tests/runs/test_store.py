@@ -41,7 +41,7 @@ def test_runs_of_a_source_are_numbered_on(runs_dir: Path) -> None:
         "digits-3",
     ]
     for name in ("digits-9", "digits-x", "digits", "my-digits-40", "digits-50-old"):
-        (runs_dir / name).mkdir(parents=True)
+        (runs_dir / name / "own").mkdir(parents=True)
     assert make_run(runs_dir).name == "digits-10"
 
 
