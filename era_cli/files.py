@@ -19,7 +19,7 @@ from era_cli.errors import EraError, UsageError
 from era_cli.text import quoted
 
 TEMPORARY_SUFFIX = ".partial"
-_ORPHAN_AGE = 3_600.0  # seconds
+ORPHAN_AGE = 3_600.0  # seconds; whatever is written under another name first has its own name long before
 # A folder that cannot be synced at all, on some network file systems; any other error is the disk's.
 _UNSYNCABLE = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
 
@@ -67,7 +67,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
                 file.flush()
                 os.fsync(file.fileno())
             # mkstemp makes files private; results are as readable as the umask lets any new file be.
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(0o666 & ~umask())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -114,10 +114,9 @@ def read_regular(path: Path, most: int) -> bytes:
         OSError: as for `open_regular`, or it is larger; `strerror` says so.
     """
     with open_regular(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most / 1e6:,.0f} MB", str(path))
-    return content
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, f"it is larger than {most / 1e6:,.0f} MB", str(path))
+        return file.read()
 
 
 def make_folder(path: Path) -> None:
@@ -127,11 +126,15 @@ def make_folder(path: Path) -> None:
         EraError: it cannot be made.
     """
     with _explained(path):
-        if path.is_dir():
-            return
-        make_folder(path.parent)
-        path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
+        make_folders(path)
+
+
+def make_folders(path: Path) -> None:
+    """What `make_folder` does, for a caller who explains an OSError himself."""
+    for folder in reversed((path, *path.parents)):
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
+            sync_folder(folder.parent)
 
 
 def append_text(path: Path, text: str) -> None:
@@ -188,7 +191,7 @@ def _sweep_old(path: Path) -> None:
     """Removes temporaries of `path` that nobody writes any more: no write takes an hour."""
     for orphan in path.parent.glob(f"{glob.escape(_prefix(path))}*{TEMPORARY_SUFFIX}"):
         with contextlib.suppress(OSError):
-            if time.time() - orphan.stat().st_mtime > _ORPHAN_AGE:
+            if time.time() - orphan.stat().st_mtime > ORPHAN_AGE:
                 orphan.unlink()
 
 
@@ -222,7 +225,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise EraError(f"{path} cannot be written ({error.strerror or error}): {fix}") from error
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The permissions that new files of this process lack."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -8,12 +8,14 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from era_cli.errors import EraError, UsageError
-from era_cli.files import TEMPORARY_SUFFIX, make_folder, read_regular, sweep_temporaries, sync_folder
+from era_cli.files import ORPHAN_AGE, make_folders, read_regular, sync_folder, umask
 from era_cli.runs import artifacts, document, replacement
 from era_cli.runs.artifacts import SWEEPS
 from era_cli.runs.document import RunDocument
@@ -21,6 +23,7 @@ from era_cli.runs.run import Run
 from era_cli.text import quoted
 
 LATEST = "latest"
+_UNFINISHED = ".creating"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -69,8 +72,9 @@ def create(
 ) -> Run:
     """Makes a new run folder with its run.json: `name`, or `source` and the next number.
 
-    A run that is overwritten stays where it is and as it is until `replacement.take_place`; until then the new one has
-    a hidden folder, which `replacement.discard` removes, or the next overwriting if the process was killed.
+    It appears with its run.json or not at all. A run that is overwritten stays where it is and as it is until
+    `replacement.take_place`; until then the new one has a hidden folder, which `replacement.discard` removes, or the
+    next overwriting if the process was killed.
 
     Args:
         describe: gives run.json for the name that the run got.
@@ -81,63 +85,59 @@ def create(
         EraError: the folder cannot be written, or the run to be replaced is in use.
     """
     with replacement.explained(runs_dir):
-        make_folder(runs_dir)
+        make_folders(runs_dir)
         if overwrite and name is not None and _taken(runs_dir / name):
             check_name(runs_dir, name, overwrite=True)
             hidden = Run(replacement.make_hidden(runs_dir / name), replaces=runs_dir / name)
-            return _filled(hidden, describe)
-        if name is not None:
-            check_name(runs_dir, name)
-            if (named := _made(runs_dir / name, describe)) is None:
-                raise _is_taken(runs_dir / name)  # another era process was faster
-            return named
-        stem = _plain(source)
-        for number in itertools.count(_next_number(runs_dir, stem, but=_half_made)):
-            if (numbered := _made(runs_dir / f"{stem}-{number}", describe)) is not None:
-                return numbered
-        raise AssertionError("numbers never end")
+            with _removed_on_failure(hidden.path):
+                hidden.checkpoints.mkdir()
+                document.write(hidden.document_file, describe(name))
+            return hidden
+        check_name(runs_dir, name)
+        _sweep_unfinished(runs_dir)
+        unfinished = Run(Path(tempfile.mkdtemp(prefix=".", suffix=_UNFINISHED, dir=runs_dir)))
+        with _removed_on_failure(unfinished.path):
+            unfinished.path.chmod(0o777 & ~umask())  # mkdtemp makes folders private
+            unfinished.checkpoints.mkdir()
+            for path in [runs_dir / name] if name is not None else _numbered(runs_dir, _plain(source)):
+                document.write(unfinished.document_file, describe(path.name))
+                if _renamed(unfinished.path, path):
+                    sync_folder(runs_dir)
+                    return Run(path)
+            raise _is_taken(runs_dir / str(name))  # another era process was faster
 
 
-def _made(path: Path, describe: Callable[[str], RunDocument]) -> Run | None:
-    """The run in a new folder, or in one that a killed process left without its run.json; None: it is another's.
-
-    Only under the lock is it known that nobody is at work there.
-    """
-    with contextlib.suppress(FileExistsError):
-        path.mkdir()
-    if not _half_made(path):
-        return None
-    with contextlib.ExitStack() as stack:
-        run = Run(path)
-        try:
-            stack.enter_context(run.lock())
-        except EraError:
-            return None
-        return _filled(run, describe) if _half_made(path) else None
+def _numbered(runs_dir: Path, stem: str) -> Iterator[Path]:
+    for number in itertools.count(_next_number(runs_dir, stem)):
+        yield runs_dir / f"{stem}-{number}"
 
 
-def _filled(run: Run, describe: Callable[[str], RunDocument]) -> Run:
+def _renamed(folder: Path, path: Path) -> bool:
+    """Renames the folder, so that `path` appears with all that is in it; False if `path` is another process's."""
     try:
-        sweep_temporaries(run.path)
-        run.checkpoints.mkdir(exist_ok=True)
-        document.write(run.document_file, describe((run.replaces or run.path).name))
-        sync_folder(run.path.parent)
-    except BaseException:  # a full disk or a signal: a folder without run.json is no run, but has taken the name
-        shutil.rmtree(run.path, ignore_errors=True)
+        folder.rename(path)
+    except OSError:
+        if path.exists():
+            return False
         raise
-    return run
+    return True
 
 
-def _half_made(path: Path) -> bool:
-    """Whether a folder is what `_filled` has before run.json is there: empty, or with nothing of worth in it."""
-    if path.is_symlink() or not path.is_dir():
-        return False
-    return all(
-        file.name == artifacts.LOCK
-        or (file.name == artifacts.CHECKPOINTS and file.is_dir() and not any(file.iterdir()))
-        or (file.name.startswith(f".{artifacts.DOCUMENT}.") and file.name.endswith(TEMPORARY_SUFFIX))
-        for file in path.iterdir()
-    )
+@contextlib.contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _sweep_unfinished(runs_dir: Path) -> None:
+    """Removes what processes left that were killed while they made a run; none of it is younger than ORPHAN_AGE."""
+    for folder in runs_dir.glob(f".*{_UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > ORPHAN_AGE:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_stem(folder: Path, stem: str) -> Path:
@@ -147,7 +147,7 @@ def free_stem(folder: Path, stem: str) -> Path:
 
 
 def _taken(path: Path) -> bool:
-    return (path.exists() or path.is_symlink()) and not _half_made(path)
+    return path.exists() or path.is_symlink()
 
 
 def _is_taken(path: Path) -> UsageError:
@@ -160,10 +160,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:100] or "run"
 
 
-def _next_number(folder: Path, stem: str, *, but: Callable[[Path], bool] = lambda path: False) -> int:
-    """The number above those of the files and folders there, `but` some."""
+def _next_number(folder: Path, stem: str) -> int:
     pattern = re.compile(re.escape(stem) + r"-(\d+)(\.\w+)?")
-    names = [path.name for path in folder.iterdir() if not but(path)] if folder.is_dir() else []
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return max((int(match[1]) for name in names if (match := pattern.fullmatch(name))), default=0) + 1
 
 
