@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,11 @@ def _folder(context: typer.CallbackParam, path: Path | None) -> Path | None:
 
 
 def _refuse_file_above(option: str, path: Path) -> None:
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UsageError(f"{option} {path} cannot be used: it is a loop of links") from None
     there = next((each for each in (path, *path.parents) if each.exists()), None)
     if there is not None and not there.is_dir():
         raise UsageError(f"{option} {path} cannot be used: {there} is a file, not a folder")

@@ -177,10 +177,20 @@ def write(building: Path, entry: Path, side: int, decode: Decode) -> Decoded:
 
 
 def in_memory(decode: Decode) -> Decoded:
-    """Decodes without caching."""
+    """Decodes without caching.
+
+    Raises:
+        EraError: the images do not fit into memory.
+    """
     chunks: list[Images] = []
-    integers, texts = decode(chunks.append)
-    return Decoded(np.concatenate(chunks), integers, texts, None)
+    try:
+        integers, texts = decode(chunks.append)
+        return Decoded(np.concatenate(chunks), integers, texts, None)
+    except MemoryError as error:
+        raise EraError(
+            "the decoded images do not fit into memory, and cannot be cached: use a smaller --image-size, or free some"
+            f" disk space for {default_dir()}"
+        ) from error
 
 
 def _crc32(images: Images, integers: Labels, texts: tuple[str, ...]) -> int:
