@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,15 @@ def test_a_wrong_value_is_one_sentence(line: str, says: str) -> None:
 @pytest.mark.parametrize(("given", "meant"), [("CIFAR10", "cifar10"), ("Digits", "digits")])
 def test_data_in_other_letters_gets_a_hint(given: str, meant: str) -> None:
     assert the_error(invoke("fit", f"--data={given}", code=2)).endswith(f"did you mean {meant}?")
+
+
+@pytest.mark.parametrize(
+    "line", ["fit --data digits --data-dir", "eval --data-dir", "lr-find --runs-dir", "eval --out"]
+)
+def test_a_loop_of_links_is_wrong_usage(line: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    path = tmp_path / "loop" / "figure.png" if "--out" in line else tmp_path / "loop"
+    assert the_error(invoke(*line.split(), str(path), code=2)).endswith("is a link that leads nowhere")
 
 
 @pytest.mark.parametrize("command", ["", "fit", "lr-find", "eval", "misclassified", "gradcam", "plot-curves"])

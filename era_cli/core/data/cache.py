@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 import zlib
@@ -18,12 +20,13 @@ import numpy as np
 import platformdirs
 
 from era_cli.errors import EraError
-from era_cli.files import atomic_write_text
+from era_cli.files import atomic_write_text, open_regular, read_regular
 from era_cli.results import Images, Labels
 
 FORMAT = 4  # raise it when the layout of an entry changes, or when the same files would decode differently
 _IMAGES, _INTEGERS, _META, _HASH = "images.bin", "integers.bin", "meta.json", "hash-"
 _BUILDING = ".building-"
+_LARGEST_TEXTS = 1 << 30  # bytes of meta.json, which names every image that cannot be read
 _ORPHAN_AGE = 86_400.0  # seconds; no decoding takes a day
 _UNUSED_AGE = 60 * 86_400.0  # seconds since it was last read: its source may be long gone
 
@@ -41,7 +44,7 @@ class ContentHashes:
     def get(self, key: str) -> str | None:
         """The hash stored under `key`; None if there is none, or it is damaged or unreadable."""
         try:
-            content_hash, checksum = (self.entry / f"{_HASH}{key}").read_text(encoding="ascii").split()
+            content_hash, checksum = read_regular(self.entry / f"{_HASH}{key}", 1000).decode("ascii").split()
         except (OSError, ValueError):
             return None
         return content_hash if checksum == self._checksum(key, content_hash) else None
@@ -88,17 +91,23 @@ def file_state(path: Path) -> tuple[int, ...]:
 
 
 def read(entry: Path, side: int) -> Decoded | None:
-    """What `write` left in `entry`; None if it is absent or unreadable, or damaged, in which case it is removed."""
+    """What `write` left in `entry`; None if it is absent or unreadable, or damaged, in which case it is removed.
+
+    An entry that another user could have written counts as absent: anyone can make its checksum match.
+    """
     if not entry.is_dir():
         return None
     try:
-        meta = json.loads((entry / _META).read_text(encoding="utf-8"))
-        integers, texts = np.fromfile(entry / _INTEGERS, np.int64), tuple(meta["texts"])
+        if not _only_ours(entry.parent.stat()) or not _only_ours(entry.lstat()):
+            return None
+        meta = json.loads(read_regular(entry / _META, _LARGEST_TEXTS))
+        with open_regular(entry / _INTEGERS) as file:
+            integers, texts = np.fromfile(file, np.int64), tuple(meta["texts"])
         images = _map(entry, len(integers), side)
         crc32 = _crc32(images, integers, texts)
         if crc32 != meta["crc32"]:
             raise ValueError("damaged")
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         shutil.rmtree(entry, ignore_errors=True)
         return None
     except OSError:  # not readable now, or not by this user
@@ -112,12 +121,27 @@ def begin(cache_dir: Path) -> Path:
     """An empty folder for `write` in `cache_dir`; stale entries are removed on the way.
 
     Raises:
-        OSError: it cannot be created.
+        OSError: it cannot be created, or others could write to it.
     """
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _only_ours(cache_dir.stat()):
+        if not _ours(cache_dir.stat()):
+            raise OSError(errno.EPERM, "it belongs to another user", str(cache_dir))
+        cache_dir.chmod(0o700)  # made under a umask that lets the group write; what is in it may have been exchanged
+        for path in cache_dir.iterdir():
+            shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):
         _sweep(cache_dir)
     return Path(tempfile.mkdtemp(prefix=_BUILDING, dir=cache_dir))
+
+
+def _only_ours(status: os.stat_result) -> bool:
+    """Whether only this user can write to a folder."""
+    return _ours(status) and (os.name == "nt" or not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def _ours(status: os.stat_result) -> bool:
+    return os.name == "nt" or (stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid())
 
 
 def _sweep(cache_dir: Path) -> None:
@@ -153,10 +177,20 @@ def write(building: Path, entry: Path, side: int, decode: Decode) -> Decoded:
 
 
 def in_memory(decode: Decode) -> Decoded:
-    """Decodes without caching."""
+    """Decodes without caching.
+
+    Raises:
+        EraError: the images do not fit into memory.
+    """
     chunks: list[Images] = []
-    integers, texts = decode(chunks.append)
-    return Decoded(np.concatenate(chunks), integers, texts, None)
+    try:
+        integers, texts = decode(chunks.append)
+        return Decoded(np.concatenate(chunks), integers, texts, None)
+    except MemoryError as error:
+        raise EraError(
+            "the decoded images do not fit into memory, and cannot be cached: use a smaller --image-size, or free some"
+            f" disk space for {default_dir()}"
+        ) from error
 
 
 def _crc32(images: Images, integers: Labels, texts: tuple[str, ...]) -> int:
@@ -165,4 +199,5 @@ def _crc32(images: Images, integers: Labels, texts: tuple[str, ...]) -> int:
 
 def _map(entry: Path, count: int, side: int) -> Images:
     # Copy on write: torch wants writable memory, and the system can still drop the pages.
-    return np.memmap(entry / _IMAGES, np.uint8, "c", shape=(count, 3, side, side))
+    with open_regular(entry / _IMAGES) as file:
+        return np.memmap(file, np.uint8, "c", shape=(count, 3, side, side))

@@ -13,7 +13,8 @@ from era_cli.errors import UsageError
 from era_cli.results import Images, Labels
 from era_cli.text import plural
 
-_RESIZED_AT_ONCE = 256  # images; as float32 they take four times the memory
+_RESIZED_AT_ONCE = 256  # images,
+_RESIZED_BYTES = 1 << 28  # and of memory as float32, four times that of the images
 _CHUNK = 1 << 22  # bytes of images read at a time, so that a memory-mapped array is never held in memory whole
 
 
@@ -118,19 +119,31 @@ def resize(images: Images, size: int) -> Images:
     """(N, 3, H, W) -> (N, 3, size, size), bilinear with anti-aliasing; the same array if it already has that size.
 
     Raises:
-        UsageError: the result would take more than half of the machine's memory.
+        UsageError: the result would take more than half of the machine's memory, or more than is free.
     """
     if images.shape[-2:] == (size, size):
         return images
+    _refuse_too_large(len(images), size)
+    try:
+        return _resized(images, size)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise UsageError(
+            f"there is not enough memory for {len(images):,} images of {size}x{size}: use a smaller --image-size"
+        ) from error
+
+
+def _resized(images: Images, size: int) -> Images:
     import torch  # only here: most data have the right size, and then what is wrong with them is said at once
     from torch.nn import functional as F
 
-    _refuse_too_large(len(images), size)
     resized = np.empty((*images.shape[:2], size, size), np.uint8)
-    for start in range(0, len(images), _RESIZED_AT_ONCE):
-        chunk = torch.from_numpy(images[start : start + _RESIZED_AT_ONCE]).float()
+    at_once = max(1, min(_RESIZED_AT_ONCE, _RESIZED_BYTES // (4 * images.shape[1] * size**2)))
+    for start in range(0, len(images), at_once):
+        chunk = torch.from_numpy(images[start : start + at_once]).float()
         chunk = F.interpolate(chunk, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        resized[start : start + _RESIZED_AT_ONCE] = chunk.round().clamp(0, 255).to(torch.uint8).numpy()
+        resized[start : start + at_once] = chunk.round().clamp(0, 255).to(torch.uint8).numpy()
     return resized
 
 

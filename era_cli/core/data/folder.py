@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import os
@@ -236,9 +237,8 @@ def _decoded(
     try:
         return cache.write(building, entry, size, decode)
     except OSError as error:
-        raise EraError(
-            f"the decoded images cannot be written to {cache_dir} ({error.strerror}): free some disk space there"
-        ) from error
+        fix = "use a smaller --image-size" if error.errno == errno.ENOMEM else "free some disk space there"
+        raise EraError(f"the decoded images cannot be written to {cache_dir} ({error.strerror}): {fix}") from error
 
 
 def _fingerprint(files: list[_File], layout: _Layout, size: int) -> str:

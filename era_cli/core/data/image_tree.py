@@ -93,5 +93,5 @@ def _refuse_link_out(root: Path, link: Path) -> None:
     if not target.is_relative_to(inside):
         raise EraError(
             f"{link} is a link to {target}, out of {root}, where era does not follow:"
-            " put a copy in its place (cp -rL copies what links lead to), or hard links (cp -rl)"
+            " put a copy in its place (cp -rL copies what links lead to), or hard links (cp -rlL)"
         )

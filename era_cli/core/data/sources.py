@@ -66,6 +66,8 @@ def check_all(source: str, classes: tuple[str, ...]) -> None:
 
 
 def _existing(source: str) -> Path:
+    if not source:
+        raise UsageError("--data is empty: it takes cifar10, digits, or a folder of class folders")
     path = expanded(Path(source))
     if not path.is_dir():
         if path.is_file():

@@ -32,7 +32,7 @@ class Request:
     @property
     def data(self) -> str:
         """The source to train on."""
-        return self.source or DEFAULT_SOURCE
+        return DEFAULT_SOURCE if self.source is None else self.source
 
     def check(self) -> None:
         """Refuses what can be seen to be wrong without a look at an image or the machine.

@@ -83,14 +83,49 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path: Path, name: str) -> None:
 
 
 def test_a_temporarily_unreadable_entry_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_text(*_: object, **__: object) -> NoReturn:
+    def open_file(*_: object) -> NoReturn:
         raise OSError(errno.EMFILE, "Too many open files")
 
     write(tmp_path / "entry")
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_text", read_text)
+        patched.setattr(os, "open", open_file)
         assert cache.read(tmp_path / "entry", SIDE) is None
     assert_intact(cache.read(tmp_path / "entry", SIDE))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_special_file_is_waited_for(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "entry")
+    (tmp_path / "entry" / name).unlink()
+    os.mkfifo(tmp_path / "entry" / name)
+    assert cache.read(tmp_path / "entry", SIDE) is None
+
+
+def test_a_checksum_does_not_make_the_entry_of_another_user_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "entry")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        assert cache.read(tmp_path / "entry", SIDE) is None
+        with pytest.raises(OSError, match="it belongs to another user"):
+            cache.begin(tmp_path)
+    (tmp_path / "entry").chmod(0o777)
+    assert cache.read(tmp_path / "entry", SIDE) is None
+    (tmp_path / "entry").chmod(0o700)
+    assert_intact(cache.read(tmp_path / "entry", SIDE))
+
+
+def test_a_cache_that_others_could_write_to_is_emptied_and_closed(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    write(folder / "entry")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o775)
+    assert cache.read(folder / "entry", SIDE) is None
+    write(folder / "another")
+    assert [path.name for path in folder.iterdir()] == ["another"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert_intact(cache.read(folder / "another", SIDE))
 
 
 def test_two_writers_at_once_both_have_the_images(tmp_path: Path) -> None:

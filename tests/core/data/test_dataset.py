@@ -6,9 +6,11 @@ import os
 import tracemalloc
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -244,3 +246,13 @@ def test_statistics_and_hash_hold_few_images_in_memory(monkeypatch: pytest.Monke
     finally:
         tracemalloc.stop()
     assert peak < 20e6
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: ...")])
+def test_a_lack_of_memory_names_the_image_size(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interpolate(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(torch.nn.functional, "interpolate", interpolate)
+    with pytest.raises(UsageError, match="not enough memory for 3 images of 4x4: use a smaller --image-size"):
+        resize(noise(3, side=8), 4)

@@ -137,17 +137,24 @@ def test_a_jpeg_of_endless_scans_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says how much memory was taken")
 def test_decoding_takes_the_memory_that_it_is_counted_with(tmp_path: Path) -> None:
+    # Six threads, and memory for one image: on the whole at once each took 320 MB, and kept some of it.
     program = (
-        "import sys; from pathlib import Path; from era_cli.core.data.image_file import load_image\n"
-        "peak = lambda: int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
-        "load_image(Path(sys.argv[1]), 8); before = peak()\n"
-        "load_image(Path(sys.argv[2]), 8); print((peak() - before) / 1e3)\n"
+        "import os, sys; from pathlib import Path; from era_cli.core.data import folder\n"
+        "from era_cli.listener import Listener\n"
+        "def peak(): return int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
+        "os.cpu_count, folder.MAX_BYTES = (lambda: 6), 130_000_000\n"
+        "def load(name): folder.load(Path(sys.argv[1], name), 8, False, Listener(), cache_dir=Path(sys.argv[1], 'c'))\n"
+        "load('small'); before = peak(); load('large'); print((peak() - before) / 1e3)\n"
     )
-    small, large = tmp_path / "small.png", tmp_path / "large.png"
-    Image.new("RGBA", (8, 8)).save(small)
-    Image.new("RGBA", (4_000, 4_000)).save(large, compress_level=1)  # 64 MB; on the whole at once it takes 320
-    done = subprocess.run([sys.executable, "-c", program, small, large], capture_output=True, text=True, check=True)
-    assert 50 < float(done.stdout) < 8 * 16 + 30
+    for name, side in (("small", 8), ("large", 4_000)):
+        for file in ("cat/0.png", "cat/1.png", "cat/2.png", "dog/0.png", "dog/1.png", "dog/2.png"):
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            if file == "cat/0.png":
+                Image.new("RGBA", (side, side)).save(tmp_path / name / file, compress_level=1)
+            else:
+                (tmp_path / name / file).hardlink_to(tmp_path / name / "cat/0.png")
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert 50 < float(done.stdout) < 200
 
 
 def test_an_image_is_capped_by_the_memory_that_decoding_takes(tmp_path: Path) -> None:

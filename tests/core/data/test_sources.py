@@ -61,3 +61,13 @@ def test_resolved_names_a_source_as_datasets_do(tmp_path: Path, monkeypatch: pyt
     assert sources.resolved("digits") == "digits"  # the bundled ones, whatever the folder holds
     assert sources.resolved("./digits") == str(tmp_path / "digits")
     assert sources.resolved(str(tmp_path / "gone")) == str(tmp_path / "gone")
+
+
+def test_an_empty_source_is_wrong_usage() -> None:
+    for check in (
+        lambda: sources.check(""),
+        lambda: sources.check_all("", DIGITS),
+        lambda: load_all("", DIGITS),
+    ):
+        with pytest.raises(UsageError, match="--data is empty"):
+            check()
