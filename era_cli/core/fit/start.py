@@ -11,7 +11,7 @@ import torch
 import era_cli
 from era_cli.core.data import run_data
 from era_cli.core.data.normalize import Normalization
-from era_cli.core.fit import resumable
+from era_cli.core.fit import continuity, resumable
 from era_cli.core.fit.fit import Fit
 from era_cli.core.fit.request import FitRequest, check_resume
 from era_cli.core.fit.stopwatch import Stopwatch
@@ -135,6 +135,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         raise UsageError(
             f"{run.path} was started with precision {precision}, and cannot be resumed here: {error}"
         ) from error
+    about_machine = (continuity.keep_threads(document, device), continuity.difference(document, device))
     data = run_data.load(
         run, document, source=request.source, data_dir=request.data_dir, strict=request.strict, listener=listener
     )
@@ -154,7 +155,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         setup=setup,
         environment=_environment(device, request),
         resume_from=found,
-        notes=(*setup.notes, *found.notes),
+        notes=(*setup.notes, *filter(None, about_machine), *found.notes),
         warnings=setup.warnings,
     )
 
