@@ -13,7 +13,7 @@ from era_cli.core.data import run_data
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.fit import continuity, resumable
 from era_cli.core.fit.fit import Fit
-from era_cli.core.fit.request import FitRequest, check_resume
+from era_cli.core.fit.request import FitRequest, check_resume, finished
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.lr_find import sweep as lr_range
 from era_cli.core.training import devices
@@ -127,6 +127,8 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     document = run.read()
     recipe, precision = document.recipe, document.device.precision
     check_resume(run, request)
+    if document.status == "finished":
+        raise EraError(finished(run, document))
     with run.lock():
         found = resumable.newest(run, document)
     try:
