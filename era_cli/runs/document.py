@@ -20,7 +20,7 @@ from msgspec import Meta
 from era_cli.errors import EraError
 from era_cli.files import atomic_write_json, read_regular
 from era_cli.old_names import with_old_names
-from era_cli.recipes import RENAMED_PRECISIONS, Recipe, UnknownField
+from era_cli.recipes import RECIPES, RENAMED_PRECISIONS, Recipe, UnknownField
 from era_cli.results import FitResult, SweepSummary
 from era_cli.results.units import Count, Fraction, Positive, Seconds
 from era_cli.text import quoted
@@ -32,6 +32,8 @@ MOST = 10_000_000  # bytes of a run.json: room for a hundred thousand skipped fi
 Status = Literal["running", "finished", "interrupted", "failed"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Deviation = Annotated[float, Meta(gt=0, le=1)]
+
+_LONGEST = 300  # characters of a sentence about a damaged field, whose value may be of any length
 
 # What runs of older schemas did before they had a field for it. The recipe's fields say so themselves.
 _BEFORE: dict[str, Any] = {"lr_find": None, "sessions": []}
@@ -213,7 +215,7 @@ def read(path: Path) -> RunDocument:
     try:
         return _parsed(fields, schema)
     except (ValueError, msgspec.ValidationError) as error:
-        raise EraError(f"{path} is damaged ({_named(str(error))}): restore it from a backup") from error
+        raise EraError(f"{path} is damaged ({_named(str(error))[:_LONGEST]}): restore it from a backup") from error
     except UnknownField as error:
         raise EraError(f"{path} was written by another version of era (recipe.{error}): use that version") from error
 
@@ -233,6 +235,8 @@ def _parsed(fields: Any, schema: Any) -> RunDocument:
         recipe = Recipe.from_dict(recipe, older=schema < SCHEMA)
     except ValueError as error:
         raise ValueError(f"recipe.{error}") from error
+    if recipe.name not in RECIPES:
+        raise ValueError(f"recipe.name is {recipe.name[:60]!r}, but must be one of {', '.join(RECIPES)}")
     return msgspec.convert({**fields, "recipe": recipe}, RunDocument)
 
 

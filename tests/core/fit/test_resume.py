@@ -401,3 +401,25 @@ def test_wall_time_includes_the_sweep(tmp_path: Path, monkeypatch: pytest.Monkey
     late[0] += 5_000  # between the sessions
     result = resumed(run).train(Listener())
     assert before < result.seconds <= run.read().seconds < 2_000
+
+
+def test_a_resumed_run_has_the_threads_that_it_had(after_two_steps: Run, tmp_path: Path) -> None:
+    """With others every sum of floats may round otherwise."""
+    run = Run(tmp_path / "run")
+    shutil.copytree(after_two_steps.path, run.path)
+    device = run.read().device
+    cores = os.cpu_count() or 1
+    assert (device.threads, resumed(run).notes) == (1, ())
+    torch.set_num_threads(2)
+    try:
+        fit = resumed(run)
+        assert torch.get_num_threads() == 1
+        assert fit.environment.device.threads == 1
+        assert fit.notes == ("Training with 1 CPU thread, as before, where 2 would have been taken.",)
+        run.update(device=replace(device, threads=cores + 1, name="another processor"))
+        (note,) = resumed(run).notes
+        assert note.startswith(f"The run was on another processor, {cores + 1} threads and is on ")
+        assert note.endswith("1 thread now: its result will not be bit for bit that of an uninterrupted run.")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(1)
