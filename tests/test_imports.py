@@ -43,6 +43,7 @@ WINGS: dict[str, set[str]] = {
     "gradcam": {"seeds", "data", "networks", "evaluation"},
     "lr_find": {"seeds", "data", "networks", "training"},
     "fit": {"seeds", "data", "networks", "training", "evaluation", "lr_find"},
+    "verify": {"seeds", "data", "networks", "training", "evaluation", "fit"},
 }
 
 LIGHTNING = frozenset({"lightning", "pytorch_lightning", "lightning_fabric"})
