@@ -147,9 +147,11 @@ def atomic_link(source: Path, target: Path) -> None:
             with atomic_write(target) as file, source.open("rb") as original:
                 shutil.copyfileobj(original, file)
             return
-        temporary.replace(target)
-        # Renaming one hard link onto another of the same file does nothing: the temporary name stays.
-        temporary.unlink(missing_ok=True)
+        try:
+            temporary.replace(target)
+        finally:
+            # Also if it worked: renaming one hard link onto another of the same file does nothing.
+            temporary.unlink(missing_ok=True)
         sync_folder(target.parent)
 
 

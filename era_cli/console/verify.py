@@ -34,10 +34,10 @@ def verdict(verification: Verification) -> str:
         replayed += ", weights not compared"
     now = "; ".join(verification.changes)
     if verification.status == "identical":
-        where = f"here, on {now}" if now else "on this machine"
-        return f"bit-identical {where} ({replayed})"
+        where = f"even on {now}" if now else "on this machine"
+        return f"bit-identical {where}: {replayed}"
     where = f"on {now}" if now else "as a GPU adds in any order"
-    return f"within {verification.difference:.2g} of it (relative), {where} ({replayed})"
+    return f"within {verification.difference:.2g} of it (relative), {where}: {replayed}"
 
 
 def failure(verification: Verification, run: Path) -> str:
@@ -59,6 +59,6 @@ def _checks(verification: Verification) -> Table:
     for check in verification.checks:
         told: str = check.status
         if told == "within" and check.difference is not None:
-            told = f"within {check.difference:.1g}"
+            told = f"within {check.difference:.2g}"
         table.add_row(check.name, printable(told, _STYLES[check.status]), printable(check.detail))
     return table

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from era_cli.errors import EraError
-from era_cli.files import append_text, atomic_write_text
+from era_cli.files import append_text, atomic_write_text, open_regular
 from era_cli.results import EpochRow, StepRow
 
 Row = TypeVar("Row", EpochRow, StepRow)
@@ -96,12 +96,23 @@ def columns(path: Path, row_type: type[Row]) -> tuple[npt.NDArray[np.float64], l
     return np.array([dataclasses.astuple(row) for row in rows], np.float64).reshape(-1, len(names)), left_out
 
 
-def rewrite(path: Path, rows: list[EpochRow] | list[StepRow]) -> None:
-    """Replaces the file by `rows`, whole or not at all; no rows, no file."""
-    if not rows:
+def restore(path: Path, rows: list[EpochRow] | list[StepRow]) -> bool:
+    """Makes the file hold `rows` and nothing more; whether it began with them to the byte.
+
+    Raises:
+        EraError: the file could not be written.
+    """
+    expected = (_header(type(rows[0])) + _lines(rows)).encode() if rows else b""
+    try:
+        with open_regular(path) as file:
+            present = file.read(len(expected) + 1)
+    except OSError:
+        present = b""
+    if not expected:
         path.unlink(missing_ok=True)
-        return
-    atomic_write_text(path, _header(type(rows[0])) + _lines(rows))
+    elif present != expected:
+        atomic_write_text(path, expected.decode())
+    return present.startswith(expected)
 
 
 def _header(row_type: type[Any]) -> str:

@@ -82,7 +82,7 @@ def test_the_next_command_names_the_run_of_a_pattern(option: str, then: str) -> 
 def test_the_next_run_is_chosen_by_validation_accuracy() -> None:
     for name, test_acc in (("a", 0.8), ("b", 0.9)):
         run = curve_run(RUNS, 2, name, status="finished", result=replace(RESULT, test_acc=test_acc))
-    history.rewrite(run.metrics_file, [epoch_row(1), epoch_row(2, val_acc=0.7)])
+    history.restore(run.metrics_file, [epoch_row(1), epoch_row(2, val_acc=0.7)])
     done = invoke("plot-curves", "--run=*")
     assert done.stdout.splitlines()[-1] == "Next: era eval --run a"
     assert ", best a: " in invoke("plot-curves", "--run=*", "--quiet").stdout

@@ -4,6 +4,7 @@ import math
 import os
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_epochs_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows
     path = tmp_path_factory.mktemp("history") / "metrics.csv"
     history.append(path, rows)
     assert history.read(path, EpochRow) == rows
-    history.rewrite(path, rows[1:])
+    history.restore(path, rows[1:])
     assert history.read(path, EpochRow) == rows[1:]
 
 
@@ -117,10 +118,10 @@ def test_rows_before_an_incomplete_last_line_are_read(path: Path) -> None:
         assert history.read(path, EpochRow) == [row(1), row(2)][: max(0, complete - 1)], length
 
 
-def test_rewriting_drops_an_incomplete_last_line(path: Path) -> None:
+def test_restoring_drops_an_incomplete_last_line(path: Path) -> None:
     history.append(path, [row(1), row(2)])
     path.write_bytes(path.read_bytes()[:-5])
-    history.rewrite(path, history.read(path, EpochRow))
+    history.restore(path, history.read(path, EpochRow))
     history.append(path, [row(2)])
     assert history.read(path, EpochRow) == [row(1), row(2)]
 
@@ -153,26 +154,51 @@ def test_a_file_of_other_columns_is_refused(path: Path) -> None:
         history.read(path, EpochRow)
 
 
-# Rewriting
+# Restoring
 
 
-def test_rewriting_replaces_all_rows(path: Path) -> None:
+def test_restoring_replaces_all_rows(path: Path) -> None:
     history.append(path, [row(1), row(2), row(3)])
-    history.rewrite(path, [row(1)])
+    history.restore(path, [row(1)])
     assert path.read_text() == HEADER + "1,2.5,0.25,1.0,0.5,0.1,12.5,4000.0\n"
     for _ in range(2):
-        history.rewrite(path, [])
+        history.restore(path, [])
         assert not path.exists()
 
 
-def test_a_rewrite_that_fails_keeps_the_old_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("present", "as_it_was"),
+    [
+        (lambda whole: whole, True),
+        (lambda whole: whole + b"3,2.5,0.", True),  # past the checkpoint
+        (lambda whole: whole[:-1], False),
+        (lambda whole: whole[:-20], False),
+        (lambda whole: b"", False),
+        (lambda whole: b"\xef\xbb\xbf" + whole, False),
+        (lambda whole: whole.replace(b"\n", b"\r\n"), False),
+        (lambda whole: whole.replace(b"0.25", b"0.26"), False),
+        (lambda whole: b"".join(whole.splitlines(keepends=True)[1:]), False),
+        (None, False),
+    ],
+    ids=["whole", "later", "no newline", "torn", "empty", "BOM", "CRLF", "changed", "no header", "gone"],
+)
+def test_whatever_a_file_holds_it_is_restored(path: Path, present: Any, as_it_was: bool) -> None:
+    rows = [row(1), row(2, None, None)]
+    history.restore(path, rows)
+    whole = path.read_bytes()
+    path.unlink() if present is None else path.write_bytes(present(whole))
+    assert history.restore(path, rows) is as_it_was
+    assert path.read_bytes() == whole
+
+
+def test_a_restoring_that_fails_keeps_the_old_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fsync(descriptor: int) -> None:
         raise OSError("disk full")
 
     history.append(path, [row(1), row(2)])
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(EraError, match="disk full"):
-        history.rewrite(path, [row(1)])
+        history.restore(path, [row(1)])
     assert history.read(path, EpochRow) == [row(1), row(2)]
     assert os.listdir(path.parent) == [path.name]  # noqa: PTH208
 

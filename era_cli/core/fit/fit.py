@@ -14,6 +14,9 @@ from era_cli.choices import Tta
 from era_cli.core.data.batches import epoch_order
 from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
+from era_cli.core.fit import resumable, training_state
+from era_cli.core.fit.resumable import Resumable
+from era_cli.core.fit.rows import Rows
 from era_cli.core.fit.run_writer import AtomicCheckpointIO, RunWriter
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.networks import checkpoint, networks
@@ -43,7 +46,7 @@ class Fit:
     run: Run
     setup: Setup
     environment: Environment
-    resume_from: checkpoint.Resumable | None = None
+    resume_from: Resumable | None = None
     sweep: LrSweep | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -67,7 +70,7 @@ class Fit:
             precision=setup.device.precision,
             steps_per_epoch=setup.steps_per_epoch,
             steps_done=self._steps_done,
-            rows_done=tuple(self._rows_done()),
+            rows_done=() if self.resume_from is None else tuple(self.resume_from.rows.epochs),
             samples=self._samples(),
             sweep=self.sweep,
             notes=self.notes,
@@ -110,8 +113,8 @@ class Fit:
             try:
                 plan = self.plan()
                 listener.planned(plan)
-                self._train_network(listener, lambda: after_first_step(plan))
-                result = self._test(listener, watch)
+                rows = self._train_network(listener, lambda: after_first_step(plan))
+                result = self._test(rows, listener, watch)
                 status, outcome = "finished", {"result": result}
                 return result
             except (Interrupted, KeyboardInterrupt):
@@ -126,39 +129,43 @@ class Fit:
                 else:
                     replacement.discard(self.run)
 
-    def _train_network(self, listener: Listener, after_first_step: Callable[[], None]) -> None:
-        best = None
+    def _train_network(self, listener: Listener, after_first_step: Callable[[], None]) -> Rows:
+        rows, best = Rows(), None
         if self.resume_from is not None:
-            self._cut_back()
-            best = self._restore_best(listener)
+            rows = self.resume_from.rows
+            self._restore_files(rows, listener)
+            best = self._restore_best(rows, listener)
         setup = self.setup
+        writer = RunWriter(
+            self.run,
+            listener,
+            setup.steps_per_epoch,
+            setup.recipe.batch_size,
+            after_first_step,
+            rows=rows,
+            best=best,
+        )
         trainer.run(
             setup,
             setup.classifier(OneCycle(setup.recipe, setup.total_steps), listener.note),
-            callbacks=[
-                RunWriter(
-                    self.run, listener, setup.steps_per_epoch, setup.recipe.batch_size, after_first_step, best=best
-                )
-            ],
+            callbacks=[writer],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,
             resume_from=None if self.resume_from is None else self.resume_from.path,
         )
+        return rows
 
     @property
     def _steps_done(self) -> int:
         return 0 if self.resume_from is None else self.resume_from.step
 
-    def _rows_done(self) -> list[EpochRow]:
-        epochs = self._steps_done // self.setup.steps_per_epoch
-        return [row for row in self.run.epochs() if row.epoch <= epochs]
+    def _restore_files(self, rows: Rows, listener: Listener) -> None:
+        """Makes metrics.csv and steps.csv what they were at the checkpoint; rows past it will be written again."""
+        for path, own in ((self.run.metrics_file, rows.epochs), (self.run.steps_file, rows.steps)):
+            if not history.restore(path, own):
+                listener.note(f"{path} was damaged or changed; it was restored from the checkpoint.")
 
-    def _cut_back(self) -> None:
-        """Drops the rows that lie past the checkpoint: they will be written again."""
-        history.rewrite(self.run.steps_file, [row for row in self.run.steps() if row.step <= self._steps_done])
-        history.rewrite(self.run.metrics_file, self._rows_done())
-
-    def _restore_best(self, listener: Listener) -> EpochRow | None:
+    def _restore_best(self, rows: Rows, listener: Listener) -> EpochRow | None:
         """The best epoch whose state is kept, which becomes `best`; None if none is.
 
         A crash between two files, a damaged state or an older version of era may have left another there. A note says
@@ -167,12 +174,12 @@ class Fit:
         kept: dict[int, Path] = {}  # by step
         for name in (artifacts.BEST, artifacts.LAST, artifacts.PREVIOUS):
             path = self.run.checkpoints / name
-            if (step := checkpoint.step_of(path)) is not None:
+            if (step := self._step_of(path)) is not None:
                 kept.setdefault(step, path)
         steps = self.setup.steps_per_epoch
-        done = self._rows_done()
-        rows = [row for row in done if row.epoch * steps in kept]
-        best = best_epoch.best(rows) if rows else None
+        done = rows.epochs
+        candidates = [row for row in done if row.epoch * steps in kept]
+        best = best_epoch.best(candidates) if candidates else None
         if done and (highest := best_epoch.best(done)) != best:
             now = (
                 f"holds epoch {best.epoch} until a better one comes" if best else "will hold the best of those to come"
@@ -187,19 +194,29 @@ class Fit:
             atomic_link(path, self.run.checkpoints / artifacts.BEST)
         return best
 
+    def _step_of(self, path: Path) -> int | None:
+        """After how many steps the state at `path` was taken; None if it is absent, damaged or not this run's."""
+        try:
+            state = checkpoint.read(path)
+            training_state.check(state, self.run.read(), path)
+        except EraError:
+            return None
+        return int(state["global_step"])
+
     def _refuse_if_moved_on(self) -> None:
         """Another era process may have trained this run while this one loaded its data."""
         if self.resume_from is None:
             return
-        if self.run.read().status == "finished" or checkpoint.newest(self.run.checkpoints) != self.resume_from:
+        document = self.run.read()
+        if document.status == "finished" or resumable.newest(self.run, document) != self.resume_from:
             raise EraError(f"{self.run.path} was trained by another era process in the meantime: retry")
 
-    def _test(self, listener: Listener, watch: Stopwatch) -> FitResult:
+    def _test(self, rows: Rows, listener: Listener, watch: Stopwatch) -> FitResult:
         path = self.run.checkpoints / artifacts.BEST
-        if (step := checkpoint.step_of(path)) is None:  # damaged, and its epoch cannot be restored
+        if (step := self._step_of(path)) is None:  # damaged, and its epoch cannot be restored
             checkpoint.mark_best(self.run.checkpoints)
             step = self.setup.total_steps
-        best = self.run.epochs()[step // self.setup.steps_per_epoch - 1]
+        best = rows.epochs[step // self.setup.steps_per_epoch - 1]
         trained = TrainedRun(self.run, path, self.setup.device.torch_device)
         subset = Subset.of_test(self.setup.dataset, self.setup.test_indices)
         evaluation = predictions.compute(trained, subset, Tta.NONE, listener, what="testing the best epoch").evaluation

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from era_cli.core.fit import rows
 from era_cli.core.fit.epoch_record import EpochRecord
+from era_cli.core.fit.rows import Rows
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.networks import checkpoint
 from era_cli.core.training.lightning import CheckpointIO, L
@@ -54,6 +56,7 @@ class RunWriter(SignalCallback):
     be cut back to the checkpoint.
 
     Args:
+        rows: those of the steps and epochs done so far, to which it adds.
         best: the epoch whose state is the best one kept so far, of a resumed run.
     """
 
@@ -65,6 +68,7 @@ class RunWriter(SignalCallback):
         batch_size: int,
         after_first_step: Callable[[], None] = lambda: None,
         *,
+        rows: Rows,
         best: EpochRow | None = None,
         save_every: float = SAVE_EVERY,
     ) -> None:
@@ -74,6 +78,7 @@ class RunWriter(SignalCallback):
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
         self._after_first_step: Callable[[], None] | None = after_first_step
+        self._rows = rows
         self._best = best
         self._save_every = save_every
         self._record: EpochRecord | None = None
@@ -89,23 +94,25 @@ class RunWriter(SignalCallback):
         self._told = False
 
     def state_dict(self) -> dict[str, Any]:
-        """The part of the epoch in progress, for a checkpoint within it; empty between epochs."""
+        """Every row so far and, for a checkpoint within an epoch, the part of it that is done."""
+        state: dict[str, Any] = {rows.KEY: self._rows.state_dict()}
         if self._record is None or not len(self._record):
-            return {}
+            return state
         return {
+            **state,
             "steps": self._record.state_dict(),
             "seconds": self._epoch_watch.seconds,
             "train_seconds": self._train_watch.seconds,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps the part of an epoch until its device is known."""
+        """Keeps the part of an epoch until its device is known; the rows are given to `__init__`."""
         self._restored = state_dict
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Resumes within an epoch where the run was stopped in one."""
         self._begin_epoch(pl_module.device)
-        if self._restored:
+        if "steps" in self._restored:
             assert self._record is not None
             self._record.load_state_dict(self._restored["steps"])
             self._written = len(self._record)
@@ -196,6 +203,7 @@ class RunWriter(SignalCallback):
         self._val_seconds = self._epoch_watch.seconds - self._train_watch.seconds
         self._begin_epoch(pl_module.device)
         history.append(self._run.metrics_file, [row])
+        self._rows.epochs.append(row)
         # Not the rows alone: the state of a better one may be lost, or was never kept by an older version of era.
         best = self._best is None or best_epoch.best([self._best, row]) == row
         self._save(trainer, best=best)
@@ -217,7 +225,9 @@ class RunWriter(SignalCallback):
         if not all(bool(tensor.isfinite().all()) for tensor in module.state_dict().values()):
             self._diverged(trainer, f"a weight was NaN or infinite after step {trainer.global_step}")
         first_step = trainer.global_step - len(self._record) + 1
-        history.append(self._run.steps_file, self._record.rows(first_step, self._written))
+        added = self._record.rows(first_step, self._written)
+        history.append(self._run.steps_file, added)
+        self._rows.add_steps(added)
         self._written = len(self._record)
 
     def _save(self, trainer: L.Trainer, *, best: bool) -> None:

@@ -11,11 +11,11 @@ import torch
 
 import era_cli
 from era_cli.core.data import run_data
+from era_cli.core.fit import resumable
 from era_cli.core.fit.fit import Fit
 from era_cli.core.fit.request import FitRequest, check_resume
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.lr_find import sweep as lr_range
-from era_cli.core.networks import checkpoint
 from era_cli.core.training import devices
 from era_cli.core.training.schedules import FEWEST_STEPS
 from era_cli.core.training.setup import Setup
@@ -128,7 +128,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     precision = document.device.precision
     check_resume(run, request)
     with run.lock():
-        found = checkpoint.newest(run.checkpoints)
+        found = resumable.newest(run, document)
     try:
         device = devices.choose(request.gpus, precision)
     except UsageError as error:
@@ -144,7 +144,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         setup=setup,
         environment=environment(device, request.command),
         resume_from=found,
-        notes=(*setup.notes, *((found.note,) if found.note else ())),
+        notes=(*setup.notes, *found.notes),
         warnings=setup.warnings,
     )
 

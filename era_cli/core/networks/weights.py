@@ -44,6 +44,10 @@ def load(document: RunDocument, path: Path) -> Weights:
             f"the checkpoint {path} has {len(stored)} outputs and the run has {outputs} classes: they belong to"
             " different runs; name the checkpoint's own run with --run"
         )
+    for name, wanted in network.state_dict().items():
+        if name in tensors and tensors[name].dtype != wanted.dtype:
+            kinds = [str(tensor.dtype).removeprefix("torch.") for tensor in (tensors[name], wanted)]
+            raise EraError(f"the checkpoint {path} is not era's: {name} is {kinds[0]}, and must be {kinds[1]}")
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

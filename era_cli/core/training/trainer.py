@@ -60,6 +60,12 @@ def run(
         trainer.fit(module, datamodule=setup.data_module(), ckpt_path=resume_from, weights_only=True)
 
 
+def fresh_counters() -> dict[str, Any]:
+    """The counters of Lightning's training loop, nested, before its first step; a checkpoint keeps their values."""
+    with _quiet_lightning():
+        return L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).fit_loop.state_dict()
+
+
 @contextlib.contextmanager
 def _memory_explained(recipe: Recipe) -> Iterator[None]:
     try:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from era_cli.core.fit import rows, training_state
+from era_cli.core.fit.rows import Rows
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError
 from era_cli.results import Check, EpochRow, StepRow
@@ -34,7 +36,7 @@ class Recorded:
     left_out: tuple[str, ...]
 
     @classmethod
-    def of(cls, run: Run) -> Recorded:
+    def of(cls, run: Run, document: RunDocument) -> Recorded:
         """What lies in the folder of `run`, which may be in training: the newest state is read first, the rows last."""
         states: dict[str, dict[str, Any]] = {}
         faults: dict[str, str] = {}
@@ -44,8 +46,7 @@ class Recorded:
                 continue
             try:
                 state = checkpoint.read(path)
-                if not isinstance(state.get("global_step"), int):
-                    raise EraError(f"the checkpoint {path} does not say after which step it was taken")
+                training_state.check(state, document, path)
                 states[name] = state
             except EraError as error:
                 faults[name] = str(error)
@@ -99,6 +100,13 @@ def _wrong_row(recorded: Recorded, document: RunDocument, done: int, epochs: int
             return f"row {number} of {name} is missing or not in its place"
         if document.status == "finished" and len(numbers) > count:
             return f"{name} has {len(numbers)} rows, but the run has {count}"
+    if kept := _kept_rows(recorded):
+        for name, unit, own, copies in (
+            (artifacts.STEPS, "step", recorded.steps, kept.steps),
+            (artifacts.METRICS, "epoch", recorded.epochs, kept.epochs),
+        ):
+            if (told := _other_row(own, copies, unit, name)) is not None:
+                return told
     for row in recorded.epochs[:epochs]:
         own = recorded.steps[(row.epoch - 1) * document.steps_per_epoch : row.epoch * document.steps_per_epoch]
         loss = float(torch.tensor([step.loss for step in own], dtype=torch.float64).mean())
@@ -109,6 +117,24 @@ def _wrong_row(recorded: Recorded, document: RunDocument, done: int, epochs: int
                 f"epoch {row.epoch}: lr {row.lr!r} in metrics.csv, {own[-1].lr!r} in the last of its rows of steps.csv"
             )
     return _wrong_result(recorded, document)
+
+
+def _kept_rows(recorded: Recorded) -> Rows | None:
+    """The rows in the last state; checkpoints of earlier versions of era have none."""
+    writer = recorded.states[artifacts.LAST]["callbacks"].get(training_state.WRITER, {})
+    return Rows.of_state(writer[rows.KEY]) if rows.KEY in writer else None
+
+
+def _other_row(own: Sequence[Any], copies: Sequence[Any], unit: str, file: str) -> str | None:
+    """The first value of a file that is not that of the copies in the last state."""
+    for row, copy in zip(own, copies, strict=False):  # a file may have rows past the state
+        for field, value in vars(copy).items():
+            if getattr(row, field) != value:
+                return (
+                    f"{unit} {getattr(row, unit)}: {field} {getattr(row, field)!r} in {file},"
+                    f" {value!r} in {artifacts.LAST}"
+                )
+    return None
 
 
 def _first_gap(numbers: Sequence[int], count: int) -> int | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from era_cli.core.fit import training_state
+from era_cli.core.fit.rows import Rows
 from era_cli.core.fit.run_writer import AtomicCheckpointIO, RunWriter
 from era_cli.core.networks import checkpoint
 from era_cli.core.training import trainer
@@ -41,13 +43,15 @@ class _Replay(RunWriter):
     """Writes what training writes, and ends after step `last`."""
 
     def __init__(self, run: Run, listener: Listener, setup: Setup, last: int) -> None:
-        super().__init__(run, listener, setup.steps_per_epoch, setup.recipe.batch_size, save_every=math.inf)
+        super().__init__(
+            run, listener, setup.steps_per_epoch, setup.recipe.batch_size, rows=Rows(), save_every=math.inf
+        )
         self._last = last
 
     @property
     def state_key(self) -> str:
         """The name of its state in a checkpoint, where it finds that of training."""
-        return RunWriter.__qualname__
+        return training_state.WRITER
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

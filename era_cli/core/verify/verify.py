@@ -46,7 +46,7 @@ def verify(request: VerifyRequest, listener: Listener) -> Verification:
         request.run, told, source=request.source, data_dir=request.data_dir, listener=listener
     )
     images = checks.check_images(dataset, told)
-    found = Recorded.of(request.run)
+    found = Recorded.of(request.run, told)
     rows = recorded.check_rows(found, told)
     made = [recorded.check_states(found, told), images]
     with _threads(told.device.threads):

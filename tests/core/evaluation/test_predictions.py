@@ -153,7 +153,7 @@ def test_the_file_holds_plain_arrays(trained: TrainedRun, subset: Subset) -> Non
     assert np.array_equal(stored["logits"], kept.evaluation.logits)
     origin = json.loads(str(stored["computed_from"]))
     assert origin["classes"] == [str(digit) for digit in range(10)]
-    assert origin["step"] == checkpoint.step_of(trained.checkpoint)
+    assert origin["step"] == checkpoint.read(trained.checkpoint)["global_step"]
 
 
 def test_odd_class_names_survive(trained: TrainedRun, subset: Subset, no_network: NoNetwork) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from era_cli.core.fit import start
+from era_cli.core.fit import rows, start
 from era_cli.core.fit.fit import Fit
 from era_cli.core.networks import checkpoint
 from era_cli.core.training.setup import Setup
@@ -68,6 +69,14 @@ def stopped(fit: Fit, step: int) -> Run:
 def resumed(run: Run, **changes: Any) -> Fit:
     """The run to be resumed as `era fit --resume` without other options does."""
     return start.resume(run, replace(request(run.path.parent, source=None), given={}, **changes), Listener())
+
+
+def as_earlier(run: Run) -> None:
+    """Takes the rows out of the run's checkpoints, which those of earlier versions of era do not have."""
+    for path in run.checkpoints.iterdir():
+        state = checkpoint.read(path)
+        del state["callbacks"]["RunWriter"][rows.KEY]
+        checkpoint.write(state, path)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +156,52 @@ def test_a_truncated_checkpoint_falls_back_to_the_previous(fit_digits: Prepare, 
     assert_equal_runs(run.path, finished_run)
 
 
+def test_a_checkpoint_that_does_not_fit_falls_back_to_the_previous(fit_digits: Prepare) -> None:
+    run = stopped(fit_digits(), 12)
+    newest = run.checkpoints / artifacts.LAST
+    state = checkpoint.read(newest)
+    state["optimizer_states"][0]["state"][1]["momentum_buffer"] = torch.zeros(3)
+    checkpoint.write(state, newest)
+    fit = resumed(run)
+    assert fit.resume_from is not None
+    assert fit.resume_from.step == 10
+    (note,) = fit.notes
+    assert "does not fit its run: momentum_buffer of parameter 1 is float32 of shape (3,)" in note
+    checkpoint.write(state, run.checkpoints / artifacts.PREVIOUS)
+    with pytest.raises(EraError, match="no checkpoint is left"):
+        resumed(run)
+
+
+def spoil(run: Run) -> None:
+    """Tears the last line of metrics.csv and drops rows of steps.csv."""
+    run.metrics_file.write_bytes(run.metrics_file.read_bytes()[:-9])
+    run.steps_file.write_bytes(b"".join(run.steps_file.read_bytes().splitlines(keepends=True)[4:]))
+
+
+def test_torn_files_are_restored_from_the_checkpoint(fit_digits: Prepare, finished_run: Path) -> None:
+    run = stopped(fit_digits(), 12)
+    spoil(run)
+    told = Notes()
+    resumed(run).train(told)
+    assert told.notes == [
+        f"{path} was damaged or changed; it was restored from the checkpoint."
+        for path in (run.metrics_file, run.steps_file)
+    ]
+    assert_equal_runs(run.path, finished_run)
+
+
+def test_torn_files_of_an_earlier_version_are_found_before_training(fit_digits: Prepare) -> None:
+    run = stopped(fit_digits(), 12)
+    as_earlier(run)
+    whole = run.metrics_file.read_bytes()
+    spoil(run)
+    with pytest.raises(EraError, match=r"metrics.csv lacks rows of the first 2 epochs.*restore that file"):
+        resumed(run)
+    run.metrics_file.write_bytes(whole)
+    (note,) = resumed(run).notes
+    assert note == f"{run.steps_file} lacks 4 rows, which will be missing in the curves."
+
+
 def test_an_interrupted_final_test_is_made_up(fit_digits: Prepare, finished_run: Path) -> None:
     class StopTesting(Listener):
         def epoch_ended(self, row: EpochRow, best: bool) -> None:
@@ -212,7 +267,7 @@ def test_a_crash_before_the_best_checkpoint_is_fixed(
     real = checkpoint.mark_best
 
     def crash(folder: Path) -> None:
-        if checkpoint.step_of(folder / artifacts.LAST) == result.best_epoch * STEPS_PER_EPOCH:
+        if checkpoint.read(folder / artifacts.LAST)["global_step"] == result.best_epoch * STEPS_PER_EPOCH:
             raise RuntimeError("the machine went down")
         real(folder)
 
@@ -228,7 +283,9 @@ def test_a_crash_before_the_best_checkpoint_is_fixed(
 
 def test_a_damaged_best_checkpoint_costs_only_its_epoch(fit_digits: Prepare) -> None:
     run = stopped(fit_digits(), 12)
-    (run.checkpoints / artifacts.BEST).write_bytes(b"damaged")
+    as_earlier(run)
+    for name in (artifacts.BEST, artifacts.PREVIOUS):
+        (run.checkpoints / name).write_bytes(b"damaged")
     for row in run.epochs():  # no later epoch can be better than these
         run.metrics_file.write_text(run.metrics_file.read_text().replace(repr(row.val_acc), "1.0"))
     resumed(run).train(Listener())
@@ -242,17 +299,18 @@ def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, secon
     """Versions of era that chose the best epoch otherwise kept the state of one that was not the highest."""
     run = stopped(fit_digits(), 12)
     folder = run.checkpoints
-    assert [checkpoint.step_of(folder / name) for name in (artifacts.PREVIOUS, artifacts.LAST)] == [10, 12]
+    assert [checkpoint.read(folder / name)["global_step"] for name in (artifacts.PREVIOUS, artifacts.LAST)] == [10, 12]
     atomic_link(folder / artifacts.PREVIOUS, folder / artifacts.BEST)
     first, other = run.epochs()
-    history.rewrite(run.metrics_file, [replace(first, val_acc=1.0), replace(other, val_acc=second)])
+    as_earlier(run)
+    history.restore(run.metrics_file, [replace(first, val_acc=1.0), replace(other, val_acc=second)])
     told = Notes()
     resumed(run).train(told)
     assert [note.split(", ")[0] for note in told.notes] == ["The checkpoint of epoch 1"] * (second == 0)
     result = run.read().result
     assert result is not None
     assert (result.best_epoch, result.val_acc) == (best, run.epochs()[best - 1].val_acc)
-    assert checkpoint.step_of(folder / artifacts.BEST) == best * STEPS_PER_EPOCH
+    assert checkpoint.read(folder / artifacts.BEST)["global_step"] == best * STEPS_PER_EPOCH
 
 
 def test_a_run_resumed_elsewhere_meanwhile_is_left_alone(fit_digits: Prepare) -> None:

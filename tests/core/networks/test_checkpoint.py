@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -65,30 +67,82 @@ def test_a_malicious_checkpoint_is_refused_and_runs_nothing(tmp_path: Path) -> N
     assert not mark.exists()
 
 
+def with_pickle(content: bytes, pickled: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
+    """A checkpoint with another pickle, its checksums right."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w", compression) as new:
+        for name in old.namelist():
+            new.writestr(name, pickled if name.endswith("data.pkl") else old.read(name))
+    return changed.getvalue()
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> tuple[bytes, bytes]:
+    """The bytes of a checkpoint and those of the pickle in it."""
+    checkpoint.write(STATE, tmp_path / "a.ckpt")
+    content = (tmp_path / "a.ckpt").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return content, archive.read("archive/data.pkl")
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"",
+        b".",
+        b"no pickle",
+        b"\x80\x02",
+        b"\x80\x63}.",  # a protocol to come
+        b"\x80\x02h\x07.",  # an entry of the memo that is not there
+        b"\x80\x02r\xff\xff\xff\x7f.",  # an entry of the memo beyond memory
+        b"\x80\x02\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # a text longer than the file
+        b"\x80\x02(]]R.",  # a call of a list
+        b"\x80\x02}]]s.",  # a list as a key
+        b"\x80\x02X\x01\x00\x00\x00aQ.",  # a storage of one letter
+        b"]" * 100_000,
+    ],
+    ids=range(12),
+)
+def test_a_malformed_pickle_is_damage(pickled: bytes, whole: tuple[bytes, bytes], tmp_path: Path) -> None:
+    with pytest.raises(EraError, match=r"a.ckpt is damaged \(") as caught:
+        checkpoint.parse(with_pickle(whole[0], pickled), tmp_path / "a.ckpt")
+    assert len(str(caught.value)) < 400
+
+
+def test_memory_that_the_file_does_not_have_is_not_taken(whole: tuple[bytes, bytes], tmp_path: Path) -> None:
+    content, pickled = whole
+    path = tmp_path / "a.ckpt"
+    asked = b"\x80\x02}c__builtin__\nbytearray\nJ\x00\x00\x00\x7f\x85R."
+    with pytest.raises(EraError, match=r"more than tensors and numbers \(__builtin__.bytearray\)"):
+        checkpoint.parse(with_pickle(content, asked), path)
+    with pytest.raises(EraError, match=r"more than tensors and numbers \(it is compressed\)"):
+        checkpoint.parse(with_pickle(content, pickled, zipfile.ZIP_DEFLATED), path)
+    six, more = b"K\x06t", b"J\x00\x00\x00\x10t"
+    assert six in pickled
+    with pytest.raises(EraError, match="has another size than it says"):
+        checkpoint.parse(with_pickle(content, pickled.replace(six, more, 1)), path)
+
+
+def test_a_named_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.ckpt")
+    with pytest.raises(EraError, match="it is a named pipe"):
+        checkpoint.read(tmp_path / "a.ckpt")
+
+
+def test_a_link_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    checkpoint.write(STATE, tmp_path / artifacts.LAST)
+    (tmp_path / artifacts.BEST / "content").mkdir(parents=True)
+    with pytest.raises(EraError, match=r"best.ckpt cannot be written"):
+        checkpoint.mark_best(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [artifacts.BEST, artifacts.LAST]
+
+
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "a.ckpt")
     with pytest.raises(EraError, match="not era's"):
         checkpoint.read(tmp_path / "a.ckpt")
     with pytest.raises(EraError, match="there is no checkpoint"):
         checkpoint.read(tmp_path / "b.ckpt")
-
-
-def test_the_most_recent_valid_state_is_resumed(tmp_path: Path) -> None:
-    with pytest.raises(EraError, match="no checkpoint yet"):
-        checkpoint.newest(tmp_path)
-    checkpoint.write({**STATE, "global_step": 1}, tmp_path / artifacts.LAST)
-    checkpoint.keep_previous(tmp_path)
-    checkpoint.write({**STATE, "global_step": 2}, tmp_path / artifacts.LAST)
-    assert checkpoint.newest(tmp_path) == checkpoint.Resumable(tmp_path / artifacts.LAST, 2, None)
-    assert checkpoint.read(tmp_path / artifacts.PREVIOUS)["global_step"] == 1
-    (tmp_path / artifacts.LAST).write_bytes(b"cut")
-    before = checkpoint.newest(tmp_path)
-    assert (before.path.name, before.step) == (artifacts.PREVIOUS, 1)
-    assert before.note is not None
-    assert "is damaged" in before.note
-    (tmp_path / artifacts.PREVIOUS).write_bytes(b"cut too")
-    with pytest.raises(EraError, match="no checkpoint is left"):
-        checkpoint.newest(tmp_path)
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tiny_disk: Path) -> None:

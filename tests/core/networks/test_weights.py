@@ -30,3 +30,14 @@ def test_a_checkpoint_of_another_class_count_is_refused(finished_run: Path) -> N
     document = dataclasses.replace(document, data=data)
     with pytest.raises(EraError, match="has 10 outputs and the run has 2 classes"):
         weights.load(document, run.checkpoints / artifacts.BEST)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_weights_of_another_type_are_refused(dtype: torch.dtype, finished_run: Path, tmp_path: Path) -> None:
+    run = Run(finished_run)
+    state = checkpoint.read(run.checkpoints / artifacts.BEST)
+    name = "network.prep.conv.weight"
+    state["state_dict"][name] = state["state_dict"][name].to(dtype)
+    checkpoint.write({"state_dict": state["state_dict"]}, tmp_path / "other.ckpt")
+    with pytest.raises(EraError, match=r"prep.conv.weight is \w+, and must be float32"):
+        weights.load(run.read(), tmp_path / "other.ckpt")
