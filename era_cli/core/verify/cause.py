@@ -19,7 +19,8 @@ def likely(checks: Sequence[Check], changes: Sequence[str], *, threads: int, exa
         exact: whether nothing may differ.
         sudden: whether the first replayed loss is further away than rounding explains.
     """
-    failed = next((check.name for check in checks if check.status == "differs"), None)
+    status = {check.name: check.status for check in checks}
+    failed = next((name for name in status if status[name] == "differs"), None)
     if failed is None:
         return None
     now = ", ".join(changes)
@@ -27,8 +28,7 @@ def likely(checks: Sequence[Check], changes: Sequence[str], *, threads: int, exa
         return "a damaged or changed checkpoint: restore it from a copy"
     if failed == "images":
         return "changed data: restore them, or name their folder with --data"
-    weights = next((check.status for check in checks if check.name == "weights"), None)
-    if failed in ("steps", "epochs", "rows") and weights != "differs":
+    if failed == "rows" or (failed in ("steps", "epochs") and status.get("weights") == "identical"):
         return "an edited csv file or run.json: restore it from a copy"
     if failed in ("test", "predictions"):
         edited = artifacts.DOCUMENT if failed == "test" else artifacts.predictions(artifacts.TEST)
@@ -36,8 +36,9 @@ def likely(checks: Sequence[Check], changes: Sequence[str], *, threads: int, exa
     if sudden:
         more = f"; {now} alone would differ less" if now else ""
         return f"{artifacts.PREVIOUS}, a csv file or the recipe in run.json was changed after training{more}"
-    if not exact:
-        return f"{now or 'a GPU, which adds in any order'}; rounding grows from step to step: try --steps {FEW}"
-    if failed in ("weights", "optimizer"):
-        return f"{artifacts.LAST} was changed after training: every replayed loss is the recorded one"
-    return f"rounding, as of another number of threads than the {threads} in run.json"
+    if status["steps"] == "identical":
+        changed = artifacts.BEST if failed in ("best", "result") else artifacts.LAST
+        return f"{changed} was changed after training: the losses replayed are those recorded"
+    if exact:
+        return f"another number of threads than the {threads} in run.json, or a changed {artifacts.PREVIOUS}"
+    return f"{now or 'a GPU, which adds in any order'}; rounding grows from step to step: try --steps {FEW}"

@@ -58,10 +58,11 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def _compared(left: Any, right: Any) -> tuple[str, float, float]:
     """What differs, the squared norm of the difference, and that of the first value."""
     if not isinstance(left, Tensor) or not isinstance(right, Tensor):
+        size = left**2 if isinstance(left, float) else 0.0
         if type(left) is type(right) and left == right:
-            return "", 0.0, 0.0
+            return "", 0.0, size
         apart = (left - right) ** 2 if isinstance(left, float) and isinstance(right, float) else math.inf
-        return f"{left!r} recorded, {right!r} computed", apart, left**2 if isinstance(left, float) else 0.0
+        return f"{left!r} recorded, {right!r} computed", apart, size
     if left.shape != right.shape or left.dtype != right.dtype:
         return f"{_form(left)} recorded, {_form(right)} computed", math.inf, 0.0
     wide, other = left.double(), right.double()

@@ -151,8 +151,8 @@ def _wrong_result(recorded: Recorded, document: RunDocument) -> str | None:
     for field in ("val_acc", "val_loss"):
         told, own = getattr(result, field), getattr(row, field)
         if told != own:
-            return f"result.{field} {told!r} in run.json, {own!r} in metrics.csv at epoch {row.epoch}"
+            return f"{field} {told!r} in run.json, {own!r} in metrics.csv at epoch {row.epoch}"
     step = recorded.step_of(artifacts.BEST)
     if step is not None and step != result.best_epoch * document.steps_per_epoch:
-        return f"result.best_epoch {result.best_epoch} in run.json, but {artifacts.BEST} was taken after step {step}"
+        return f"best_epoch {result.best_epoch} in run.json, but {artifacts.BEST} was taken after step {step}"
     return None
