@@ -36,7 +36,7 @@ def verdict(verification: Verification) -> str:
     if verification.status == "identical":
         where = f"even on {now}" if now else "on this machine"
         return f"bit-identical {where}: {replayed}"
-    where = f"on {now}" if now else "as a GPU adds in any order"
+    where = f"on {now}" if now else "on a GPU, which adds in any order"
     return f"within {verification.difference:.2g} of it (relative), {where}: {replayed}"
 
 

@@ -70,7 +70,7 @@ def content(folder: Path) -> dict[str, tuple[int, bytes]]:
 def change_weight(path: Path) -> None:
     """Adds a little to one weight."""
     state = checkpoint.read(path)
-    state["state_dict"]["network.head.weight"][0, 0] += 1e-3
+    state["state_dict"]["network.linear.weight"][0, 0] += 1e-3
     path.unlink()  # best.ckpt may be the same file
     checkpoint.write(state, path)
 
@@ -94,7 +94,7 @@ def test_a_changed_weight_is_found_even_on_another_torch(run: Run) -> None:
     assert found.changes == (f"another torch (1.0 then, {document.versions.torch} now)",)
     assert (statuses(found)["steps"], statuses(found)["weights"]) == ("identical", "differs")
     assert found.first is not None
-    assert "network.head.weight: 1 of 5,120 numbers differs, by up to 0.001" in found.first.detail
+    assert "network.linear.weight: 1 of 5,120 numbers differs, by up to 0.001" in found.first.detail
     assert found.cause is not None
     assert found.cause.startswith("last.ckpt was changed")
 
