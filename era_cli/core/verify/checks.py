@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from era_cli.core.data.dataset import Dataset, content_hash
 from era_cli.core.verify.compare import difference
-from era_cli.core.verify.rounding import DRIFT, EPSILON, Rounding, relative
+from era_cli.core.verify.rounding import DRIFT, EPSILON, Rounding, distance, relative
 from era_cli.intervals import wilson_interval
 from era_cli.results import Check, EpochRow, Evaluation, FitResult, StepRow
 from era_cli.runs import artifacts
@@ -83,7 +84,7 @@ def _checked(
         if not values:
             return Check(name=name, status="differs", detail=f"{row} is missing from {file}")
         for field, then, now, limit in values:
-            if not (apart := relative(then, now)):
+            if not (apart := (distance if field.endswith("_acc") else relative)(then, now)):
                 continue
             told = f"{row}{': ' * bool(row)}{field} {_number(then)} in {file}, {_number(now)} {computed}"
             if rounding.judge(apart, limit) == "differs":
@@ -137,11 +138,11 @@ def check_optimizer(recorded: Mapping[str, Any], replayed: Mapping[str, Any], ro
 def check_test(recorded: FitResult, computed: Evaluation, rounding: Rounding) -> Check:
     """The test of the best epoch, computed anew, against run.json; always in fp32."""
     count, correct, near = len(computed.labels), computed.correct, EPSILON["fp32"]
-    one_more = max(near, 1 / max(1, correct))  # an image between two classes
+    one = max(near, 1 / count)  # an image between two classes
     values = (
         ("test_count", recorded.test_count, count, 0.0),
-        ("test_correct", recorded.test_correct, correct, one_more),
-        ("test_acc", recorded.test_acc, computed.accuracy, one_more),
+        ("test_correct", recorded.test_correct, correct, one * count / max(1, correct)),
+        ("test_acc", recorded.test_acc, computed.accuracy, one),
         ("test_loss", recorded.test_loss, computed.loss, near),
     )
     named = f"accuracy {computed.accuracy:.2%} ({correct:,} of {count:,}) and loss"
@@ -161,10 +162,10 @@ def check_repeated(recorded: FitResult, computed: Evaluation, rounding: Rounding
 def check_predictions(recorded: Evaluation, computed: Evaluation, rounding: Rounding) -> Check:
     """The stored logits of the test images against those computed anew."""
     left, right = recorded.logits, computed.logits
-    rows = np.flatnonzero((left.view(np.uint32) != right.view(np.uint32)).any(axis=1))
-    if not len(rows):
+    found = difference(torch.from_numpy(left), torch.from_numpy(right))
+    if found is None:
         return Check(name="predictions", status="identical", detail=f"logits of {plural(len(left), 'image')}")
-    apart = float(np.linalg.norm(left.astype(np.float64) - right) / np.linalg.norm(left.astype(np.float64)))
+    rows = np.flatnonzero((left.view(np.uint32) != right.view(np.uint32)).any(axis=1))
     told = f"logits of {plural(len(rows), 'image')}, the first of them image {int(computed.index[rows[0]])}"
-    status = rounding.judge(apart if apart > 0 else np.nan, EPSILON["fp32"])
-    return Check(name="predictions", status=status, detail=told, difference=apart)
+    status = rounding.judge(found.relative, EPSILON["fp32"])
+    return Check(name="predictions", status=status, detail=told, difference=found.relative)

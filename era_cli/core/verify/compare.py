@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,9 @@ def difference(recorded: Any, computed: Any) -> Difference | None:
         apart, size = apart + one, size + other
     if first is None:
         return None
-    return Difference(first, math.sqrt(apart / size) if size and math.isfinite(apart) else math.inf)
+    if not size or not math.isfinite(apart):
+        return Difference(first, math.inf)
+    return Difference(first, max(math.sqrt(apart / size), sys.float_info.min))  # more than 0: a bit is another
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

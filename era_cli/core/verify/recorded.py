@@ -38,11 +38,12 @@ class Recorded:
     @classmethod
     def of(cls, run: Run, document: RunDocument) -> Recorded:
         """What lies in the folder of `run`, which may be in training: the newest state is read first, the rows last."""
+        needed = {artifacts.LAST} if document.result is None else {artifacts.LAST, artifacts.BEST}
         states: dict[str, dict[str, Any]] = {}
         faults: dict[str, str] = {}
         for name in (artifacts.LAST, artifacts.PREVIOUS, artifacts.BEST):
             path = run.checkpoints / name
-            if not path.exists() and name != artifacts.LAST:
+            if not path.exists() and name not in needed:
                 continue
             try:
                 state = checkpoint.read(path)
@@ -147,6 +148,8 @@ def _wrong_result(recorded: Recorded, document: RunDocument) -> str | None:
     result = document.result
     if result is None:
         return None
+    if result.best_epoch > len(recorded.epochs):
+        return f"best_epoch {result.best_epoch} in run.json, but {artifacts.METRICS} has no such epoch"
     row = recorded.epochs[result.best_epoch - 1]
     for field in ("val_acc", "val_loss"):
         told, own = getattr(result, field), getattr(row, field)

@@ -10,7 +10,6 @@ from era_cli.core.training.setup import Setup
 from era_cli.core.verify.checks import check_predictions, check_repeated, check_test, check_weights
 from era_cli.core.verify.recorded import Recorded
 from era_cli.core.verify.rounding import Rounding
-from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import Check
 from era_cli.runs import artifacts
@@ -18,18 +17,19 @@ from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
 
 
-def checks(run: Run, document: RunDocument, setup: Setup, rounding: Rounding, listener: Listener) -> list[Check]:
+def checks(
+    run: Run, document: RunDocument, setup: Setup, found: Recorded, rounding: Rounding, listener: Listener
+) -> list[Check]:
     """The test in run.json, and the stored predictions that belong to it, against those computed anew."""
     if document.result is None:
         detail = f"the run is not finished (status {document.status}), so it has no test result"
         return [Check(name="test", status="skipped", detail=detail)]
+    if artifacts.BEST not in found.states:
+        return [Check(name="test", status="skipped", detail=f"{artifacts.BEST} is missing or damaged")]
     trained, subset = _tested(run, setup)
-    try:
-        evaluation = inference.evaluate(
-            trained.classifier, subset.dataset, subset.indices, listener, what="testing the best epoch"
-        )
-    except EraError as error:
-        return [Check(name="test", status="differs", detail=str(error))]
+    evaluation = inference.evaluate(
+        trained.classifier, subset.dataset, subset.indices, listener, what="testing the best epoch"
+    )
     made = [check_test(document.result, evaluation, rounding)]
     if (stored := predictions.load(trained, subset, Tta.NONE)) is not None:
         made.append(check_predictions(stored.evaluation, evaluation, rounding))

@@ -40,7 +40,13 @@ def relative(recorded: float | None, computed: float | None) -> float:
     """The relative difference of two numbers; infinite where one is missing or NaN."""
     if recorded == computed:
         return 0.0
-    if recorded is None or computed is None:
+    return distance(recorded, computed) / max(abs(recorded or 0.0), abs(computed or 0.0))
+
+
+def distance(recorded: float | None, computed: float | None) -> float:
+    """How far two numbers are apart, as it is told of accuracies; infinite where one is missing or NaN."""
+    if recorded == computed:
+        return 0.0
+    if recorded is None or computed is None or not math.isfinite(recorded - computed):
         return math.inf
-    difference = abs(recorded - computed) / max(abs(recorded), abs(computed))
-    return difference if math.isfinite(difference) else math.inf
+    return abs(recorded - computed)

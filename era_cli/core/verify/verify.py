@@ -56,7 +56,7 @@ def verify(request: VerifyRequest, listener: Listener) -> Verification:
         if images.status == "identical":
             setup = Setup.of_run(told, run_data.split(dataset, told.recipe), device)
             outcome = _replayed(request, setup, found, rounding, listener)
-            made += [*outcome.checks, rows, *retest.checks(request.run, told, setup, rounding, listener)]
+            made += [*outcome.checks, rows, *retest.checks(request.run, told, setup, found, rounding, listener)]
         else:
             outcome = _Outcome((_skipped("steps", "the images have changed"),))
             made += [*outcome.checks, rows, _skipped("test", "the images have changed")]
