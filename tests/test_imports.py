@@ -259,7 +259,7 @@ def test_help_and_wrong_usage_load_nothing_heavy(arguments: str, code: int, tmp_
         ("fit --runs-dir loose/photos", "is a file, not a folder"),
         ("fit --data loose", "put the images of each class in a folder"),
         ("fit --resume nobody", "there is no run"),
-        ("fit --resume done", "is finished"),
+        ("fit --resume done --epochs 9", "a resumed run keeps its settings"),
         ("fit --resume stopped --epochs 9", "a resumed run keeps its settings"),
         ("fit --resume stopped", "holds no checkpoint yet"),
         ("lr-find --data nowhere", "there is no folder"),

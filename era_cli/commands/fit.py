@@ -140,17 +140,29 @@ def fit(
         overwrite=overwrite,
         command=["era", *sys.argv[1:]],
     )
+    done: list[tuple[Run, FitResult]] = []
+    finished = ""
     if resume is not None:
-        asked.check_resume(store.find(runs_dir, resume), request)
+        run = store.find(runs_dir, resume)
+        asked.check_resume(run, request)
+        document = run.read()
+        if document.status == "finished" and document.result is not None:
+            finished = asked.finished(run, document)
+            done.append((run, document.result))
+            each, names = [], []
     else:
         for own_name in names:  # all of them before the first is trained
             store.check_name(runs_dir, own_name, overwrite=overwrite)
         request.check()
     progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
-    with loading(progress):
-        from era_cli.core.fit import start  # noqa: F401 `_trained` uses it
+    if finished:
+        progress.note(finished)
+        if not as_json:
+            progress.show_result(done[0][1], *_files(done[0][0]))
+    else:
+        with loading(progress):
+            from era_cli.core.fit import start  # noqa: F401 `_trained` uses it
 
-    done: list[tuple[Run, FitResult]] = []
     for own, own_name in zip(each, names, strict=True):
         job = dataclasses.replace(request, recipe=own, name=own_name)
         run, result = _trained(job, resume, progress, first=not done, left=each[len(done) + 1 :])

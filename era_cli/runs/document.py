@@ -18,18 +18,21 @@ import msgspec
 from msgspec import Meta
 
 from era_cli.errors import EraError
-from era_cli.files import atomic_write_json
+from era_cli.files import atomic_write_json, read_regular
 from era_cli.old_names import with_old_names
-from era_cli.recipes import RENAMED_PRECISIONS, Recipe, UnknownField
+from era_cli.recipes import RECIPES, RENAMED_PRECISIONS, Recipe, UnknownField
 from era_cli.results import FitResult, SweepSummary
 from era_cli.results.units import Count, Fraction, Positive, Seconds
 
 SCHEMA = 3  # of run.json, and of every JSON document that a command prints
 OLDEST_SCHEMA = 1
+MOST = 10_000_000  # bytes of a run.json: room for a hundred thousand skipped files
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Deviation = Annotated[float, Meta(gt=0, le=1)]
+
+_LONGEST = 300  # characters of a sentence about a damaged field, whose value may be of any length
 
 # What runs of older schemas did before they had a field for it. The recipe's fields say so themselves.
 _BEFORE: dict[str, Any] = {"lr_find": None, "sessions": []}
@@ -197,21 +200,21 @@ def read(path: Path) -> RunDocument:
             out of range; the sentence names the file and the field.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, MOST).decode()
         fields = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except FileNotFoundError:
         raise EraError(f"{path.parent} is not a run folder: it has no {path.name}") from None
     except (ValueError, RecursionError) as error:
         raise EraError(f"{path} is not valid JSON ({error}): restore it from a backup") from error
     except OSError as error:
-        raise EraError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+        raise EraError(f"{path} cannot be read ({error.strerror}): check what it is and its permissions") from error
     schema = fields.get("schema") if isinstance(fields, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise EraError(f"{path} has schema {schema}, and this version of era reads up to {SCHEMA}: update era")
     try:
         return _parsed(fields, schema)
     except (ValueError, msgspec.ValidationError) as error:
-        raise EraError(f"{path} is damaged ({_named(str(error))}): restore it from a backup") from error
+        raise EraError(f"{path} is damaged ({_named(str(error))[:_LONGEST]}): restore it from a backup") from error
     except UnknownField as error:
         raise EraError(f"{path} was written by another version of era (recipe.{error}): use that version") from error
 
@@ -231,6 +234,8 @@ def _parsed(fields: Any, schema: Any) -> RunDocument:
         recipe = Recipe.from_dict(recipe, older=schema < SCHEMA)
     except ValueError as error:
         raise ValueError(f"recipe.{error}") from error
+    if recipe.name not in RECIPES:
+        raise ValueError(f"recipe.name is {recipe.name[:60]!r}, but must be one of {', '.join(RECIPES)}")
     return msgspec.convert({**fields, "recipe": recipe}, RunDocument)
 
 

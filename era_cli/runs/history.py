@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -13,8 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from era_cli.errors import EraError
-from era_cli.files import append_text, atomic_write_text, open_regular
+from era_cli.files import append_text, atomic_write_text, open_regular, read_regular
 from era_cli.results import EpochRow, StepRow
+
+_MOST_BYTES = 500_000_000  # of a file: ten million steps
+_LAST_NUMBER = 2**53  # of an epoch or a step, up to which float64 counts exactly
+_LARGEST = 1e100  # figure of a row, apart from infinity: a plot cannot have an axis for more
 
 Row = TypeVar("Row", EpochRow, StepRow)
 
@@ -47,7 +53,7 @@ def read(path: Path, row_type: type[Row]) -> list[Row]:
     A last line without its newline was cut off by a crash, and is left out.
 
     Raises:
-        EraError: a line in the middle is not a row.
+        EraError: a line in the middle is not a row; it cannot be read, or is not a file.
     """
     rows, left_out = salvage(path, row_type)
     if damaged := [line for line in left_out if line.whole]:
@@ -56,25 +62,29 @@ def read(path: Path, row_type: type[Row]) -> list[Row]:
 
 
 def salvage(path: Path, row_type: type[Row]) -> tuple[list[Row], list[LeftOut]]:
-    """The valid rows of the file, in order, and the lines that are not rows; nothing where it is absent."""
-    if not path.exists():
-        return [], []
-    text = path.read_text(encoding="utf-8", errors="replace")
+    """The valid rows of the file, in order, and the lines that are not rows; nothing where it is absent.
+
+    What a spreadsheet makes of it is read, too: a byte-order mark, CRLF, quoted cells.
+
+    Raises:
+        EraError: it cannot be read, or is not a file.
+    """
+    text = _text(path)
     names = [spec.name for spec in dataclasses.fields(row_type)]
     readers = [_READERS[str(spec.type)] for spec in dataclasses.fields(row_type)]
     rows: list[Row] = []
     left_out: list[LeftOut] = []
     for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
-        cells = line.rstrip("\r\n").split(",")
         whole = line.endswith("\n")
-        if number == 1 and whole and cells == names:
-            continue
         try:
+            cells = next(csv.reader([line]), [])
+            if number == 1 and whole and cells == names:
+                continue
             if not whole or number == 1:
                 raise ValueError("incomplete, or no header")
             values: list[Any] = [reader(cell) for reader, cell in zip(readers, cells, strict=True)]
             rows.append(row_type(**dict(zip(names, values, strict=True))))
-        except ValueError:
+        except (ValueError, csv.Error):
             left_out.append(LeftOut(path, number, whole))
     return rows, left_out
 
@@ -83,14 +93,17 @@ def columns(path: Path, row_type: type[Row]) -> tuple[npt.NDArray[np.float64], l
     """What `salvage` gives, as an array (N, fields): many times faster where every line is valid.
 
     For rows whose cells are all numbers.
+
+    Raises:
+        EraError: it cannot be read, or is not a file.
     """
     names = [spec.name for spec in dataclasses.fields(row_type)]
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    header, _, body = text.partition("\n")
-    if header == ",".join(names) and body.strip() and body.endswith("\n"):
+    header, _, body = _text(path).partition("\n")
+    if header.rstrip("\r") == ",".join(names) and body.strip() and body.endswith("\n"):
         with contextlib.suppress(ValueError):
             table = np.loadtxt(io.StringIO(body), delimiter=",", comments=None, ndmin=2)
-            if table.shape[1] == len(names):
+            drawable = (np.abs(table) <= _LARGEST) | ~np.isfinite(table)
+            if table.shape[1] == len(names) and drawable.all() and (np.abs(table[:, 0]) <= _LAST_NUMBER).all():
                 return table, []
     rows, left_out = salvage(path, row_type)
     return np.array([dataclasses.astuple(row) for row in rows], np.float64).reshape(-1, len(names)), left_out
@@ -130,8 +143,30 @@ def _cell(value: float | None) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
+def _text(path: Path) -> str:
+    """The content of the file; empty where it is absent."""
+    try:
+        return read_regular(path, _MOST_BYTES).decode("utf-8-sig", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise EraError(f"{path} cannot be read ({error.strerror or error}): restore it from a backup") from error
+
+
+def _whole(cell: str) -> int:
+    if not 0 < (number := int(cell)) <= _LAST_NUMBER:
+        raise ValueError("no number of an epoch or a step")
+    return number
+
+
+def _figure(cell: str) -> float:
+    if _LARGEST < abs(figure := float(cell)) < math.inf:
+        raise ValueError("larger than any figure of a training")
+    return figure
+
+
 _READERS: dict[str, Callable[[str], float | None]] = {
-    "int": int,
-    "float": float,
-    "float | None": lambda cell: float(cell) if cell else None,
+    "int": _whole,
+    "float": _figure,
+    "float | None": lambda cell: _figure(cell) if cell else None,
 }

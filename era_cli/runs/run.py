@@ -145,6 +145,20 @@ class Run:
         """Every file of the run that a person may open."""
         return artifacts.contents(self.path)
 
+    def refuse_links(self) -> None:
+        """Refuses a run whose folder holds links, through which writing to it would write elsewhere.
+
+        Raises:
+            EraError: one of its files, or its folder of checkpoints, is a link.
+        """
+        for folder in (self.path, self.checkpoints):
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if path.is_symlink():
+                    raise EraError(
+                        f"{path} is a link, and era does not write through the links of a run: put what it points to"
+                        " in its place"
+                    )
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keeps other writers out while the block runs; the system frees it should the process die.

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from era_cli.errors import EraError, UsageError
+from era_cli.files import read_regular
 from era_cli.runs import artifacts, document, replacement
 from era_cli.runs.artifacts import SWEEPS
 from era_cli.runs.document import RunDocument
@@ -199,12 +200,21 @@ def _documents(runs_dir: Path) -> list[Path]:
 
 
 def _started(file: Path) -> str:
-    """When a run was started; of a damaged run.json when it was last written, so that no older run stands in for it."""
+    """When a run was started; of a damaged run.json when it was last written, so that no older run stands in for it.
+
+    Nothing, which comes before every time, of what cannot be a run's: a pipe, a device, a file of gigabytes.
+    """
     try:
-        started = json.loads(file.read_text(encoding="utf-8"))["started"]
-        return datetime.fromisoformat(started).astimezone(UTC).isoformat()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat()
+        content = read_regular(file, document.MOST)
+        modified = file.stat().st_mtime
+    except PermissionError:
+        modified, content = file.stat().st_mtime, b""
+    except OSError:
+        return ""
+    try:
+        return datetime.fromisoformat(json.loads(content)["started"]).astimezone(UTC).isoformat()
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return datetime.fromtimestamp(modified, UTC).isoformat()
 
 
 def now() -> str:

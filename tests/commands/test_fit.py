@@ -254,3 +254,23 @@ def test_a_resumed_run_may_repeat_its_name(tmp_path: Path) -> None:
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     done = invoke("fit", *SHORT, "--resume=mine", "--name=mine", code=1)
     assert "there is no run 'mine'" in done.stderr  # and not that its name is taken
+
+
+def test_a_finished_run_is_not_trained_and_nothing_is_wrong(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that resumes until all is done gets what the run itself printed."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished_run, tmp_path / "runs" / "done")
+    before = files(tmp_path)
+    printed = invoke("fit", "--resume", "done")
+    assert "Note: runs/done is finished (3 epochs): to train longer, start a new run" in printed.stderr
+    assert "test accuracy" in printed.stdout
+    assert "runs/done/metrics.csv" in printed.stdout
+    answer = json.loads(invoke("fit", "--resume", "done", "--json").stdout)
+    stored = json.loads((tmp_path / "runs" / "done" / "run.json").read_text())
+    assert (answer["result"]["test_acc"], answer["run"]) == (stored["result"]["test_acc"], "runs/done")
+    quiet = invoke("fit", "--resume", "done", "--quiet")
+    assert (quiet.stdout.startswith("test accuracy "), quiet.stderr) == (True, "")
+    invoke("fit", "--resume", "done", "--epochs", "9", code=2)
+    assert files(tmp_path) == before

@@ -236,6 +236,8 @@ def test_the_oldest_runs_are_read_as_they_were_trained(tmp_path: Path) -> None:
         (("result", "best_epoch"), 25, "result.best_epoch is 25"),
         (("result",), None, "result is null"),
         (("status",), "\udce9", "surrogates not allowed"),
+        (("status",), "x" * 100_000, "status: invalid enum value"),
+        (("recipe", "name"), "mine" * 1_000, "recipe.name is 'mine"),
     ],
 )
 def test_fields_that_contradict_each_other(place: tuple[str, ...], value: Any, said: str, tmp_path: Path) -> None:
@@ -249,3 +251,4 @@ def test_fields_that_contradict_each_other(place: tuple[str, ...], value: Any, s
     with pytest.raises(EraError, match="is damaged") as caught:
         document.read(tmp_path / "run.json")
     assert said in str(caught.value)
+    assert len(str(caught.value)) < 600

@@ -19,7 +19,7 @@ from tests.support import epoch_row as row
 HEADER = "epoch,train_loss,train_acc,val_loss,val_acc,lr,seconds,images_per_second\n"
 
 
-FLOATS = st.floats(allow_nan=False)
+FLOATS = st.floats(-1e100, 1e100) | st.sampled_from([math.inf, -math.inf])
 EPOCH_ROWS = st.builds(
     EpochRow,
     epoch=st.integers(1, 10_000),
@@ -204,6 +204,40 @@ def test_a_restoring_that_fails_keeps_the_old_rows(path: Path, monkeypatch: pyte
 
 
 # Salvaging
+
+
+def in_excel(text: str) -> bytes:
+    """As spreadsheets save it."""
+    lines = [",".join(f'"{cell}"' for cell in line.split(",")) for line in text.splitlines()]
+    return ("\ufeff" + "\r\n".join(lines) + "\r\n").encode()
+
+
+def test_what_a_spreadsheet_saved_is_read(path: Path) -> None:
+    history.append(path, [row(1), row(2, None, None)])
+    path.write_bytes(in_excel(path.read_text()))
+    assert history.salvage(path, EpochRow) == ([row(1), row(2, None, None)], [])
+    steps = [StepRow(step=1, lr=0.1, loss=2.0), StepRow(step=2, lr=0.2, loss=1.0)]
+    for saved in (in_excel, lambda text: ("\ufeff" + text.replace("\n", "\r\n")).encode()):
+        history.restore(path, steps)
+        path.write_bytes(saved(path.read_text()))
+        table, left_out = history.columns(path, StepRow)
+        assert (table.tolist(), left_out) == ([[1, 0.1, 2], [2, 0.2, 1]], [])
+
+
+@pytest.mark.parametrize("cells", ["1e308,1", "-1e308,1", "1,1e101"])
+@pytest.mark.parametrize("step", ["9" * 400, "9" * 5000, "-1", "1e50", "1"])
+def test_impossible_figures_are_no_row(step: str, cells: str, path: Path) -> None:
+    history.append(path, [StepRow(step=2, lr=0.1, loss=math.inf)])
+    with path.open("a") as file:
+        file.write(f"{step},{cells}\n")
+    table, left_out = history.columns(path, StepRow)
+    assert (table.tolist(), [line.number for line in left_out]) == ([[2, 0.1, math.inf]], [3])
+
+
+def test_a_named_pipe_does_not_block(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(EraError, match="it is a named pipe"):
+        history.read(path, EpochRow)
 
 
 def test_a_sound_file_is_salvaged_whole(path: Path) -> None:

@@ -324,6 +324,30 @@ def test_no_older_run_stands_in_for_a_damaged_one(runs_dir: Path) -> None:
         latest.read()
 
 
+def test_what_cannot_be_a_run_does_not_stand_in_for_the_latest(runs_dir: Path) -> None:
+    make_run(runs_dir, "a", started="2026-01-01T00:00:00+00:00")
+    for name in ("pipe", "device", "huge", "dangling", "folder"):
+        (runs_dir / name).mkdir()
+    os.mkfifo(runs_dir / "pipe" / "run.json")
+    (runs_dir / "device" / "run.json").symlink_to("/dev/zero")
+    with (runs_dir / "huge" / "run.json").open("wb") as file:
+        file.truncate(10**12)
+    (runs_dir / "dangling" / "run.json").symlink_to("nowhere")
+    (runs_dir / "folder" / "run.json").mkdir()
+    assert store.find(runs_dir, "latest").name == "a"
+    with pytest.raises(EraError, match=r"huge/run.json cannot be read .it is larger than 10 MB"):
+        store.find(runs_dir, "huge").read()
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"started": "0001-01-01T00:00:00+14:00"}', '{"started": 1e400}'])
+def test_a_damaged_neighbour_does_not_stop_the_latest(content: str, runs_dir: Path) -> None:
+    file = make_run(runs_dir, "b").document_file
+    file.write_text(content)
+    os.utime(file, (0, 0))
+    make_run(runs_dir, "a", started="2026-01-01T00:00:00+00:00")
+    assert store.find(runs_dir, "latest").name == "a"
+
+
 # Free names
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from era_cli.choices import Split
-from era_cli.core.data import sources
+from era_cli.core.data import cifar10, sources
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.data.splits import test_sample, train_and_val
 from era_cli.errors import EraError
@@ -106,9 +106,15 @@ def check_split(run: Run, document: RunDocument, split: str) -> None:
 
 
 def remembered_dir(document: RunDocument) -> Path | None:
-    """Where the run found its data, if a person said so and it is still there."""
-    told = document.data.data_dir
-    return Path(told) if told and Path(told).is_dir() else None
+    """Where the run found CIFAR-10, if a person said so and all of it is still there.
+
+    Only then: nothing is downloaded into a folder that a run.json names, which may be a stranger's.
+    """
+    if not (told := document.data.data_dir):
+        return None
+    folders = (Path(told), Path(told) / cifar10.FOLDER)
+    whole = any(all((folder / name).is_file() for name in cifar10.PUBLISHED.files) for folder in folders)
+    return Path(told) if whole else None
 
 
 def split(dataset: Dataset, recipe: Recipe) -> RunData:

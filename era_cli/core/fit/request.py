@@ -7,7 +7,7 @@ from pathlib import Path
 
 from era_cli.core.data import run_data, sources
 from era_cli.core.training.request import Request
-from era_cli.errors import EraError, UsageError
+from era_cli.errors import UsageError
 from era_cli.recipes import flag
 from era_cli.runs import artifacts
 from era_cli.runs.document import RunDocument
@@ -29,7 +29,9 @@ class FitRequest(Request):
 
 
 def check_resume(run: Run, request: FitRequest) -> None:
-    """Refuses to resume a run that is finished, in use, without its images, or asked to train otherwise.
+    """Refuses to resume a run that is in use, without its images, made of links, or asked to train otherwise.
+
+    Of a finished run, which has nothing left to train, only the options are checked.
 
     Raises:
         UsageError: an option differs from the run's.
@@ -38,16 +40,22 @@ def check_resume(run: Run, request: FitRequest) -> None:
     document = run.read()
     _refuse_changes(run, document, request)
     if document.status == "finished":
-        raise EraError(
-            f"{run.path} is finished ({plural(document.recipe.epochs, 'epoch')}): start a new run to train longer,"
-            " since a one-cycle schedule is planned to its end"
-        )
+        return
     if request.source is None:
         run_data.check_source(run, document)
     else:
         sources.check(request.source)
+    run.refuse_links()
     with run.lock():  # finds a live trainer before anything is loaded
         artifacts.training_states(run.checkpoints)
+
+
+def finished(run: Run, document: RunDocument) -> str:
+    """The sentence about a run that has nothing left to train."""
+    return (
+        f"{run.path} is finished ({plural(document.recipe.epochs, 'epoch')}): to train longer, start a new run, since a"
+        " one-cycle schedule is planned to its end."
+    )
 
 
 def _refuse_changes(run: Run, document: RunDocument, request: FitRequest) -> None:

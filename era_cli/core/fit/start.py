@@ -11,9 +11,9 @@ import torch
 
 import era_cli
 from era_cli.core.data import run_data
-from era_cli.core.fit import resumable
+from era_cli.core.fit import continuity, resumable
 from era_cli.core.fit.fit import Fit
-from era_cli.core.fit.request import FitRequest, check_resume
+from era_cli.core.fit.request import FitRequest, check_resume, finished
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.lr_find import sweep as lr_range
 from era_cli.core.training import devices
@@ -127,6 +127,8 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     document = run.read()
     precision = document.device.precision
     check_resume(run, request)
+    if document.status == "finished":
+        raise EraError(finished(run, document))
     with run.lock():
         found = resumable.newest(run, document)
     try:
@@ -135,6 +137,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         raise UsageError(
             f"{run.path} was started with precision {precision}, and cannot be resumed here: {error}"
         ) from error
+    about_machine = (continuity.keep_threads(document, device), continuity.difference(document, device))
     data = run_data.load(
         run, document, source=request.source, data_dir=request.data_dir, strict=request.strict, listener=listener
     )
@@ -144,7 +147,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         setup=setup,
         environment=environment(device, request.command),
         resume_from=found,
-        notes=(*setup.notes, *found.notes),
+        notes=(*setup.notes, *filter(None, about_machine), *found.notes),
         warnings=setup.warnings,
     )
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from era_cli.core.training import compiler_cache
+
 
 class Compiled:
     """Calls `network` through torch.compile; where that fails it tells `note` why, and calls it uncompiled.
@@ -30,6 +32,7 @@ class Compiled:
         """Tries both passes on a copy: the backward one is compiled only when it runs, too late to fall back."""
         trial = copy.deepcopy(self._network)
         try:
+            compiler_cache.settle()
             with torch.random.fork_rng():  # the trial must not change what dropout draws
                 torch.compile(trial, dynamic=False)(images).float().sum().backward()
         except Exception as error:  # whatever a compiler, or the lack of one, may raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from era_cli.runs.run import Run
 
 
 def verify(request: VerifyRequest, listener: Listener) -> Verification:
-    """Compares everything that can be; on a CPU with the run's own number of threads.
+    """Compares everything that can be; on a CPU with the run's own number of threads, if there are as many cores.
 
     Raises:
         EraError: there is no such device, the data are absent, or memory or disk ran out.
@@ -131,9 +132,10 @@ def _temporary_run(told: RunDocument) -> Iterator[Run]:
 
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """torch computes on the CPU with this many threads within the block."""
+    """torch computes on the CPU with this many threads within the block, if the machine has that many cores."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    if count <= (os.cpu_count() or 1):
+        torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from era_cli.listener import Listener
 from era_cli.results import EpochRow, LrSuggestion, LrSweep
 from era_cli.runs import artifacts, history, store
 from era_cli.runs.run import Run
-from tests.support import assert_equal_runs, environment, request
+from tests.support import assert_equal_runs, environment, files, request
 
 STEPS_PER_EPOCH = 5
 Prepare = Callable[..., Fit]
@@ -259,6 +261,22 @@ def test_a_run_that_cannot_be_resumed_says_why(fit_digits: Prepare, finished_run
         resumed(fit.run)
 
 
+@pytest.mark.parametrize("name", [".lock", artifacts.METRICS, "checkpoints", f"checkpoints/{artifacts.LAST}"])
+def test_links_within_a_run_are_not_written_through(name: str, after_two_steps: Run, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(after_two_steps.path, run.path)
+    target = tmp_path / "elsewhere"
+    if (run.path / name).exists():
+        (run.path / name).rename(target)
+    else:
+        target.touch()
+    (run.path / name).symlink_to(target)
+    before = files(tmp_path)
+    with pytest.raises(EraError, match=re.escape(f"{run.path / name} is a link")):
+        resumed(run)
+    assert files(tmp_path) == before
+
+
 def test_a_crash_before_the_best_checkpoint_is_fixed(
     fit_digits: Prepare, finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,3 +401,25 @@ def test_wall_time_includes_the_sweep(tmp_path: Path, monkeypatch: pytest.Monkey
     late[0] += 5_000  # between the sessions
     result = resumed(run).train(Listener())
     assert before < result.seconds <= run.read().seconds < 2_000
+
+
+def test_a_resumed_run_has_the_threads_that_it_had(after_two_steps: Run, tmp_path: Path) -> None:
+    """With others every sum of floats may round otherwise."""
+    run = Run(tmp_path / "run")
+    shutil.copytree(after_two_steps.path, run.path)
+    device = run.read().device
+    cores = os.cpu_count() or 1
+    assert (device.threads, resumed(run).notes) == (1, ())
+    torch.set_num_threads(2)
+    try:
+        fit = resumed(run)
+        assert torch.get_num_threads() == 1
+        assert fit.environment.device.threads == 1
+        assert fit.notes == ("Training with 1 CPU thread, as before, where 2 would have been taken.",)
+        run.update(device=replace(device, threads=cores + 1, name="another processor"))
+        (note,) = resumed(run).notes
+        assert note.startswith(f"The run was on another processor, {cores + 1} threads and is on ")
+        assert note.endswith("1 thread now: its result will not be bit for bit that of an uninterrupted run.")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(1)
