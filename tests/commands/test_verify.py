@@ -42,9 +42,3 @@ def test_a_changed_result_ends_with_1_and_the_first_difference(whole_run: Run) -
         f"Error: runs/mine is not reproduced: test_loss {result.test_loss + 0.5!r} in run.json, {result.test_loss!r}"
         " computed anew; likely cause: run.json or best.ckpt was changed after the test"
     )
-
-
-def test_a_run_without_a_checkpoint_is_refused_at_once(whole_run: Run) -> None:
-    shutil.rmtree(whole_run.checkpoints)
-    assert "holds no checkpoint yet" in invoke("verify", code=1).stderr
-    assert "there is no folder 'nowhere'" in invoke("verify", "--data=nowhere", code=1).stderr

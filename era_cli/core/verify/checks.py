@@ -13,7 +13,7 @@ from era_cli.core.data.dataset import Dataset, content_hash
 from era_cli.core.verify.compare import difference
 from era_cli.core.verify.rounding import DRIFT, EPSILON, Rounding, distance, relative
 from era_cli.intervals import wilson_interval
-from era_cli.results import Check, EpochRow, Evaluation, FitResult, StepRow
+from era_cli.results import Check, CheckStatus, EpochRow, Evaluation, FitResult, StepRow
 from era_cli.runs import artifacts
 from era_cli.runs.document import RunDocument
 from era_cli.text import plural
@@ -90,10 +90,10 @@ def _checked(
             if rounding.judge(apart, limit) == "differs":
                 far = "" if rounding.exact else f", relative difference {apart:.2g}"
                 return Check(name=name, status="differs", detail=told + far, difference=apart)
-            first, most = first or told, max(most, apart)
+            first, most = first or (f", from {row} on" if row else ", which rounding changed"), max(most, apart)
     if not first:
         return Check(name=name, status="identical", detail=named)
-    return Check(name=name, status="within", detail=f"{named}; {first}", difference=most)
+    return Check(name=name, status="within", detail=named + first, difference=most)
 
 
 def _number(value: float | None) -> str:
@@ -113,11 +113,12 @@ def check_weights(
     """The network's weights and batch norm's statistics in two training states."""
     after = f"after step {recorded['global_step']:,}"
     found = difference(recorded["state_dict"], replayed["state_dict"])
+    named = f"every weight and statistic {after}"
     if found is None:
-        return Check(name=name, status="identical", detail=f"every weight and statistic {after}")
+        return Check(name=name, status="identical", detail=named)
     status = rounding.judge(found.relative, DRIFT if drift else math.inf)
-    detail = f"{after}: {found.first}; relative difference of all weights {found.relative:.2g}"
-    return Check(name=name, status=status, detail=detail, difference=found.relative)
+    told = named if status == "within" else f"{after}: {found.first}; relative difference of all {found.relative:.2g}"
+    return Check(name=name, status=status, detail=told, difference=found.relative)
 
 
 def check_optimizer(recorded: Mapping[str, Any], replayed: Mapping[str, Any], rounding: Rounding) -> Check:
@@ -128,11 +129,10 @@ def check_optimizer(recorded: Mapping[str, Any], replayed: Mapping[str, Any], ro
     after = f"after step {recorded['global_step']:,}"
     left, right = ({part: state.get(part) for part in _TRAINING} for state in (recorded, replayed))
     found = difference(left, right)
-    if found is None:
-        return Check(name="optimizer", status="identical", detail=f"momentum, schedule and progress {after}")
-    if rounding.exact:
+    if found is not None and rounding.exact:
         return Check(name="optimizer", status="differs", detail=f"{after}: {found.first}", difference=found.relative)
-    return Check(name="optimizer", status="within", detail=f"{after}: {found.first}")
+    status: CheckStatus = "identical" if found is None else "within"
+    return Check(name="optimizer", status=status, detail=f"momentum, schedule and progress {after}")
 
 
 def check_test(recorded: FitResult, computed: Evaluation, rounding: Rounding) -> Check:

@@ -72,7 +72,7 @@ def check_states(recorded: Recorded, document: RunDocument) -> Check:
             status="differs",
             detail=f"{artifacts.LAST} was taken after step {last}, but the run is finished after step {total}",
         )
-    told = [f"{name} after step {recorded.step_of(name):,}" for name in recorded.states]
+    told = [f"{name} (step {recorded.step_of(name):,})" for name in recorded.states]
     return Check(name="checkpoints", status="identical", detail=f"checksums of {', '.join(told)}")
 
 

@@ -102,7 +102,7 @@ def test_a_changed_weight_is_found_even_on_another_torch(run: Run) -> None:
 def test_another_number_of_threads_is_named_as_the_cause(run: Run) -> None:
     assert torch.get_num_threads() == 1
     run.update(device=replace(run.read().device, threads=2))
-    found = verify(asked(run, steps=2), Listener())
+    found = verify(asked(run, steps=1), Listener())
     assert found.first is not None
     assert found.first.detail.startswith("step 11: loss ")
     assert found.cause is not None
@@ -132,6 +132,8 @@ def test_a_run_stopped_within_an_epoch_and_its_moved_images(tmp_path: Path) -> N
     found = verify(asked(run, source=str(moved)), Listener())
     assert (found.status, found.first_step, found.last_step) == ("identical", 3, 3)
     assert statuses(found)["test"] == "skipped"
+    found = verify(asked(run, source=str(moved), from_scratch=True), Listener())
+    assert (found.status, found.first_step, found.last_step) == ("identical", 1, 3)
     three, eight = (next((moved / name).iterdir()) for name in ("3", "8"))
     shutil.copy(eight, three)
     found = verify(asked(run, source=str(moved)), Listener())
