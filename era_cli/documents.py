@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from era_cli.results import Curves, EpochRow, Faithfulness, Heatmaps, LrSweep, Metrics, Mistakes, SeedResults
+from era_cli.results import (
+    Curves,
+    EpochRow,
+    Faithfulness,
+    Heatmaps,
+    LrSweep,
+    Metrics,
+    Mistakes,
+    SeedResults,
+    Verification,
+)
 
 MOST_PAIRS = 100  # the confusion matrix has all of them
 
@@ -168,6 +178,28 @@ def _peak(heat: npt.NDArray[np.float32], size: tuple[int, ...]) -> list[float]:
     """x and y of the centre of the hottest cell, in pixels from the upper left of an image of `size` (H, W)."""
     y, x = divmod(int(heat.argmax()), heat.shape[1])
     return [(x + 0.5) * size[1] / heat.shape[1], (y + 0.5) * size[0] / heat.shape[0]]
+
+
+def verification(verification: Verification) -> dict[str, Any]:
+    """The verdict, what was replayed, what is another now, and every check."""
+    return {
+        "status": verification.status,
+        "reproduced": verification.reproduced,
+        "difference": verification.difference,
+        "first_step": verification.first_step,
+        "last_step": verification.last_step,
+        "changes": list(verification.changes),
+        "cause": verification.cause,
+        "checks": [
+            {
+                "name": check.name,
+                "status": check.status,
+                "detail": check.detail,
+                "difference": _numbers([check.difference])[0],
+            }
+            for check in verification.checks
+        ],
+    }
 
 
 def curves(curves: Curves) -> dict[str, Any]:

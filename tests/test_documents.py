@@ -11,7 +11,17 @@ from era_cli import documents
 from era_cli.choices import CamMethod, Order, Smoothing
 from era_cli.core.evaluation import metrics
 from era_cli.core.evaluation import mistakes as core_mistakes
-from era_cli.results import Curves, EpochRow, Evaluation, Faithfulness, Heatmaps, LrSuggestion, LrSweep
+from era_cli.results import (
+    Check,
+    Curves,
+    EpochRow,
+    Evaluation,
+    Faithfulness,
+    Heatmaps,
+    LrSuggestion,
+    LrSweep,
+    Verification,
+)
 from tests.console.support import seeds
 
 
@@ -306,3 +316,26 @@ def test_heat_maps_name_method_and_faithfulness() -> None:
 def test_heat_maps_are_json_without_nan(own: bool) -> None:
     document = documents.heatmaps(heatmaps(own=own, files=("a", "b")))
     assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_a_verification_is_json_with_null_for_an_infinite_difference() -> None:
+    broken = Check(name="weights", status="differs", detail="a tensor is missing", difference=float("inf"))
+    near = Check(name="steps", status="within", detail="losses", difference=0.25)
+    document = strict(
+        documents.verification(
+            Verification(checks=(near, broken), first_step=1, last_step=2, changes=("another torch",), cause="a change")
+        )
+    )
+    assert document["checks"] == [
+        {"name": "steps", "status": "within", "detail": "losses", "difference": 0.25},
+        {"name": "weights", "status": "differs", "detail": "a tensor is missing", "difference": None},
+    ]
+    assert {name: document[name] for name in document if name != "checks"} == {
+        "status": "differs",
+        "reproduced": False,
+        "difference": 0.25,
+        "first_step": 1,
+        "last_step": 2,
+        "changes": ["another torch"],
+        "cause": "a change",
+    }

@@ -43,6 +43,7 @@ WINGS: dict[str, set[str]] = {
     "gradcam": {"seeds", "data", "networks", "evaluation"},
     "lr_find": {"seeds", "data", "networks", "training"},
     "fit": {"seeds", "data", "networks", "training", "evaluation", "lr_find"},
+    "verify": {"seeds", "data", "networks", "training", "evaluation", "fit"},
 }
 
 LIGHTNING = frozenset({"lightning", "pytorch_lightning", "lightning_fabric"})
@@ -276,6 +277,7 @@ def test_help_and_wrong_usage_load_nothing_heavy(arguments: str, code: int, tmp_
         ("gradcam --run done --image nope.jpg", "there is no image"),
         ("gradcam --run done --image loose/photos", "cannot be read as an image"),
         ("plot-curves --run nobody", "there is no run"),
+        ("verify --run stopped", "holds no checkpoint yet"),
     ],
 )
 def test_an_error_that_needs_no_torch_comes_before_it(

@@ -126,10 +126,10 @@ RunsDir = Annotated[
 ]
 
 
-def _gpus(panel: str | None) -> Any:
+def _gpus(panel: str | None, auto: str = "a GPU if there is one") -> Any:
     return typer.Option(
         "--gpus",
-        help="auto uses a GPU if there is one; 0 is the CPU.",
+        help=f"auto uses {auto}; 0 is the CPU.",
         metavar="auto|0|1",
         callback=_check_gpus,
         rich_help_panel=panel,
@@ -138,6 +138,7 @@ def _gpus(panel: str | None) -> Any:
 
 Gpus = Annotated[str, _gpus(None)]
 TrainingGpus = Annotated[str, _gpus(TRAINING)]
+SameGpus = Annotated[str, _gpus(None, "what the run was trained on, if it is here")]
 RunName = Annotated[
     str,
     typer.Option("--run", help="A run's name, its path, or latest (the most recent run).", metavar="RUN"),

@@ -7,12 +7,15 @@ from era_cli.results.fit import FitPlan, FitResult, LayerRow, Samples, SeedResul
 from era_cli.results.gradcam import Faithfulness, Heatmaps
 from era_cli.results.lr_find import STEEPEST, TENTH, VALLEY, LrSuggestion, LrSweep, Recommendation, SweepSummary
 from era_cli.results.misclassified import Mistakes
+from era_cli.results.verify import Check, CheckStatus, Verification
 
 __all__ = [
     "STEEPEST",
     "TENTH",
     "VALLEY",
     "Calibration",
+    "Check",
+    "CheckStatus",
     "ClassScore",
     "ConfusedPair",
     "Curves",
@@ -35,5 +38,6 @@ __all__ = [
     "SeedResults",
     "StepRow",
     "SweepSummary",
+    "Verification",
     "softmax",
 ]

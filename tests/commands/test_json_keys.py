@@ -13,6 +13,7 @@ from era_cli.commands.deliver import with_schema
 from era_cli.old_names import RENAMED
 from era_cli.runs.run import Run
 from tests.console.support import seeds
+from tests.console.test_verify import verification
 from tests.runs.test_document import everything
 from tests.support import TINY_OPTIONS, as_json
 
@@ -51,6 +52,7 @@ def printed() -> dict[str, list[Any]]:
         "gradcam": [as_json("gradcam", "--n=1", "--layer=layer1")],
         "lr-find": [as_json("lr-find", *TINY_OPTIONS, "--steps=30")],
         "plot-curves": [as_json("plot-curves")],
+        "verify": [with_schema({"run": "runs/mine", **documents.verification(verification("identical")), "files": []})],
     }
 
 

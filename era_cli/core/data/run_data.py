@@ -44,22 +44,39 @@ def load(
     Raises:
         EraError: the data are absent, damaged, or have changed.
     """
-    recipe = document.recipe
+    dataset = load_changed(run, document, source=source, data_dir=data_dir, strict=strict, listener=listener)
+    if dataset.content_hash != document.data.content_hash:
+        raise EraError(
+            f"the images of {source or document.data.source} are not those that {run.path} was trained on: restore"
+            " them, or start a new run"
+        )
+    return split(dataset, document.recipe)
+
+
+def load_changed(
+    run: Run,
+    document: RunDocument,
+    *,
+    source: str | None = None,
+    data_dir: Path | None,
+    strict: bool = False,
+    listener: Listener,
+) -> Dataset:
+    """The run's data as they are now, which may not be those that it was trained on; else as `load`.
+
+    Raises:
+        EraError: the data are absent or damaged.
+    """
     if source is None:
         check_source(run, document)
         source = document.data.source
-    dataset = sources.load(
+    return sources.load(
         source,
-        image_size=recipe.image_size,
+        image_size=document.recipe.image_size,
         data_dir=data_dir or remembered_dir(document),
         strict=strict,
         listener=listener,
     )
-    if dataset.content_hash != document.data.content_hash:
-        raise EraError(
-            f"the images of {source} are not those that {run.path} was trained on: restore them, or start a new run"
-        )
-    return split(dataset, recipe)
 
 
 def check_source(run: Run, document: RunDocument) -> None:

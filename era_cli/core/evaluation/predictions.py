@@ -65,8 +65,17 @@ def load_or_compute(trained: TrainedRun, subset: Subset, tta: str, listener: Lis
     Raises:
         EraError: the checkpoint cannot be loaded, or gives NaN.
     """
+    return load(trained, subset, tta) or compute(trained, subset, tta, listener)
+
+
+def load(trained: TrainedRun, subset: Subset, tta: str) -> Predictions | None:
+    """The cached predictions, if there are any that were computed from these weights and images.
+
+    Raises:
+        EraError: the checkpoint is absent.
+    """
     fingerprint = _fingerprint(trained, subset, tta, checkpoint.digest(trained.checkpoint))
-    return _read(_file(trained, subset, tta), subset, fingerprint) or compute(trained, subset, tta, listener)
+    return _read(_file(trained, subset, tta), subset, fingerprint)
 
 
 def compute(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import torch
 
 import era_cli
 from era_cli.core.data import run_data
-from era_cli.core.data.normalize import Normalization
 from era_cli.core.fit import continuity, resumable
 from era_cli.core.fit.fit import Fit
 from era_cli.core.fit.request import FitRequest, check_resume, finished
@@ -18,7 +18,7 @@ from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.lr_find import sweep as lr_range
 from era_cli.core.training import devices
 from era_cli.core.training.schedules import FEWEST_STEPS
-from era_cli.core.training.setup import Setup, data_warnings, machine_notes
+from era_cli.core.training.setup import Setup
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
 from era_cli.results import LrSuggestion, LrSweep
@@ -65,7 +65,7 @@ def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None, se
     Raises:
         EraError: the folder cannot be written.
     """
-    environment = _environment(setup.device, request)
+    now = environment(setup.device, request.command)
     run = store.create(
         request.runs_dir,
         request.name,
@@ -83,14 +83,14 @@ def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None, se
             sessions=(),
             result=None,
             error=None,
-            **vars(environment),
+            **vars(now),
         ),
         overwrite=request.overwrite,
     )
     return Fit(
         run=run,
         setup=setup,
-        environment=environment,
+        environment=now,
         sweep=sweep,
         notes=setup.notes,
         warnings=(*setup.warnings, *_doubts(setup)),
@@ -125,7 +125,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
         EraError: the run is finished or in use, its data changed, or no checkpoint is valid.
     """
     document = run.read()
-    recipe, precision = document.recipe, document.device.precision
+    precision = document.device.precision
     check_resume(run, request)
     if document.status == "finished":
         raise EraError(finished(run, document))
@@ -141,21 +141,11 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     data = run_data.load(
         run, document, source=request.source, data_dir=request.data_dir, strict=request.strict, listener=listener
     )
-    setup = Setup(
-        recipe=recipe,
-        dataset=data.dataset,
-        train_indices=data.train,
-        val_indices=data.val,
-        test_indices=data.test,
-        normalization=Normalization.of(document),
-        device=device,
-        notes=machine_notes(device),
-        warnings=data_warnings(data.dataset),
-    )
+    setup = Setup.of_run(document, data, device)
     return Fit(
         run=run,
         setup=setup,
-        environment=_environment(device, request),
+        environment=environment(device, request.command),
         resume_from=found,
         notes=(*setup.notes, *filter(None, about_machine), *found.notes),
         warnings=setup.warnings,
@@ -194,12 +184,13 @@ def _doubts(setup: Setup) -> list[str]:
     return doubts
 
 
-def _environment(device: devices.Device, request: FitRequest) -> Environment:
+def environment(device: devices.Device, command: Sequence[str]) -> Environment:
+    """What runs here and now: device, versions, git commit of the working directory, and command line."""
     return Environment(
         device=DeviceRecord(**device.as_dict()),
         versions=Versions(era=era_cli.__version__, torch=torch.__version__, lightning=version("lightning")),
         git_commit=_git_commit(),
-        command=tuple(request.command),
+        command=tuple(command),
     )
 
 

@@ -25,6 +25,7 @@ from era_cli.errors import UsageError
 from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Labels
+from era_cli.runs.document import RunDocument
 
 FEWEST_STEPS_PER_EPOCH = 8  # below, the default batch size is reduced
 SMALLEST_BATCH = 4
@@ -82,6 +83,21 @@ class Setup:
             device=device,
             notes=(*machine_notes(device), *batch_note),
             warnings=data_warnings(dataset),
+        )
+
+    @classmethod
+    def of_run(cls, document: RunDocument, data: run_data.RunData, device: devices.Device) -> Setup:
+        """That of the run described by `document` (run.json), to be continued on its `data`."""
+        return cls(
+            recipe=document.recipe,
+            dataset=data.dataset,
+            train_indices=data.train,
+            val_indices=data.val,
+            test_indices=data.test,
+            normalization=Normalization.of(document),
+            device=device,
+            notes=machine_notes(device),
+            warnings=data_warnings(data.dataset),
         )
 
     @property

@@ -1,0 +1,161 @@
+"""What a run recorded: its checkpoints and rows, and whether these agree with each other. Loads no lightning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from era_cli.core.fit import rows, training_state
+from era_cli.core.fit.rows import Rows
+from era_cli.core.networks import checkpoint
+from era_cli.errors import EraError
+from era_cli.results import Check, EpochRow, StepRow
+from era_cli.runs import artifacts, history
+from era_cli.runs.document import RunDocument
+from era_cli.runs.run import Run
+from era_cli.text import plural
+
+_ROUNDING = 1e-12  # of a mean of float64 numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """Every training state of a run that is whole, by the name of its file, and every valid row.
+
+    `faults` says of each other state what is wrong with it, `left_out` which lines are no rows.
+    """
+
+    states: dict[str, dict[str, Any]]
+    faults: dict[str, str]
+    steps: list[StepRow]
+    epochs: list[EpochRow]
+    left_out: tuple[str, ...]
+
+    @classmethod
+    def of(cls, run: Run, document: RunDocument) -> Recorded:
+        """What lies in the folder of `run`, which may be in training: the newest state is read first, the rows last."""
+        needed = {artifacts.LAST} if document.result is None else {artifacts.LAST, artifacts.BEST}
+        states: dict[str, dict[str, Any]] = {}
+        faults: dict[str, str] = {}
+        for name in (artifacts.LAST, artifacts.PREVIOUS, artifacts.BEST):
+            path = run.checkpoints / name
+            if not path.exists() and name not in needed:
+                continue
+            try:
+                state = checkpoint.read(path)
+                training_state.check(state, document, path)
+                states[name] = state
+            except EraError as error:
+                faults[name] = str(error)
+        steps, steps_left_out = history.salvage(run.steps_file, StepRow)
+        epochs, epochs_left_out = history.salvage(run.metrics_file, EpochRow)
+        left_out = tuple(str(line) for line in (*steps_left_out, *epochs_left_out) if line.whole)
+        return cls(states=states, faults=faults, steps=steps, epochs=epochs, left_out=left_out)
+
+    def step_of(self, name: str) -> int | None:
+        """After how many steps the state of this name was taken, None if there is none."""
+        return self.states[name]["global_step"] if name in self.states else None
+
+
+def check_states(recorded: Recorded, document: RunDocument) -> Check:
+    """Whether every checkpoint is whole, and the last is that of the end where the run is finished."""
+    if recorded.faults:
+        return Check(name="checkpoints", status="differs", detail=next(iter(recorded.faults.values())))
+    last, total = recorded.step_of(artifacts.LAST), document.steps_per_epoch * document.recipe.epochs
+    if document.status == "finished" and last != total:
+        return Check(
+            name="checkpoints",
+            status="differs",
+            detail=f"{artifacts.LAST} was taken after step {last}, but the run is finished after step {total}",
+        )
+    told = [f"{name} (step {recorded.step_of(name):,})" for name in recorded.states]
+    return Check(name="checkpoints", status="identical", detail=f"checksums of {', '.join(told)}")
+
+
+def check_rows(recorded: Recorded, document: RunDocument) -> Check:
+    """Whether steps.csv and metrics.csv have a row for every step and epoch of the last state, and agree."""
+    done = recorded.step_of(artifacts.LAST)
+    if done is None:
+        return Check(name="rows", status="skipped", detail=f"{artifacts.LAST} does not tell how many there must be")
+    epochs = done // document.steps_per_epoch
+    wrong = _wrong_row(recorded, document, done, epochs)
+    if wrong is not None:
+        return Check(name="rows", status="differs", detail=wrong)
+    counted = f"{plural(done, 'step')} and {plural(epochs, 'epoch')}"
+    return Check(name="rows", status="identical", detail=f"steps.csv, metrics.csv and run.json agree on {counted}")
+
+
+def _wrong_row(recorded: Recorded, document: RunDocument, done: int, epochs: int) -> str | None:
+    """The first thing that is wrong with the rows, or None."""
+    if recorded.left_out:
+        return recorded.left_out[0]
+    for name, count, numbers in (
+        (artifacts.STEPS, done, [row.step for row in recorded.steps]),
+        (artifacts.METRICS, epochs, [row.epoch for row in recorded.epochs]),
+    ):
+        if (number := _first_gap(numbers, count)) is not None:
+            return f"row {number} of {name} is missing or not in its place"
+        if document.status == "finished" and len(numbers) > count:
+            return f"{name} has {len(numbers)} rows, but the run has {count}"
+    if kept := _kept_rows(recorded):
+        for name, unit, own, copies in (
+            (artifacts.STEPS, "step", recorded.steps, kept.steps),
+            (artifacts.METRICS, "epoch", recorded.epochs, kept.epochs),
+        ):
+            if (told := _other_row(own, copies, unit, name)) is not None:
+                return told
+    for row in recorded.epochs[:epochs]:
+        own = recorded.steps[(row.epoch - 1) * document.steps_per_epoch : row.epoch * document.steps_per_epoch]
+        loss = float(torch.tensor([step.loss for step in own], dtype=torch.float64).mean())
+        if not math.isclose(row.train_loss, loss, rel_tol=_ROUNDING):
+            return f"epoch {row.epoch}: train_loss {row.train_loss!r} in metrics.csv, {loss!r} by the rows of steps.csv"
+        if row.lr != own[-1].lr:
+            return (
+                f"epoch {row.epoch}: lr {row.lr!r} in metrics.csv, {own[-1].lr!r} in the last of its rows of steps.csv"
+            )
+    return _wrong_result(recorded, document)
+
+
+def _kept_rows(recorded: Recorded) -> Rows | None:
+    """The rows in the last state; checkpoints of earlier versions of era have none."""
+    writer = recorded.states[artifacts.LAST]["callbacks"].get(training_state.WRITER, {})
+    return Rows.of_state(writer[rows.KEY]) if rows.KEY in writer else None
+
+
+def _other_row(own: Sequence[Any], copies: Sequence[Any], unit: str, file: str) -> str | None:
+    """The first value of a file that is not that of the copies in the last state."""
+    for row, copy in zip(own, copies, strict=False):  # a file may have rows past the state
+        for field, value in vars(copy).items():
+            if getattr(row, field) != value:
+                return (
+                    f"{unit} {getattr(row, unit)}: {field} {getattr(row, field)!r} in {file},"
+                    f" {value!r} in {artifacts.LAST}"
+                )
+    return None
+
+
+def _first_gap(numbers: Sequence[int], count: int) -> int | None:
+    """The first of the rows 1 to `count` that is not in its place."""
+    return next((place for place in range(1, count + 1) if numbers[place - 1 : place] != [place]), None)
+
+
+def _wrong_result(recorded: Recorded, document: RunDocument) -> str | None:
+    """What run.json says of the best epoch against its row and its state."""
+    result = document.result
+    if result is None:
+        return None
+    if result.best_epoch > len(recorded.epochs):
+        return f"best_epoch {result.best_epoch} in run.json, but {artifacts.METRICS} has no such epoch"
+    row = recorded.epochs[result.best_epoch - 1]
+    for field in ("val_acc", "val_loss"):
+        told, own = getattr(result, field), getattr(row, field)
+        if told != own:
+            return f"{field} {told!r} in run.json, {own!r} in metrics.csv at epoch {row.epoch}"
+    step = recorded.step_of(artifacts.BEST)
+    if step is not None and step != result.best_epoch * document.steps_per_epoch:
+        return f"best_epoch {result.best_epoch} in run.json, but {artifacts.BEST} was taken after step {step}"
+    return None

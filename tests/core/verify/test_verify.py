@@ -1,0 +1,197 @@
+"""Real runs verified: what they recorded is what comes out again, and what was changed is found."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from era_cli.core.fit import start
+from era_cli.core.networks import checkpoint
+from era_cli.core.verify import recorded
+from era_cli.core.verify.recorded import Recorded
+from era_cli.core.verify.request import VerifyRequest
+from era_cli.core.verify.verify import verify
+from era_cli.errors import Interrupted
+from era_cli.listener import Advance, Listener
+from era_cli.results import FitResult, Verification
+from era_cli.runs import artifacts
+from era_cli.runs.run import Run
+from tests.core.fit.test_resume import resumed, stopped
+from tests.support import digit_folder, request
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files, which must be empty afterwards."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Run:
+    """A copy of the finished run, to be written to."""
+    return Run(Path(shutil.copytree(finished_run, tmp_path / "runs" / "mine")))
+
+
+def asked(run: Run, **changes: Any) -> VerifyRequest:
+    defaults: dict[str, Any] = {
+        "source": None,
+        "data_dir": None,
+        "gpus": "auto",
+        "steps": None,
+        "from_scratch": False,
+    }
+    return VerifyRequest(run=run, document=run.read(), **{**defaults, **changes})
+
+
+def statuses(found: Verification) -> dict[str, str]:
+    return {check.name: check.status for check in found.checks}
+
+
+def content(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """When each file and folder was changed, and what each file holds."""
+    paths = [folder, *folder.rglob("*")]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in paths}
+
+
+def change_weight(path: Path) -> None:
+    """Adds a little to one weight."""
+    state = checkpoint.read(path)
+    state["state_dict"]["network.linear.weight"][0, 0] += 1e-3
+    path.unlink()  # best.ckpt may be the same file
+    checkpoint.write(state, path)
+
+
+def test_a_run_is_reproduced_bit_for_bit_and_left_as_it_is(run: Run, scratch: Path) -> None:
+    before = content(run.path)
+    found = verify(asked(run), Listener())
+    assert (found.status, found.first_step, found.last_step) == ("identical", 11, 15)
+    names = ["checkpoints", "images", "steps", "epochs", "weights", "optimizer", "rows", "test", "predictions"]
+    assert [check.name for check in found.checks] == names
+    assert set(statuses(found).values()) == {"identical"}
+    assert content(run.path) == before
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_changed_weight_is_found_even_on_another_torch(run: Run) -> None:
+    change_weight(run.checkpoints / artifacts.LAST)
+    document = run.read()
+    run.update(versions=replace(document.versions, torch="1.0"))
+    found = verify(asked(run), Listener())
+    assert found.changes == (f"another torch (1.0 then, {document.versions.torch} now)",)
+    assert (statuses(found)["steps"], statuses(found)["weights"]) == ("identical", "differs")
+    assert found.first is not None
+    assert "network.linear.weight: 1 of 5,120 numbers differs, by up to 0.001" in found.first.detail
+    assert found.cause is not None
+    assert found.cause.startswith("last.ckpt was changed")
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two threads need two cores")
+def test_another_number_of_threads_is_named_as_the_cause(run: Run) -> None:
+    assert torch.get_num_threads() == 1
+    run.update(device=replace(run.read().device, threads=2))
+    found = verify(asked(run, steps=1), Listener())
+    assert found.first is not None
+    assert found.first.detail.startswith("step 11: loss ")
+    assert found.cause is not None
+    assert found.cause.startswith("another number of threads than the 2 in run.json")
+    assert torch.get_num_threads() == 1
+
+
+def test_a_run_repeated_from_scratch_is_the_same(run: Run) -> None:
+    change_weight(run.checkpoints / artifacts.BEST)
+    found = verify(asked(run, from_scratch=True), Listener())
+    assert (found.first_step, found.last_step) == (1, 15)
+    told = statuses(found)
+    assert {told[name] for name in ("steps", "epochs", "weights", "optimizer")} == {"identical"}
+    assert {told[name] for name in ("best", "test")} == {"differs"}
+    assert found.cause is not None
+    assert found.cause.startswith("best.ckpt was changed")
+
+
+def test_a_run_stopped_within_an_epoch_and_its_moved_images(tmp_path: Path) -> None:
+    photos = digit_folder(tmp_path / "photos", {"3": 30, "8": 30})
+    fields: dict[str, Any] = {"batch_size": 8, "limit_train": 32, "epochs": 2}
+    run = stopped(start.prepare(request(tmp_path / "runs", source=str(photos), **fields), Listener()), 2)
+    found = verify(asked(run), Listener())  # its only checkpoint
+    assert (found.status, found.first_step, found.last_step) == ("identical", 1, 2)
+    stopped(resumed(run), 2)  # to the end of the epoch
+    moved = photos.rename(tmp_path / "moved")
+    found = verify(asked(run, source=str(moved)), Listener())
+    assert (found.status, found.first_step, found.last_step) == ("identical", 3, 4)
+    assert (statuses(found)["epochs"], statuses(found)["test"]) == ("identical", "skipped")
+    found = verify(asked(run, source=str(moved), from_scratch=True), Listener())
+    assert (found.status, found.first_step, found.last_step) == ("identical", 1, 4)
+    three, eight = (next((moved / name).iterdir()) for name in ("3", "8"))
+    shutil.copy(eight, three)
+    found = verify(asked(run, source=str(moved)), Listener())
+    assert (found.status, statuses(found)["steps"]) == ("differs", "skipped")
+    assert found.cause is not None
+    assert found.cause.startswith("changed data")
+
+
+def test_a_signal_leaves_nothing_behind(run: Run, scratch: Path) -> None:
+    class Stop(Listener):
+        @contextlib.contextmanager
+        def work(self, what: str, total: int, unit: str = "images") -> Iterator[Advance]:
+            assert list(scratch.iterdir())
+            yield lambda done: os.kill(os.getpid(), signal.SIGINT)
+
+    before = content(run.path)
+    with pytest.raises(Interrupted) as caught:
+        verify(asked(run), Stop())
+    assert caught.value.exit_code == 130
+    assert list(scratch.iterdir()) == []
+    assert content(run.path) == before
+
+
+def test_edited_rows_and_results_disagree(finished_run: Path) -> None:
+    run, document = Run(finished_run), Run(finished_run).read()
+    whole = Recorded.of(run, document)
+    assert recorded.check_rows(whole, document).status == "identical"
+    result = document.result
+    assert result is not None
+
+    def wrong(result: FitResult = result, **changes: Any) -> str:
+        found = recorded.check_rows(replace(whole, **changes), replace(document, result=result))
+        assert found.status == "differs"
+        return found.detail
+
+    steps, epochs = whole.steps, whole.epochs
+    edited = [*steps[:6], replace(steps[6], loss=1.5), *steps[7:]]
+    assert wrong(steps=edited).startswith("step 7: loss 1.5 in steps.csv, ")
+    assert wrong(steps=[*steps[:6], *steps[7:]]).startswith("row 7 of steps.csv is missing")
+    assert wrong(steps=[*steps, replace(steps[-1], step=16)]) == "steps.csv has 16 rows, but the run has 15"
+    better = [epochs[0], replace(epochs[1], val_acc=0.25), epochs[2]]
+    assert wrong(epochs=better).startswith("epoch 2: val_acc 0.25 in metrics.csv, ")
+    assert wrong(replace(result, val_acc=0.25)).startswith("val_acc 0.25 in run.json, ")
+    assert wrong(left_out=("line 3 of steps.csv, which is damaged",)) == "line 3 of steps.csv, which is damaged"
+    # Checkpoints of earlier versions hold no rows: the files are compared with each other.
+    last = dict(whole.states[artifacts.LAST])
+    older: dict[str, Any] = {"states": {**whole.states, artifacts.LAST: {**last, "callbacks": {}}}}
+    assert recorded.check_rows(replace(whole, **older), document).status == "identical"
+    assert wrong(steps=edited, **older).startswith("epoch 2: train_loss ")
+
+
+def test_a_damaged_checkpoint_is_no_basis_for_a_replay(run: Run) -> None:
+    path = run.checkpoints / artifacts.LAST
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1000])
+    found = verify(asked(run, steps=1), Listener())
+    assert (found.status, found.last_step) == ("differs", None)
+    assert (statuses(found)["checkpoints"], statuses(found)["steps"]) == ("differs", "skipped")
+    assert found.cause is not None
+    assert found.cause.startswith("a damaged or changed checkpoint")
