@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 import traceback
@@ -44,6 +45,7 @@ class EraGroup(_PlainTypes, TyperGroup):
             return super().main(*args, **extra, standalone_mode=False)  # type: ignore[misc]
         try:
             code = super().main(*args, **extra, standalone_mode=False)  # type: ignore[misc]
+            sys.stdout.flush()
         except typer.TyperException as error:
             sentence = " ".join(error.format_message().split())  # empty where help was shown instead
             if "unexpected extra argument" in sentence:
@@ -51,8 +53,15 @@ class EraGroup(_PlainTypes, TyperGroup):
                 takes_run = context is not None and any(each.name == "run" for each in context.command.params)
                 sentence += ": options begin with --" + (", and a run is named with --run" if takes_run else "")
             if sentence:
-                print(f"Error: {sentence}", file=sys.stderr)
+                _tell(f"Error: {sentence}")
             sys.exit(error.exit_code)
+        except BrokenPipeError:
+            sys.exit(1)
+        except OSError as error:  # help or the version could not be written
+            if error.strerror is None:
+                raise
+            _tell(_sentence(error))
+            sys.exit(1)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
@@ -73,16 +82,21 @@ class EraGroup(_PlainTypes, TyperGroup):
         except (EraError, Interrupted, OSError) as error:
             if isinstance(error, OSError) and error.strerror is None:  # not the system's, so a bug of ours
                 raise
-            if options.debug_asked(ctx):
-                traceback.print_exc()
-            else:
-                print(_sentence(error), file=sys.stderr)
+            _tell("".join(traceback.format_exception(error)) if options.debug_asked(ctx) else _sentence(error))
             raise typer.Exit(1 if isinstance(error, OSError) else error.exit_code) from None
+
+
+def _tell(text: str) -> None:
+    """Prints on stderr; where that fails, the exit code must tell."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text.rstrip(), file=sys.stderr, flush=True)
 
 
 def _sentence(error: EraError | Interrupted | OSError) -> str:
     if isinstance(error, Interrupted):
         return sentence(error.signum)
+    if isinstance(error, OSError) and error.filename is None:
+        return f"Error: {error.strerror} while reading or writing (--debug shows where)"
     if isinstance(error, OSError):
         return f"Error: {error.filename}: {error.strerror}; check the path and its permissions (--debug shows where)"
     return f"Error: {error}"

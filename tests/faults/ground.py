@@ -74,7 +74,7 @@ def started(
     command = changes.command(*arguments)
     if within:
         command = ["bash", "-o", "pipefail", "-c", within, "bash", *command]
-    whole = {**place(folder), STRUCK: str(folder / "tmp" / "struck"), **(env or {})}
+    whole = {**place(folder), "PYTHONUNBUFFERED": None, STRUCK: str(folder / "tmp" / "struck"), **(env or {})}
     return subprocess.Popen(
         command,
         cwd=folder,

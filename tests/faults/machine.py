@@ -55,10 +55,10 @@ TERMINAL = Fault(
     test=TEST,
 )
 
-# A run's checkpoints take 53 MB each; two are kept, and a third lies beside them while it is written.
+# A checkpoint takes 0.86 MB; two are kept, and a third lies beside them while it is written.
 DISK_SIZES = (
-    *("8k", "16k", "24k", "32k", "40k", "64k", "96k", "128k", "192k", "256k"),
-    *("1m", "20m", "53m", "54m", "60m", "105m", "106m", "110m", "158m", "160m"),
+    *("8k", "16k", "24k", "28k", "32k", "40k", "64k", "256k", "860k", "880k", "900k", "1000k", "1740k", "1760k"),
+    *("1800k", "1900k", "2600k", "2620k", "2650k", "2700k"),
 )
 READERS: dict[str, Sequence[str]] = {
     "eval": ("eval", "--gpus=0"),
@@ -103,7 +103,7 @@ def _may_mount() -> bool:
 def _disks() -> Iterator[Case]:
     for size in DISK_SIZES:
         yield Case(
-            fault=DISK, name=f"fit with {size}", check=functools.partial(_fit_on_disk, size), sharp=size == "54m"
+            fault=DISK, name=f"fit with {size}", check=functools.partial(_fit_on_disk, size), sharp=size == "1760k"
         )
     for size in ("4k", "64k", "1m"):
         for name, command in READERS.items():
@@ -240,7 +240,7 @@ def _limits() -> Iterator[Case]:
         ("12 open files", "ulimit -n 12"),
         ("files of 1 kB", "ulimit -f 1"),
         ("files of 100 kB", "ulimit -f 100"),
-        ("files of 40 MB", "ulimit -f 40000"),
+        ("files of 800 kB", "ulimit -f 800"),
         ("1 GB of addresses", "ulimit -v 1000000"),
         ("2 GB of addresses", "ulimit -v 2000000"),
         ("4 GB of addresses", "ulimit -v 4000000"),
@@ -304,7 +304,8 @@ def _streamed(within: str, command: Sequence[str], full: bool, folder: Path) -> 
         bring("finished", folder)
     done = era(folder, *command, within=within)
     wrong = "--epochs=0" in command
-    assert_ended(done, 2 if wrong else 1 if full else 0)
+    left = within.endswith((" true", "head -1")) and command[-1] in ("--help", "--version")  # nothing else was asked
+    assert_ended(done, 2 if wrong else 1 if full else 0, *((1,) if left else ()))
     if wrong and "2>" not in within:
         assert done.err.startswith("Error: "), done.err
     assert_whole(folder)
