@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import json
 import re
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,12 +84,8 @@ def create(
             run = Run(replacement.make_hidden(runs_dir / name), replaces=runs_dir / name)
         else:
             run = Run(_make_named(runs_dir, name) if name is not None else _make_numbered(runs_dir, source))
-        try:
-            run.checkpoints.mkdir()
-            document.write(run.document_file, describe((run.replaces or run.path).name))
-        except BaseException:  # a full disk or a signal: a folder without run.json is no run, but has taken the name
-            shutil.rmtree(run.path, ignore_errors=True)
-            raise
+        run.checkpoints.mkdir()
+        document.write(run.document_file, describe((run.replaces or run.path).name))
         return run
 
 

@@ -102,15 +102,14 @@ def _may_mount() -> bool:
 
 def _disks() -> Iterator[Case]:
     for size in DISK_SIZES:
-        yield Case(
-            fault=DISK, name=f"fit with {size}", check=functools.partial(_fit_on_disk, size), sharp=size == "1760k"
-        )
+        yield Case(fault=DISK, name=f"fit with {size}", check=functools.partial(_fit_on_disk, size))
     for size in ("4k", "64k", "1m"):
         for name, command in READERS.items():
             check = functools.partial(_read_on_disk, size, command)
             yield Case(fault=DISK, name=f"{name} --out with {size}", check=check)
     for size in ("4k", "16k", "40k"):
-        yield Case(fault=DISK, name=f"a cache with {size}", check=functools.partial(_cache_on_disk, size))
+        check = functools.partial(_cache_on_disk, size)
+        yield Case(fault=DISK, name=f"a cache with {size}", check=check, sharp=size == "16k")
 
 
 class _Disk:
@@ -199,7 +198,7 @@ def _permissions() -> Iterator[Case]:
         ("eval of unreadable predictions", 0o000, f"runs/{RUN}/predictions-test.npz", READERS["eval"], (0, 1)),
     ):
         check = functools.partial(_without_permission, mode, path, command, codes)
-        yield Case(fault=PERMISSION, name=name, check=check, sharp=name == "fit --resume of a read-only run")
+        yield Case(fault=PERMISSION, name=name, check=check, sharp=name == "lr-find into a read-only folder")
 
 
 def _without_permission(mode: int, path: str, command: Sequence[str], codes: Sequence[int], folder: Path) -> None:
@@ -250,7 +249,7 @@ def _limits() -> Iterator[Case]:
                 continue
             check = functools.partial(_limited, f'{limit}; "$@"', command)
             yield Case(
-                fault=LIMIT, name=f"{name} with {what}", check=check, sharp=(name, what) == ("eval", "files of 1 kB")
+                fault=LIMIT, name=f"{name} with {what}", check=check, sharp=(name, what) == ("lr-find", "files of 1 kB")
             )
 
 
@@ -295,7 +294,7 @@ def _streams() -> Iterator[Case]:
     ):
         for name, command in commands.items():
             check = functools.partial(_streamed, within, command, full)
-            sharp = (name, what) in {("eval --json", "all closed"), ("help", "stdout full")}
+            sharp = (name, what) in {("help", "all closed"), ("version", "stdout full"), ("wrong usage", "both full")}
             yield Case(fault=STREAM, name=f"{name}: {what}", check=check, sharp=sharp)
 
 
