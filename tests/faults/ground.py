@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -54,6 +55,7 @@ def place(folder: Path) -> dict[str, str]:
     for name in ("cache", "tmp"):
         (folder / name).mkdir(exist_ok=True)
     here = {"XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder / "tmp"), "HOME": str(folder)}
+    here["MPLCONFIGDIR"] = str(made("fonts"))  # Matplotlib looks for fonts for seconds where it has not kept them
     return environment(PYTHONPATH=str(ROOT), no_proxy="*", **here)
 
 
@@ -108,6 +110,9 @@ def era(folder: Path, *arguments: str, **options: Any) -> Done:
 def _made(what: str) -> Path:
     home = Path(tempfile.mkdtemp(prefix="era-ground-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
+    if what == "fonts":
+        look = [sys.executable, "-c", "import matplotlib.font_manager"]
+        subprocess.run(look, env={**os.environ, "MPLCONFIGDIR": str(home)}, check=True)
     if what == "photos":
         digit_folder(home / PHOTOS, {"1": 60, "7": 60})
     if what == "finished":
@@ -126,7 +131,7 @@ PHOTO_FIT = ("fit", *SHORT, f"--name={RUN}", f"--data={PHOTOS}", "--limit-train=
 
 
 def made(what: str) -> Path:
-    """A folder that holds, made once: `photos`, or under runs a run that is `finished` or `interrupted`."""
+    """A folder made once: of `photos`, of `fonts`, or with a run that is `finished`, `interrupted` or a `photo-run`."""
     with _making:
         return _made(what)
 
