@@ -18,8 +18,9 @@ def main() -> None:
     try:
         app()
     except SystemExit as ended:
+        _flush()
         if isinstance(ended.code, int) and ended.code - 128 in STOPPING:
-            _end(ended.code)
+            os._exit(ended.code)  # a thread may be stuck in a file that it was decoding
         raise
 
 
@@ -32,12 +33,16 @@ def _open_closed_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
-def _end(code: int) -> None:
-    """Ends the process without waiting for its threads: one may be stuck in a file that was being decoded."""
+def _flush() -> None:
+    """Writes what is left in the streams, or drops it: at exit, Python would complain and change the exit code."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        try:
             stream.flush()
-    os._exit(code)
+        except (OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import inspect
 import sys
@@ -46,6 +47,7 @@ class EraGroup(_PlainTypes, TyperGroup):
             return super().main(*args, **extra, standalone_mode=False)  # type: ignore[misc]
         try:
             code = super().main(*args, **extra, standalone_mode=False)  # type: ignore[misc]
+            sys.stdout.flush()
         except typer.TyperException as error:
             sentence = one_line(error.format_message())  # empty where help was shown instead
             if "unexpected extra argument" in sentence:
@@ -53,8 +55,15 @@ class EraGroup(_PlainTypes, TyperGroup):
                 takes_run = context is not None and any(each.name == "run" for each in context.command.params)
                 sentence += ": options begin with --" + (", and a run is named with --run" if takes_run else "")
             if sentence:
-                print(f"Error: {sentence}", file=sys.stderr)
+                _tell(f"Error: {sentence}")
             sys.exit(error.exit_code)
+        except BrokenPipeError:
+            sys.exit(1)
+        except OSError as error:  # help or the version could not be written
+            if error.strerror is None:
+                raise
+            _tell(one_line(_sentence(error)))
+            sys.exit(1)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
@@ -76,15 +85,23 @@ class EraGroup(_PlainTypes, TyperGroup):
             if isinstance(error, OSError) and error.strerror is None:  # not the system's, so a bug of ours
                 raise
             if options.debug_asked(ctx):
-                print(*map(without_controls, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
+                _tell(*map(without_controls, traceback.format_exc().splitlines()))
             else:
-                print(one_line(_sentence(error)), file=sys.stderr)
+                _tell(one_line(_sentence(error)))
             raise typer.Exit(1 if isinstance(error, OSError) else error.exit_code) from None
+
+
+def _tell(*lines: str) -> None:
+    """Prints on stderr; where that fails, the exit code must tell."""
+    with contextlib.suppress(OSError, ValueError):
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
 def _sentence(error: EraError | Interrupted | OSError) -> str:
     if isinstance(error, Interrupted):
         return sentence(error.signum)
+    if isinstance(error, OSError) and error.filename is None:
+        return f"Error: {error.strerror} while reading or writing (--debug shows where)"
     if isinstance(error, OSError):
         fix = "use a shorter name" if error.errno == errno.ENAMETOOLONG else "check the path and its permissions"
         return f"Error: {error.filename}: {error.strerror}; {fix} (--debug shows where)"

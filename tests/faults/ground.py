@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -54,6 +55,7 @@ def place(folder: Path) -> dict[str, str]:
     for name in ("cache", "tmp"):
         (folder / name).mkdir(exist_ok=True)
     here = {"XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder / "tmp"), "HOME": str(folder)}
+    here["MPLCONFIGDIR"] = str(made("fonts"))  # Matplotlib looks for fonts for seconds where it has not kept them
     return environment(PYTHONPATH=str(ROOT), no_proxy="*", **here)
 
 
@@ -74,7 +76,7 @@ def started(
     command = changes.command(*arguments)
     if within:
         command = ["bash", "-o", "pipefail", "-c", within, "bash", *command]
-    whole = {**place(folder), STRUCK: str(folder / "tmp" / "struck"), **(env or {})}
+    whole = {**place(folder), "PYTHONUNBUFFERED": None, STRUCK: str(folder / "tmp" / "struck"), **(env or {})}
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -108,6 +110,9 @@ def era(folder: Path, *arguments: str, **options: Any) -> Done:
 def _made(what: str) -> Path:
     home = Path(tempfile.mkdtemp(prefix="era-ground-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
+    if what == "fonts":
+        look = [sys.executable, "-c", "import matplotlib.font_manager"]
+        subprocess.run(look, env={**os.environ, "MPLCONFIGDIR": str(home)}, check=True)
     if what == "photos":
         digit_folder(home / PHOTOS, {"1": 60, "7": 60})
     if what == "finished":
@@ -126,7 +131,7 @@ PHOTO_FIT = ("fit", *SHORT, f"--name={RUN}", f"--data={PHOTOS}", "--limit-train=
 
 
 def made(what: str) -> Path:
-    """A folder that holds, made once: `photos`, or under runs a run that is `finished` or `interrupted`."""
+    """A folder made once: of `photos`, of `fonts`, or with a run that is `finished`, `interrupted` or a `photo-run`."""
     with _making:
         return _made(what)
 
@@ -198,17 +203,16 @@ def assert_whole(folder: Path) -> None:
             history.read(run.metrics_file, EpochRow)
         if run.steps_file.exists():
             history.read(run.steps_file, StepRow)
-    for run_folder in folder.glob("runs/*"):
-        assert run_folder.name == artifacts.SWEEPS or (run_folder / artifacts.DOCUMENT).is_file(), run_folder
 
 
-def finish(folder: Path, name: str = RUN) -> None:
-    """Resumes the run as its message says, or starts it again where nothing was saved, and compares."""
-    run = Run(folder / "runs" / name)
+def finish(folder: Path) -> None:
+    """Resumes the run, or starts it again where nothing was saved, and compares; nothing, if it was not yet made."""
+    run = Run(folder / "runs" / RUN)
     if not run.path.exists():
         return
-    if run.read().status != "finished":
+    if not run.document_file.exists():  # its folder counts as not made
+        assert_ended(era(folder, *FIT))
+    elif run.read().status != "finished":
         saved = list(run.checkpoints.glob("*.ckpt"))
-        again = ("fit", f"--resume={name}", "--gpus=0") if saved else (*FIT[:-1], f"--name={name}", "--overwrite")
-        assert_ended(era(folder, *again))
+        assert_ended(era(folder, *(RESUME if saved else (*FIT, "--overwrite"))))
     assert_equal_runs(run.path, finished())

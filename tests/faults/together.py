@@ -30,24 +30,24 @@ from tests.support import TINY_OPTIONS, assert_equal_runs
 TOGETHER = Fault(
     title="several processes at once",
     promise="each ends well or with one sentence, and no run is damaged",
-    test="tests/faults/test_together.py",
+    test="tests/faults/together.py",
 )
 MANY = 8
 
 
 def cases() -> Iterator[Case]:
     """Two or more of the same, and a reader beside a writer."""
-    for name, check, sharp in (
-        ("two fits with one name", _two_named, False),
-        ("two fits with one name and --overwrite", _two_overwriting, False),
-        ("two resumes of one run", _two_resumes, True),
-        ("a fit beside evals of its run", _fit_beside_eval, False),
-        ("two evals of one run", _two_evals, False),
-        ("two fits that decode one folder", _two_decoding, False),
-        ("two sweeps", _two_sweeps, False),
-        ("eight fits that number themselves", _eight_numbered, False),
+    for name, check in (
+        ("two fits with one name", _two_named),
+        ("two fits with one name and --overwrite", _two_overwriting),
+        ("two resumes of one run", _two_resumes),
+        ("a fit beside evals of its run", _fit_beside_eval),
+        ("two evals of one run", _two_evals),
+        ("two fits that decode one folder", _two_decoding),
+        ("two sweeps", _two_sweeps),
+        ("eight fits that number themselves", _eight_numbered),
     ):
-        yield Case(fault=TOGETHER, name=name, check=check, sharp=sharp)
+        yield Case(fault=TOGETHER, name=name, check=check)
 
 
 def _at_once(folder: Path, *commands: Sequence[str]) -> list[Done]:
