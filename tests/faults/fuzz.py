@@ -49,15 +49,21 @@ class Example:
 
 # Values
 
-NUMBERS = ("0", "-0", "-1", "1", "2", "3", "0.5", "1.0", "1e308", "-1e308", "1e-320", "nan", "inf", "-inf", "1e400")
-NUMBERS += ("9" * 400, "9" * 5_000, str(2**31), str(2**32), str(2**63), str(2**64), str(10**12), "1_0", "\u0663")
-NUMBERS += (" 1", "0x10", "1e3", "", "+1", "1,2", "1,,2", "-1,0")
-TEXTS = ("", " ", "\x1b[31mred\x07", "\u202egpj.exe", "dog[/]", "[bold]x", "<script>alert(1)</script>", r"$\frac{$")
-TEXTS += ("=1+1", "x" * 243, "x" * 300, "x" * 100_000, "y " * 50_000, "\u00e9" * 130, "\udcff\udcfe", "a\nb", "a\tb")
-TEXTS += ("%s%n", "{}", "latest", "best", "last", "done", "stopped", "~", "~nosuchuser", ".", "-", "--", "*", "[")
-PATHS = ("loop", "dangling", "pipe", "empty", "dir.png", "photos", "photo.png", "photo.png/x", "missing/x", "runs/done")
-PATHS += ("loop/x.png", "runs/done/checkpoints/last.ckpt", "runs/done/run.json", "/dev/zero", "/dev/full", "runs/*")
-PATHS += ("out/x.png", "out/x.svg", "out/x.pdf", "dangling.png", "~/x.png", "a" * 240 + ".png", "d" * 250 + "/x.png")
+NUMBERS = (
+    *("0", "-0", "-1", "1", "2", "3", "+1", "0.5", "1.0", "1e3", "1e308", "-1e308", "1e-320", "nan", "inf", "-inf"),
+    *("1e400", "9" * 400, "9" * 5_000, str(2**31), str(2**32), str(2**63), str(2**64), str(10**12)),
+    *("1_0", "\u0663", " 1", "0x10", "", "1,2", "1,,2", "-1,0"),
+)
+TEXTS = (
+    *("", " ", "\x1b[31mred\x07", "\u202egpj.exe", "dog[/]", "[bold]x", "<script>alert(1)</script>", r"$\frac{$"),
+    *("=1+1", "x" * 243, "x" * 300, "x" * 100_000, "y " * 50_000, "\u00e9" * 130, "\udcff\udcfe", "a\nb", "a\tb"),
+    *("%s%n", "{}", "latest", "best", "last", "done", "stopped", "~", "~nosuchuser", ".", "-", "--", "*", "["),
+)
+PATHS = (
+    *("loop", "dangling", "pipe", "empty", "dir.png", "photos", "photo.png", "photo.png/x", "missing/x", "runs/done"),
+    *("loop/x.png", "runs/done/checkpoints/last.ckpt", "runs/done/run.json", "/dev/zero", "/dev/full", "runs/*"),
+    *("out/x.png", "out/x.svg", "out/x.pdf", "dangling.png", "~/x.png", "a" * 240 + ".png", "d" * 250 + "/x.png"),
+)
 # A command that is to write to such a path would do so outside the sandbox.
 _harmless = st.text(st.characters(exclude_characters="\0/~", codec="utf-8"), max_size=30)
 words = st.sampled_from(TEXTS) | st.sampled_from(PATHS) | st.sampled_from(NUMBERS) | _harmless
@@ -224,8 +230,9 @@ class Fields:
 DELETED = "left out"
 
 
-def replaced(whole: Any, path: tuple[int, ...], value: Any) -> None:
+def replaced(document: Any, path: tuple[int, ...], value: Any) -> None:
     """Puts `value` in the place that `path` leads to: at each level the number of a key or an item."""
+    whole: Any = document
     for depth, number in enumerate(path):
         if not isinstance(whole, dict | list) or not whole:
             return
@@ -255,7 +262,7 @@ class State:
         from era_cli.core.networks import checkpoint
 
         file = work / self.name
-        state = checkpoint.read(file)
+        state: Any = checkpoint.read(file)
         odd = DELETED if self.value == DELETED else ODD[self.value]()
         if self.path:
             replaced(state, self.path, odd)
@@ -483,7 +490,12 @@ def try_examples(box: Sandbox, number: int, count: int) -> list[str]:
     def attempt(example: Example) -> None:
         outcome = box.run(example.prepare, example.arguments, train=example.train, draw=example.draw)
         if os.environ.get("ERA_FUZZ_VERBOSE"):
-            print(outcome.code, f"{outcome.seconds:.2f}", str(example)[:200], file=sys.stderr)
+            print(
+                outcome.code,
+                f"{outcome.seconds:.2f} {outcome.processor_seconds:.2f}",
+                str(example)[:200],
+                file=sys.stderr,
+            )
         if wrong := problems(example, outcome):
             failures.append(f"{'; '.join(wrong)}\n{str(example)[:1_000]}\n{outcome.output[-1_500:]}")
 

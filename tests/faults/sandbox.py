@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import typer
 from PIL import Image
 
+from era_cli.commands.deliver import File
 from era_cli.files import atomic_write_text
 
 MOST_SECONDS = 60
@@ -45,6 +46,7 @@ class Outcome:
     code: int
     output: str
     seconds: float
+    processor_seconds: float
     memory: int
     written: frozenset[str]
 
@@ -143,7 +145,14 @@ class Sandbox:
         written = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
         with self._output.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             output = file.read(_MOST_OUTPUT)
-        return Outcome(os.waitstatus_to_exitcode(status), output, seconds, usage.ru_maxrss * 1024, frozenset(written))
+        return Outcome(
+            code=os.waitstatus_to_exitcode(status),
+            output=output,
+            seconds=seconds,
+            processor_seconds=usage.ru_utime + usage.ru_stime,
+            memory=usage.ru_maxrss * 1024,
+            written=frozenset(written),
+        )
 
     def _become(self, body: Callable[[], None]) -> NoReturn:
         """Runs in the child, which never returns."""
@@ -225,10 +234,15 @@ def _era(arguments: tuple[str, ...], *, train: bool, draw: bool) -> None:
     if not train:
         trainer.run = _stop
     if not draw:
-        deliver.figure = lambda path, _: deliver.File(path, lambda path, _: atomic_write_text(path, ""), drawn=True)
-        fit_command._draw_curves = fit_command._draw_plan = lambda *given: None
+        deliver.figure = _undrawn
+        for name in ("_draw_curves", "_draw_plan"):
+            setattr(fit_command, name, lambda *given: None)
     sys.argv = ["era", *arguments]
     _command()(list(arguments), prog_name="era")
+
+
+def _undrawn(path: Path, draw: Callable[[], Any]) -> File:
+    return File(path, lambda path, _: atomic_write_text(path, ""), drawn=True)
 
 
 def _stop(*given: Any, **options: Any) -> NoReturn:
