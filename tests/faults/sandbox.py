@@ -32,8 +32,10 @@ MOST_SECONDS = 60
 MOST_MEMORY = 1_000_000_000  # bytes resident
 _MOST_MORE_ADDRESSES = 3_000_000_000  # bytes beyond those of the parent: protects the machine
 _MOST_OUTPUT = 200_000  # bytes
-FIT = ("fit", "--data=digits", "--image-size=8", "--batch-size=32", "--limit-train=64", "--limit-val=10")
-FIT += ("--limit-test=20", "--epochs=2", "--gpus=0", "--precision=fp32", "--quiet")
+FIT = (
+    *("fit", "--data=digits", "--image-size=8", "--batch-size=32", "--limit-train=64", "--limit-val=10"),
+    *("--limit-test=20", "--epochs=2", "--gpus=0", "--precision=fp32", "--quiet"),
+)
 BYSTANDER = "bystander"  # a run that no command is told to touch
 
 Snapshot = dict[str, tuple[int, ...]]
