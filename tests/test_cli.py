@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typer.testing import CliRunner, Result
 from era_cli import __version__
 from era_cli.cli import EraGroup
 from era_cli.errors import EraError, Interrupted, UsageError
-from tests.support import era, invoke, the_error
+from tests.support import copied, era, invoke, the_error
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -92,7 +91,7 @@ def test_other_failures_exit_with_1() -> None:
 
 @pytest.mark.parametrize("option", ["gradcam --image", "eval --checkpoint"])
 def test_what_was_typed_reaches_no_terminal_as_a_control(option: str, finished_run: Path, tmp_path: Path) -> None:
-    shutil.copytree(finished_run, tmp_path / "runs" / "mine", ignore=shutil.ignore_patterns("*.ckpt"))
+    copied(finished_run, tmp_path / "runs" / "mine")
     said = the_error(invoke(*option.split(), "\x1b[2J\x07", code=2 if "image" in option else 1))
     assert "\ufffd[2J\ufffd" in said
 
