@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from era_cli.errors import EraError, UsageError
-from era_cli.text import quoted
 
 TEMPORARY_SUFFIX = ".partial"
 ORPHAN_AGE = 3_600.0  # seconds; whatever is written under another name first has its own name long before
@@ -37,10 +36,8 @@ def expanded(path: Path) -> Path:
     """The path with `~` replaced by the home folder.
 
     Raises:
-        UsageError: there is no such home folder, or it can be no path.
+        UsageError: there is no such home folder.
     """
-    if "\0" in str(path):
-        raise UsageError(f"{quoted(str(path))} has a NUL character, which no path may have: write the path out")
     try:
         return path.expanduser()
     except RuntimeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typer.testing import CliRunner, Result
 from era_cli import __version__
 from era_cli.cli import EraGroup
 from era_cli.errors import EraError, Interrupted, UsageError
-from tests.support import era, invoke, the_error
+from tests.support import copied, era, invoke, the_error
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -88,6 +89,19 @@ def test_other_failures_exit_with_1() -> None:
     assert "'nobody'" in the_error(invoke("fit", "--resume", "nobody", code=1))
 
 
+@pytest.mark.parametrize("option", ["gradcam --image", "eval --checkpoint"])
+def test_what_was_typed_reaches_no_terminal_as_a_control(option: str, finished_run: Path, tmp_path: Path) -> None:
+    copied(finished_run, tmp_path / "runs" / "mine")
+    said = the_error(invoke(*option.split(), "\x1b[2J\x07", code=2 if "image" in option else 1))
+    assert "\ufffd[2J\ufffd" in said
+
+
+def test_a_traceback_has_no_controls_either(tmp_path: Path) -> None:
+    done = era("eval", "--runs-dir", "\x1b[2J", "--debug", cwd=tmp_path)
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
 def raising(error: BaseException) -> Result:
     """How a command that raises `error` ends."""
     small = typer.Typer(cls=EraGroup, pretty_exceptions_enable=False)
@@ -107,6 +121,12 @@ def raising(error: BaseException) -> Result:
     [
         (EraError("the disk is full: make room"), 1, "Error: the disk is full: make room\n"),
         (UsageError("[/] is no name"), 2, "Error: [/] is no name\n"),
+        (EraError("a\x1b[2J\x07\nb"), 1, "Error: a\ufffd[2J\ufffd b\n"),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "/a/path"),
+            1,
+            "Error: /a/path: File name too long; use a shorter name (--debug shows where)\n",
+        ),
         (
             PermissionError(13, "Permission denied", "/a/path"),
             1,

@@ -34,6 +34,14 @@ def names(folder: Path) -> list[str]:
 # Writing
 
 
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 127)
+    atomic_write_text(path, "whole")
+    assert names(tmp_path) == [path.name]
+    with pytest.raises(EraError, match="use a shorter name"):
+        atomic_write_text(tmp_path / ("é" * 128), "whole")
+
+
 def test_readers_see_the_old_content_until_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"old")

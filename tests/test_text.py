@@ -6,7 +6,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from era_cli.text import SUBSTITUTE, calibration, plural, sample, signed_points, without_controls
+from era_cli.text import (
+    SUBSTITUTE,
+    calibration,
+    one_line,
+    plural,
+    quoted,
+    sample,
+    shortened,
+    signed_points,
+    without_controls,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +37,29 @@ def test_controls_and_line_breaks_are_replaced(name: str) -> None:
     assert len(shown.splitlines()) <= 1
     assert {char for char in shown if unicodedata.category(char)[0] == "C"} <= {"\u200c", "\u200d"}
     assert all(new in (old, SUBSTITUTE) for old, new in zip(name, shown, strict=True))
+
+
+def test_a_sentence_is_one_harmless_line() -> None:
+    assert one_line("a\r\n  b\n\tc \x1b[31m\x07\n") == f"a b c {SUBSTITUTE}[31m{SUBSTITUTE}"
+
+
+def test_a_sentence_keeps_paths_and_its_end_and_shortens_what_is_longer() -> None:
+    path = "/" + "d" * 4_000
+    assert one_line(f"{path} is absent: make it") == f"{path} is absent: make it"
+    word = one_line(f"--run is {'x' * 100_000}: name another")
+    assert word.startswith("--run is xxx")
+    assert word.endswith(" name another")
+    assert len(word) < 120
+    words = one_line("Error: " + "x " * 50_000 + ": name another")
+    assert len(words) <= 5_000
+    assert words.endswith(": name another")
+
+
+def test_a_quoted_value_is_shortened() -> None:
+    assert quoted("cat\x07") == r"'cat\x07'"
+    assert len(quoted("x" * 100_000)) <= 80
+    assert quoted("x" * 100_000).startswith("'xxx")
+    assert shortened("0123456789", 7) == "01...89"
 
 
 @pytest.mark.parametrize(("change", "shown"), [(-0.314, "-31.4"), (0.026, "+2.6"), (0.0, "+0.0"), (-1e-9, "+0.0")])

@@ -29,6 +29,7 @@ WRONG = [
     ("misclassified --n 0", "--n"),
     ("misclassified --columns 0", "--columns"),
     ("misclassified --seed -1", "--seed"),
+    ("misclassified --sort random --seed 18446744073709551616", "a whole number in [0, 4294967295]"),
     ("misclassified --sort entropy", "--sort"),
     ("misclassified --out x.csv", ".png, .svg or .pdf"),
     ("gradcam --which correct --index 3", "--index"),
@@ -48,15 +49,23 @@ WRONG = [
     ("gradcam --layer linear", "--layer is 'linear', but must be prep, layer1, layer2 or layer3"),
     ("gradcam --smooth much", "--smooth"),
     ("gradcam --n 0", "--n"),
+    ("gradcam --layer layer1 --seed 18446744073709551616", "a whole number in [0, 4294967295]"),
+    (f"gradcam --index {'9' * 5_000}", "999...999"),
+    (f"eval --out {'x' * 244}.png", "has too long a name"),
+    ("eval --runs-dir loop", "loop is a link that leads nowhere"),
+    ("eval --out loop/x.png", "loop is a link that leads nowhere"),
+    ("eval --data-dir ~nosuchuser", "names a home folder that does not exist"),
     ("gradcam --alpha 1.5", "--alpha"),
     ("plot-curves --out curves.gif", ".png, .svg or .pdf"),
     ("plot-curves --baseline 93.11", "baseline"),
+    (f"{LR_FIND} --min-lr 1e-300", "must lie in [1e-12, 100]"),
     (f"{LR_FIND} --min-lr 0", "must lie in [1e-12, 100]"),
     (f"{LR_FIND} --min-lr 1 --max-lr 0.1", "must lie in [1e-12, 100], the first below the second"),
     (f"{LR_FIND} --max-lr inf", "must lie in [1e-12, 100], the first below the second"),
     (f"{LR_FIND} --min-lr nan", "must lie in [1e-12, 100], the first below the second"),
     (f"{LR_FIND} --steps 1", "--steps"),
     (f"{LR_FIND} --seeds 0", "--seeds"),
+    (f"{LR_FIND} --seeds 1000000000000", "--seeds is '1000000000000', but must be a whole number in [1, 1000]"),
     (f"{LR_FIND} --out x.txt", "must end in"),
     (f"{LR_FIND} --max-lr auto", "--max-lr"),
     (f"{LR_FIND} --seed 4294967295 --seeds 2", "seed"),
@@ -74,9 +83,10 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("line", "says"), WRONG, ids=[line for line, _ in WRONG])
+@pytest.mark.parametrize(("line", "says"), WRONG, ids=[line[:80] for line, _ in WRONG])
 def test_wrong_usage_exits_with_2_and_writes_nothing(run: Run, line: str, says: str, tmp_path: Path) -> None:
     write_digit(tmp_path / "x.png", 0)
+    (tmp_path / "loop").symlink_to("loop")
     before = sorted(tmp_path.rglob("*"))
     assert says in the_error(invoke(*line.split(), code=2))
     assert sorted(tmp_path.rglob("*")) == before

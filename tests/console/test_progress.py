@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
-from era_cli.console.progress import WorkLine, WorkProgress, print_files, rate
+from era_cli.console.progress import WorkLine, WorkProgress, print_files, print_next, rate
 from era_cli.console.terminal import SteadyConsole
 from tests.console.support import closed_pipe, read_until, terminal
 
@@ -46,6 +46,15 @@ def test_a_note_has_no_control_characters(capsys: pytest.CaptureFixture[str]) ->
     assert "[bold]" in err
     assert err.startswith("Note: 1 image")
     assert out == ""
+
+
+def test_the_paths_of_files_have_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    console = SteadyConsole(sys.stdout)
+    print_files(console, [Path("\x1b[2J.png")], [Path("\x1b[2J.json")])
+    print_next(console, "era eval --run '\x1b[2J'")
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert out.count("[2J") == 3
 
 
 def test_a_long_note_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
