@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults import power, writes
+from tests.faults import power, random_kills, writes
 from tests.faults.case import Case, Fault
 
 PROGRESS = 50  # cases between two lines that say how far it is
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
 
 def every_case() -> list[Case]:
     """The cases of every module, in the order of the table."""
-    return [*writes.cases(), *power.cases()]
+    return [*writes.cases(), *random_kills.cases(), *power.cases()]
 
 
 def tried(case: Case) -> Outcome:

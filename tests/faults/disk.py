@@ -20,6 +20,11 @@ from typing import Any, NamedTuple
 # One that fails for want of space, where the disk is and stays full.
 _TAKE_SPACE = ("mkdir", "open", "write", "link", "rename")
 
+_CHANGING = (
+    *("open", "close", "write", "fsync", "mkdir", "rmdir", "chmod", "fchmod"),
+    *("rename", "replace", "link", "unlink", "remove", "truncate", "ftruncate", "utime"),
+)
+
 
 class Call(NamedTuple):
     """One change of the disk.
@@ -135,12 +140,7 @@ class Disk:
 def install(folder: Path, plan: Plan) -> Disk:
     """Watches what this process changes in `folder` from now on."""
     disk = Disk(folder, plan)
-    real = {
-        name: getattr(os, name)
-        for name in (
-            "open close write fsync mkdir rmdir chmod fchmod rename replace link unlink remove truncate ftruncate utime"
-        ).split()
-    }
+    real = {name: getattr(os, name) for name in _CHANGING}
     real_open = io.open
 
     def one_path(kind: str, name: str) -> None:
@@ -199,9 +199,7 @@ def install(folder: Path, plan: Plan) -> Disk:
         offset = os.fstat(descriptor).st_size if appends else os.lseek(descriptor, 0, os.SEEK_CUR)
         half = content[: len(content) // 2]
         return int(
-            disk.change(
-                "write", path, lambda: do(data), lambda: do(half), file=file, offset=offset, data=content
-            )
+            disk.change("write", path, lambda: do(data), lambda: do(half), file=file, offset=offset, data=content)
         )
 
     def os_write(descriptor: int, data: Any) -> int:

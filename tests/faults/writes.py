@@ -16,7 +16,13 @@ from tests.faults.scenarios import READING, TRAINING, Scenario
 
 TEST = "tests/faults/test_writes.py"
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EINTR)
-_DISPENSABLE = ("was not drawn", "were not drawn", "are not cached")  # what a warning says of a file
+# What a run may lack where a warning says so: training is worth more than they are, and goes on.
+_DISPENSABLE = {
+    "samples.png was not drawn": "samples.png",
+    "lr-find.png was not drawn": "lr-find.png",
+    "The curves were not drawn": "curves.png",
+    "The predictions are not cached": "predictions-test.npz",
+}
 
 KILLED = Fault(
     title="killed (SIGKILL) between any two changes of the disk, and within any write",
@@ -123,7 +129,9 @@ def _errors(scenario: Scenario) -> Iterator[Case]:
         for place, error in enumerate(every):
             # A full disk stays full and one that is read-only stays so, every other time.
             lasting = error in (errno.ENOSPC, errno.EROFS) and (number + place) % 2 == 0
-            plan = Plan(at=number, error=error, done=number % 2 == 0, lasting=lasting)
+            # Python repeats a write that was interrupted: the system says so only before anything is written.
+            half = number % 2 == 0 and error != errno.EINTR
+            plan = Plan(at=number, error=error, done=half, lasting=lasting)
             name = f"{scenario.title}: {errno.errorcode[error]} at change {number}, {label(call)}"
             yield Case(fault=fault, name=name, check=partial(_failed, scenario, plan))
 
@@ -149,13 +157,16 @@ def _failed(scenario: Scenario, plan: Plan, at: Path) -> None:
         said = scenarios.one_sentence(ended)
         assert os.strerror(plan.error) in said, said
         assert _names(said, call), (said, call)
-    elif not any(words in ended.stderr for words in _DISPENSABLE):
-        scenarios.assert_ended(scenario, at)
-    scenarios.go_on(scenario, at, plan.at - 1)
+        lacks = set()
+    else:
+        lacks = {name for words, name in _DISPENSABLE.items() if words in ended.stdout + ended.stderr}
+        scenarios.assert_ended(scenario, at, lacks)
+    scenarios.go_on(scenario, at, plan.at - 1, may_lack=lacks - {"curves.png"})
 
 
 def _names(said: str, call: Call) -> bool:
     """Whether the sentence names the file, its folder or, where a run is created, the folder of the runs."""
     targets = [Path(path) for path in (call.path, call.to) if path]
     paths = {str(place).removeprefix("work/") for path in targets for place in (path, path.parent)}
-    return any(path in said for path in paths) or "under runs" in said
+    made = "runs cannot be written" if call.path in ("work", "work/runs") else "under runs"
+    return any(path in said for path in paths) or made in said
