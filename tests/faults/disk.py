@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from era_cli.files import TEMPORARY_SUFFIX
+
 # One that fails for want of space, where the disk is and stays full.
 _TAKE_SPACE = ("mkdir", "open", "write", "link", "rename")
 
@@ -44,8 +46,13 @@ class Call(NamedTuple):
     flags: int = 0
     failed: bool = False
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.path}" + (f" to {self.to}" if self.to else "")
+    @property
+    def label(self) -> str:
+        """The change without what differs from run to run: rename last.ckpt."""
+        name = Path(self.to or self.path).name
+        if name.endswith(TEMPORARY_SUFFIX):
+            name = name.removeprefix(".").rsplit(".", 2)[0]
+        return f"{self.kind} {name}"
 
 
 @dataclass(frozen=True, kw_only=True)

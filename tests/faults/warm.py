@@ -28,7 +28,7 @@ from tests.faults import disk
 from tests.faults.disk import Plan
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 120.0  # seconds of one command
+LIMIT = 300.0  # seconds of one command
 DOTS = 30  # per inch of a figure, a fifth of what they have
 CHANNELS = (8, 16, 32, 64)  # an eighth of the network's: the files are the same, but for their size
 NOTHING = Plan()
