@@ -11,7 +11,7 @@ from era_cli.commands import deliver, options
 from era_cli.commands.loading import loading
 from era_cli.errors import EraError
 from era_cli.recipes.recipe import DATA
-from era_cli.signals import held
+from era_cli.signals import ending
 from era_cli.text import plural
 
 if TYPE_CHECKING:  # it loads numpy, which help does not need
@@ -55,7 +55,7 @@ def verify(
     Replays the last steps from the checkpoint before, tests the best epoch anew, and compares weights, optimizer,
     losses, metrics and result bit for bit with what the run recorded. Writes nothing to the run.
     """
-    with held():
+    with ending():
         from era_cli.core.verify.request import VerifyRequest
         from era_cli.runs import store
 

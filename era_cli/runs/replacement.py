@@ -56,7 +56,14 @@ def discard(run: Run) -> None:
 
 
 def put_back(runs_dir: Path) -> None:
-    """Puts back every run that a process killed between the two renames of `take_place` left without its name."""
+    """Puts back every run that a process killed between the two renames of `take_place` left without its name.
+
+    What one killed after them left of a replaced run is removed.
+    """
+    for aside in runs_dir.glob(".*.replaced"):
+        if Run(aside.with_name(aside.name.removeprefix(".").removesuffix(".replaced"))).document_file.is_file():
+            with contextlib.suppress(EraError, OSError), Run(aside).lock():  # in use: it is being removed just now
+                shutil.rmtree(aside, ignore_errors=True)
     for hidden in runs_dir.glob(".*.new"):
         path = runs_dir / hidden.name.removeprefix(".").removesuffix(".new")
         if not _aside(path).exists() or path.exists() or path.is_symlink():

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults import changes, machine, power, signals, together, writes
+from tests.faults import changes, fuzz, machine, power, random_kills, signals, together, writes
 from tests.faults.case import Case, Fault
 
 PROGRESS = 50  # cases between two lines that say how far it is
@@ -28,7 +28,16 @@ class Outcome(NamedTuple):
 
 def every_case() -> list[Case]:
     """The cases of every module, in the order of the table."""
-    return [*writes.cases(), *power.cases(), *signals.cases(), *machine.cases(), *together.cases(), *changes.cases()]
+    return [
+        *writes.cases(),
+        *random_kills.cases(),
+        *power.cases(),
+        *signals.cases(),
+        *machine.cases(),
+        *together.cases(),
+        *changes.cases(),
+        *fuzz.cases(),
+    ]
 
 
 def tried(case: Case) -> Outcome:

@@ -17,8 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from era_cli.files import TEMPORARY_SUFFIX
+
 # One that fails for want of space, where the disk is and stays full.
 _TAKE_SPACE = ("mkdir", "open", "write", "link", "rename")
+
+_CHANGING = (
+    *("open", "close", "write", "fsync", "mkdir", "rmdir", "chmod", "fchmod"),
+    *("rename", "replace", "link", "unlink", "remove", "truncate", "ftruncate", "utime"),
+)
 
 
 class Call(NamedTuple):
@@ -39,8 +46,13 @@ class Call(NamedTuple):
     flags: int = 0
     failed: bool = False
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.path}" + (f" to {self.to}" if self.to else "")
+    @property
+    def label(self) -> str:
+        """The change without what differs from run to run: rename last.ckpt."""
+        name = Path(self.to or self.path).name
+        if name.endswith(TEMPORARY_SUFFIX):
+            name = name.removeprefix(".").rsplit(".", 2)[0]
+        return f"{self.kind} {name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +147,7 @@ class Disk:
 def install(folder: Path, plan: Plan) -> Disk:
     """Watches what this process changes in `folder` from now on."""
     disk = Disk(folder, plan)
-    real = {
-        name: getattr(os, name)
-        for name in (
-            "open close write fsync mkdir rmdir chmod fchmod rename replace link unlink remove truncate ftruncate utime"
-        ).split()
-    }
+    real = {name: getattr(os, name) for name in _CHANGING}
     real_open = io.open
 
     def one_path(kind: str, name: str) -> None:
@@ -199,9 +206,7 @@ def install(folder: Path, plan: Plan) -> Disk:
         offset = os.fstat(descriptor).st_size if appends else os.lseek(descriptor, 0, os.SEEK_CUR)
         half = content[: len(content) // 2]
         return int(
-            disk.change(
-                "write", path, lambda: do(data), lambda: do(half), file=file, offset=offset, data=content
-            )
+            disk.change("write", path, lambda: do(data), lambda: do(half), file=file, offset=offset, data=content)
         )
 
     def os_write(descriptor: int, data: Any) -> int:

@@ -163,7 +163,7 @@ def write(building: Path, entry: Path, side: int, decode: Decode) -> Decoded:
         # Written as a stream, not through a memory map: a full disk under a map kills the process.
         with (building / _IMAGES).open("wb") as file:
             integers, texts = decode(lambda images: file.write(images.tobytes()))
-        integers.tofile(building / _INTEGERS)
+        (building / _INTEGERS).write_bytes(integers.tobytes())
         crc32 = _crc32(_map(building, len(integers), side), integers, texts)
         (building / _META).write_text(json.dumps({"texts": texts, "crc32": crc32}), encoding="utf-8")
         folder = entry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,7 +126,9 @@ class Fit:
                 raise
             finally:
                 if self.run.replaces is None:
-                    self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
+                    # A disk that refuses run.json, too, must not hide what stopped the training.
+                    with contextlib.nullcontext() if status == "finished" else contextlib.suppress(EraError):
+                        self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
                 else:
                     replacement.discard(self.run)
 
