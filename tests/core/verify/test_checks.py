@@ -153,3 +153,20 @@ def test_the_likely_cause_follows_from_what_differs_first(
     found = cause.likely(made, threads=2, exact=not asked["changes"], **asked)
     assert found is not None
     assert found.startswith(likely)
+
+
+def test_a_repeated_run_is_within_the_interval_of_the_recorded_one() -> None:
+    told = dataclasses.replace(result(evaluated(True, True, True, True)), test_acc=0.9, test_correct=90, test_count=100)
+    right, wrong = evaluated(True, True, True, True), evaluated(True, False, False, False)
+    near = dataclasses.replace(told, test_acc=1.0, test_correct=100)  # 96.3 % to 100 %
+    assert checks.check_repeated(near, right, ELSEWHERE).status == "within"
+    assert checks.check_repeated(near, right, HERE).status == "differs"
+    assert checks.check_repeated(told, wrong, ELSEWHERE).status == "differs"
+
+
+def test_one_image_between_two_classes_is_rounding() -> None:
+    computed = evaluated(True, True, True, False)
+    other = dataclasses.replace(result(computed), test_correct=2, test_acc=0.5)
+    assert checks.check_test(other, computed, ELSEWHERE).status == "within"
+    assert checks.check_test(other, computed, HERE).status == "differs"
+    assert checks.check_test(dataclasses.replace(other, test_correct=1), computed, ELSEWHERE).status == "differs"
