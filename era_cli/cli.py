@@ -79,11 +79,11 @@ class EraGroup(_PlainTypes, TyperGroup):
                     f"stdout could not be written completely ({SteadyStream.lost.strerror}): free some space"
                 )
             return answer
-        except (EraError, Interrupted, OSError) as error:
+        except (EraError, Interrupted, OSError, ImportError, MemoryError) as error:
             if isinstance(error, OSError) and error.strerror is None:  # not the system's, so a bug of ours
                 raise
             _tell("".join(traceback.format_exception(error)) if options.debug_asked(ctx) else _sentence(error))
-            raise typer.Exit(1 if isinstance(error, OSError) else error.exit_code) from None
+            raise typer.Exit(error.exit_code if isinstance(error, EraError | Interrupted) else 1) from None
 
 
 def _tell(text: str) -> None:
@@ -92,9 +92,16 @@ def _tell(text: str) -> None:
         print(text.rstrip(), file=sys.stderr, flush=True)
 
 
-def _sentence(error: EraError | Interrupted | OSError) -> str:
+def _sentence(error: EraError | Interrupted | OSError | ImportError | MemoryError) -> str:
     if isinstance(error, Interrupted):
         return sentence(error.signum)
+    if isinstance(error, MemoryError):
+        return "Error: memory ran out: free some, or use a smaller --batch-size or --image-size (--debug shows where)"
+    if isinstance(error, ImportError):  # a library of torch's finds no room, too, under a limit of memory
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        return (
+            f"Error: a library cannot be loaded ({reason}): free some memory or install era again (--debug shows where)"
+        )
     if isinstance(error, OSError) and error.filename is None:
         return f"Error: {error.strerror} while reading or writing (--debug shows where)"
     if isinstance(error, OSError):
