@@ -81,14 +81,14 @@ class EraGroup(_PlainTypes, TyperGroup):
                     f"stdout could not be written completely ({SteadyStream.lost.strerror}): free some space"
                 )
             return answer
-        except (EraError, Interrupted, OSError) as error:
+        except (EraError, Interrupted, OSError, ImportError, MemoryError) as error:
             if isinstance(error, OSError) and error.strerror is None:  # not the system's, so a bug of ours
                 raise
             if options.debug_asked(ctx):
                 _tell(*map(without_controls, traceback.format_exc().splitlines()))
             else:
                 _tell(one_line(_sentence(error)))
-            raise typer.Exit(1 if isinstance(error, OSError) else error.exit_code) from None
+            raise typer.Exit(error.exit_code if isinstance(error, EraError | Interrupted) else 1) from None
 
 
 def _tell(*lines: str) -> None:
@@ -97,9 +97,16 @@ def _tell(*lines: str) -> None:
         print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
-def _sentence(error: EraError | Interrupted | OSError) -> str:
+def _sentence(error: EraError | Interrupted | OSError | ImportError | MemoryError) -> str:
     if isinstance(error, Interrupted):
         return sentence(error.signum)
+    if isinstance(error, MemoryError):
+        return "Error: memory ran out: free some, or use a smaller --batch-size or --image-size (--debug shows where)"
+    if isinstance(error, ImportError):  # a library of torch's finds no room, too, under a limit of memory
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        return (
+            f"Error: a library cannot be loaded ({reason}): free some memory or install era again (--debug shows where)"
+        )
     if isinstance(error, OSError) and error.filename is None:
         return f"Error: {error.strerror} while reading or writing (--debug shows where)"
     if isinstance(error, OSError):
