@@ -123,9 +123,17 @@ def make_folder(path: Path) -> None:
         EraError: it cannot be made.
     """
     with _explained(path):
-        if path.is_dir():
-            return
-        make_folder(path.parent)
+        make_durable_folder(path)
+
+
+def make_durable_folder(path: Path) -> None:
+    """What `make_folder` does, for callers with a sentence of their own.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if not path.is_dir():
+        make_durable_folder(path.parent)
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
 
