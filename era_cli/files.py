@@ -123,11 +123,15 @@ def make_folder(path: Path) -> None:
         EraError: it cannot be made.
     """
     with _explained(path):
-        make_folders(path)
+        make_durable_folder(path)
 
 
-def make_folders(path: Path) -> None:
-    """What `make_folder` does, for a caller who explains an OSError himself."""
+def make_durable_folder(path: Path) -> None:
+    """What `make_folder` does, for callers with a sentence of their own.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     for folder in reversed((path, *path.parents)):
         if not folder.is_dir():
             folder.mkdir(exist_ok=True)

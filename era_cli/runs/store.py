@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from era_cli.errors import EraError, UsageError
-from era_cli.files import ORPHAN_AGE, make_folders, read_regular, sync_folder, umask
+from era_cli.files import ORPHAN_AGE, make_durable_folder, read_regular, sync_folder, umask
 from era_cli.runs import artifacts, document, replacement
 from era_cli.runs.artifacts import SWEEPS
 from era_cli.runs.document import RunDocument
@@ -85,7 +85,7 @@ def create(
         EraError: the folder cannot be written, or the run to be replaced is in use.
     """
     with replacement.explained(runs_dir):
-        make_folders(runs_dir)
+        make_durable_folder(runs_dir)
         if overwrite and name is not None and _taken(runs_dir / name):
             check_name(runs_dir, name, overwrite=True)
             hidden = Run(replacement.make_hidden(runs_dir / name), replaces=runs_dir / name)

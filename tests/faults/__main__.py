@@ -16,6 +16,16 @@ from typing import NamedTuple
 from tests.faults import changes, fuzz, machine, power, random_kills, signals, together, writes
 from tests.faults.case import Case, Fault
 
+TABLE = Path(__file__).parents[2] / ".github" / "docs" / "faults.md"
+INTRODUCTION = """# What a run survives
+
+`make faults` does to `era` what may happen to it, and writes this table: real commands on the embedded digits, with the
+real network at an eighth of its width. A change of the disk is a call that makes, opens for writing, writes, syncs,
+renames, links or removes a file or a folder; they are numbered as the command runs. After each fault one goes on as a
+person would, with the command that `era` names, and the end is compared with that of a run that nothing happened to.
+The sharpest cases are part of `make test`; `python -m tests.faults --only WORDS` tries those that have all the words.
+
+"""
 PROGRESS = 50  # cases between two lines that say how far it is
 
 
@@ -85,6 +95,8 @@ def main() -> None:
                 seconds = time.monotonic() - began
                 print(f"{len(outcomes)} of {len(cases)}, {failed} failed, {seconds:.0f} s", file=sys.stderr)
     print(table(outcomes))
+    if not asked.only and asked.every == 1:
+        TABLE.write_text(INTRODUCTION + table(outcomes) + "\n", encoding="utf-8")
     print(f"{len(cases)} cases in {time.monotonic() - began:.0f} s", file=sys.stderr)
     sys.exit(any(outcome.failure for outcome in outcomes))
 
