@@ -192,6 +192,7 @@ def cases() -> Iterator[Case]:
 
 
 SHARP: set[tuple[str, str, tuple[int, ...]]] = {
+    ("fit", "starting", (signal.SIGINT,)),
     ("fit", "loading torch", (signal.SIGINT,)),
     ("fit of a folder", "decoding", (signal.SIGINT,)),
 }
