@@ -137,7 +137,7 @@ def _failed(scenario: Scenario, plan: Plan, at: Path) -> None:
     if ended.code != 0:
         said = scenarios.one_sentence(ended)
         assert os.strerror(plan.error) in said, said
-        assert _names(said, call), (said, call)
+        assert _names(said, call), (said, call.label)
         lacks = set()
     else:
         lacks = {name for words, name in _DISPENSABLE.items() if words in ended.stdout + ended.stderr}
@@ -148,5 +148,7 @@ def _failed(scenario: Scenario, plan: Plan, at: Path) -> None:
 def _names(said: str, call: Call) -> bool:
     """Whether the sentence names the file, its folder or, where a run is created, the folder of the runs."""
     targets = [Path(path) for path in (call.path, call.to) if path]
+    # What is being decoded has no name of its own yet.
+    targets += [path.parent.parent for path in targets if path.parent.name.startswith(".building-")]
     paths = {str(place).removeprefix("work/") for path in targets for place in (path, path.parent)}
     return any(path in said for path in paths) or "under runs" in said
