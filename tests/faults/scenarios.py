@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -14,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from era_cli.core.fit import resumable
 from era_cli.core.networks import checkpoint
+from era_cli.errors import EraError
+from era_cli.runs import artifacts
 from era_cli.runs.artifacts import CHECKPOINTS, DOCUMENT, LAST
-from era_cli.runs.run import Run
 from tests.faults import disk, outcome, warm
 from tests.faults.disk import Call, Plan
 from tests.faults.warm import Ended
@@ -122,14 +123,21 @@ def go_on(scenario: Scenario, at: Path, done: int, *, may_lack: Collection[str] 
     a warning gave up.
     """
     for name, step in _saved(undisturbed(scenario).calls[:done]).items():
-        run = Run(at / "work" / "runs" / name)
-        assert resumable.newest(run, run.read()).step >= step, f"step {step} is lost"
+        assert _newest_step(at / "work" / "runs" / name / CHECKPOINTS) >= step, f"step {step} is lost"
     _age(at)
     if scenario.seeds:
         _finish(scenario, at, may_lack)
     else:
         _repeat(scenario, at)
     outcome.assert_nothing_stray(at)
+
+
+def _newest_step(folder: Path) -> int:
+    """After how many steps the newest checkpoint was taken that can be read; its network is not the one of here."""
+    for path in artifacts.training_states(folder):
+        with contextlib.suppress(EraError):
+            return int(checkpoint.read(path)["global_step"])
+    return 0
 
 
 def one_sentence(ended: Ended) -> str:

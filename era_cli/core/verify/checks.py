@@ -162,7 +162,7 @@ def check_repeated(recorded: FitResult, computed: Evaluation, rounding: Rounding
 def check_predictions(recorded: Evaluation, computed: Evaluation, rounding: Rounding) -> Check:
     """The stored logits of the test images against those computed anew."""
     left, right = recorded.logits, computed.logits
-    found = difference(torch.from_numpy(left), torch.from_numpy(right))
+    found = difference(torch.tensor(left), torch.tensor(right))
     if found is None:
         return Check(name="predictions", status="identical", detail=f"logits of {plural(len(left), 'image')}")
     rows = np.flatnonzero((left.view(np.uint32) != right.view(np.uint32)).any(axis=1))
