@@ -83,10 +83,15 @@ def explained(runs_dir: Path) -> Iterator[None]:
     """Says in one sentence why no run can be written."""
     try:
         yield
-    except OSError as error:
+    except (OSError, EraError) as error:
+        reason = error.__cause__ if isinstance(error, EraError) else error
+        if not isinstance(reason, OSError):
+            raise
+        # Not the file: it lies in a hidden folder that is removed.
         raise EraError(
-            f"no run can be written under {runs_dir} ({error.strerror or error}): choose another --runs-dir"
-        ) from error
+            f"no run can be written under {runs_dir} ({reason.strerror or reason}): free some space, fix the permissions,"
+            " or choose another --runs-dir"
+        ) from reason
 
 
 def _hidden(path: Path) -> Path:
