@@ -89,8 +89,8 @@ def explained(runs_dir: Path) -> Iterator[None]:
             raise
         # Not the file: it lies in a hidden folder that is removed.
         raise EraError(
-            f"no run can be written under {runs_dir} ({reason.strerror or reason}): free some space, fix the permissions,"
-            " or choose another --runs-dir"
+            f"no run can be written under {runs_dir} ({reason.strerror or reason}): free some space, fix the"
+            " permissions, or choose another --runs-dir"
         ) from reason
 
 
