@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from era_cli import __version__
 from era_cli.commands import eval as eval_command
 from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves, values, verify
-from era_cli.errors import EraError, Interrupted
+from era_cli.errors import EraError, Interrupted, is_out_of_memory
 from era_cli.signals import end_on_signals, raise_on_signals, sentence
 from era_cli.text import one_line, without_controls
 
@@ -81,8 +81,10 @@ class EraGroup(_PlainTypes, TyperGroup):
                     f"stdout could not be written completely ({SteadyStream.lost.strerror}): free some space"
                 )
             return answer
-        except (EraError, Interrupted, OSError, ImportError, MemoryError) as error:
+        except (EraError, Interrupted, OSError, ImportError, MemoryError, RuntimeError) as error:
             if isinstance(error, OSError) and error.strerror is None:  # not the system's, so a bug of ours
+                raise
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
             if options.debug_asked(ctx):
                 _tell(*map(without_controls, traceback.format_exc().splitlines()))
@@ -97,16 +99,14 @@ def _tell(*lines: str) -> None:
         print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
-def _sentence(error: EraError | Interrupted | OSError | ImportError | MemoryError) -> str:
+def _sentence(error: EraError | Interrupted | OSError | ImportError | MemoryError | RuntimeError) -> str:
     if isinstance(error, Interrupted):
         return sentence(error.signum)
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return "Error: memory ran out: free some, or use a smaller --batch-size or --image-size (--debug shows where)"
     if isinstance(error, ImportError):  # a library of torch's finds no room, too, under a limit of memory
         reason = " ".join(str(error.__cause__ or error).split())[:200]
-        return (
-            f"Error: a library cannot be loaded ({reason}): free some memory or install era again (--debug shows where)"
-        )
+        return f"Error: a library cannot be loaded ({reason}): free some memory or reinstall era (--debug shows where)"
     if isinstance(error, OSError) and error.filename is None:
         return f"Error: {error.strerror} while reading or writing (--debug shows where)"
     if isinstance(error, OSError):

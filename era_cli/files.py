@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -22,7 +22,14 @@ ORPHAN_AGE = 3_600.0  # seconds; whatever is written under another name first ha
 # A folder that cannot be synced at all, on some network file systems; any other error is the disk's.
 _UNSYNCABLE = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
 
-_FIXES = {errno.ENAMETOOLONG: "use a shorter name", errno.ELOOP: "its links lead nowhere"}
+_FIXES = {
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ELOOP: "it is a loop of links; name another place",
+    errno.ENOENT: "its folder is gone",
+    errno.EISDIR: "remove the folder of that name",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+}
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -111,9 +118,9 @@ def read_regular(path: Path, most: int) -> bytes:
         OSError: as for `open_regular`, or it is larger; `strerror` says so.
     """
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size > most:
+        if (size := os.fstat(file.fileno()).st_size) > most:
             raise OSError(errno.EFBIG, f"it is larger than {most / 1e6:,.0f} MB", str(path))
-        return file.read()
+        return file.read(size)
 
 
 def make_folder(path: Path) -> None:
@@ -177,10 +184,12 @@ def atomic_link(source: Path, target: Path) -> None:
         sync_folder(target.parent)
 
 
-def sweep_temporaries(folder: Path) -> None:
-    """Removes what a killed writer left in `folder`. Only for a folder that the caller has locked."""
-    for orphan in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        orphan.unlink(missing_ok=True)
+def sweep_temporaries(folder: Path, *, age: float = 0.0) -> None:
+    """Removes what killed writers left in `folder` at least `age` seconds ago.
+
+    Without an age only for a folder to which nobody else writes.
+    """
+    _remove_older(folder.glob(f".*{TEMPORARY_SUFFIX}"), age)
 
 
 def _prefix(path: Path) -> str:
@@ -190,9 +199,13 @@ def _prefix(path: Path) -> str:
 
 def _sweep_old(path: Path) -> None:
     """Removes temporaries of `path` that nobody writes any more: no write takes an hour."""
-    for orphan in path.parent.glob(f"{glob.escape(_prefix(path))}*{TEMPORARY_SUFFIX}"):
+    _remove_older(path.parent.glob(f"{glob.escape(_prefix(path))}*{TEMPORARY_SUFFIX}"), ORPHAN_AGE)
+
+
+def _remove_older(orphans: Iterable[Path], age: float) -> None:
+    for orphan in orphans:
         with contextlib.suppress(OSError):
-            if time.time() - orphan.stat().st_mtime > ORPHAN_AGE:
+            if not age or time.time() - orphan.stat().st_mtime > age:
                 orphan.unlink()
 
 
@@ -228,6 +241,6 @@ def _explained(path: Path) -> Iterator[None]:
 
 def umask() -> int:
     """The permissions that new files of this process lack."""
-    mask = os.umask(0)
+    mask = os.umask(0o077)  # what another thread makes in this moment is private, not open to all
     os.umask(mask)
     return mask

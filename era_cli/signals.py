@@ -41,12 +41,12 @@ class HeldSignals:
 
     def hold(self) -> None:
         """Takes over the handlers."""
-        self._before = _install(self._handle)
+        _install(self._handle, self._before)
 
     def release(self) -> None:
         """Gives the handlers back."""
         _restore(self._before)
-        self._before = {}
+        self._before.clear()
 
     def raise_received(self) -> None:
         """Raises Interrupted if a signal came."""
@@ -60,10 +60,23 @@ class HeldSignals:
 
 
 @contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Holds the first signal back until the block is done."""
+    signals = HeldSignals()
+    try:
+        signals.hold()
+        yield
+    finally:
+        signals.release()
+    signals.raise_received()
+
+
+@contextlib.contextmanager
 def ending() -> Iterator[None]:
     """Lets a signal end the process within the block: raised within the import of torch it would abort it."""
-    before = _install(_end)
+    before: dict[int, Any] = {}
     try:
+        _install(_end, before)
         yield
     finally:
         _restore(before)
@@ -74,12 +87,18 @@ def sentence(signum: int) -> str:
     return f"Stopped by {'Ctrl-C' if signum == signal.SIGINT else signal.Signals(signum).name}."
 
 
-def _install(handler: Handler) -> dict[int, Any]:
-    """Sets the handler and returns the former ones; a signal that is ignored (nohup, `&`) stays so."""
+def _install(handler: Handler, before: dict[int, Any] | None = None) -> None:
+    """Sets the handler; the former ones go to `before`, one by one: the next signal may come between two of them.
+
+    A signal that is ignored (nohup, `&`) stays so.
+    """
     if threading.current_thread() is not threading.main_thread():  # Python lets no other thread set handlers
-        return {}
-    caught = [signum for signum in STOPPING if signal.getsignal(signum) is not signal.SIG_IGN]
-    return {signum: signal.signal(signum, handler) for signum in caught}
+        return
+    for signum in STOPPING:
+        if (former := signal.getsignal(signum)) is not signal.SIG_IGN:
+            if before is not None:
+                before[signum] = former
+            signal.signal(signum, handler)
 
 
 def _restore(handlers: dict[int, Any]) -> None:
@@ -89,8 +108,8 @@ def _restore(handlers: dict[int, Any]) -> None:
 
 def _end(signum: int, frame: FrameType | None) -> None:
     # Rich's spinner hides the cursor, and its thread may hold the locks of the streams.
-    drawn = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in _UNDRAWN
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
+        drawn = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in _UNDRAWN
         os.write(2, f"{_CLEARED if drawn else ''}{sentence(signum)}\n".encode())
     os._exit(128 + signum)
 

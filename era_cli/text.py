@@ -21,7 +21,7 @@ def without_controls(text: str) -> str:
 
 def one_line(text: str) -> str:
     """A sentence for the terminal, whatever it quotes: line breaks are spaces, controls replaced, and it is bounded."""
-    text = without_controls(re.sub(r"\s*[\r\n]\s*", " ", text.strip()))
+    text = without_controls(" ".join(line.strip() for line in text.strip().splitlines()))
     long_word = rf"\S{{{_MOST_IN_A_WORD + 1},}}"
     return shortened(re.sub(long_word, lambda word: shortened(word[0]), text), _MOST_IN_A_SENTENCE)
 

@@ -211,7 +211,7 @@ def read(path: Path) -> RunDocument:
         raise EraError(f"{path} cannot be read ({error.strerror}): check what it is and its permissions") from error
     schema = fields.get("schema") if isinstance(fields, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
-        raise EraError(f"{path} has schema {schema}, and this version of era reads up to {SCHEMA}: update era")
+        raise EraError(f"{path} has schema {quoted(schema)}, and this version of era reads up to {SCHEMA}: update era")
     try:
         return _parsed(fields, schema)
     except (ValueError, msgspec.ValidationError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from era_cli.errors import EraError
 from era_cli.files import sync_folder
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 
 
@@ -60,16 +61,22 @@ def put_back(runs_dir: Path) -> None:
 
     What one killed after them left of a replaced run is removed.
     """
-    for aside in runs_dir.glob(".*.replaced"):
+    for aside in filter(_is_run, runs_dir.glob(".*.replaced")):
         if Run(aside.with_name(aside.name.removeprefix(".").removesuffix(".replaced"))).document_file.is_file():
             with contextlib.suppress(EraError, OSError), Run(aside).lock():  # in use: it is being removed just now
                 shutil.rmtree(aside, ignore_errors=True)
     for hidden in runs_dir.glob(".*.new"):
         path = runs_dir / hidden.name.removeprefix(".").removesuffix(".new")
-        if not _aside(path).exists() or path.exists() or path.is_symlink():
+        if not _is_run(_aside(path)) or path.exists() or path.is_symlink():
             continue
         with contextlib.suppress(EraError, OSError), Run(_aside(path)).lock():  # in use: it is being replaced just now
             _aside(path).rename(path)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether it is a run or what is left of one: in a stranger's folder anything may have the name of one."""
+    left = (artifacts.DOCUMENT, artifacts.CHECKPOINTS, artifacts.LOCK)
+    return folder.is_dir() and not folder.is_symlink() and any((folder / name).exists() for name in left)
 
 
 def refuse_if_in_use(path: Path) -> None:

@@ -177,7 +177,8 @@ def find(runs_dir: Path, which: str) -> Run:
     if (run := _called(runs_dir, which)) is not None:
         return run
     raise EraError(
-        f"there is no run {which!r} under {runs_dir} (runs there: {_known(runs_dir)}): check the name or --runs-dir"
+        f"there is no run {quoted(which)} under {runs_dir} (runs there: {_known(runs_dir)}): check the name or"
+        " --runs-dir"
     )
 
 
@@ -198,7 +199,8 @@ def find_all(runs_dir: Path, which: str) -> list[Run]:
         if runs := [Run(path) for path in sorted(paths, key=_natural) if (path / artifacts.DOCUMENT).is_file()]:
             return runs
     raise EraError(
-        f"no run under {runs_dir} matches {which!r} (runs there: {_known(runs_dir)}): check the pattern or --runs-dir"
+        f"no run under {runs_dir} matches {quoted(which)} (runs there: {_known(runs_dir)}): check the pattern or"
+        " --runs-dir"
     )
 
 
@@ -239,15 +241,15 @@ def _started(file: Path) -> str:
     """
     try:
         content = read_regular(file, document.MOST)
-        modified = file.stat().st_mtime
     except PermissionError:
-        modified, content = file.stat().st_mtime, b""
+        content = b""
     except OSError:
         return ""
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return datetime.fromisoformat(json.loads(content)["started"]).astimezone(UTC).isoformat()
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-        return datetime.fromtimestamp(modified, UTC).isoformat()
+    with contextlib.suppress(OSError, ValueError, OverflowError):  # deleted meanwhile, or of the year 33658
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat()
+    return ""
 
 
 def now() -> str:

@@ -27,12 +27,13 @@ from era_cli.core.training import trainer
 from era_cli.core.training.schedules import OneCycle
 from era_cli.core.training.setup import Setup
 from era_cli.errors import EraError, Interrupted
-from era_cli.files import atomic_link, sweep_temporaries
+from era_cli.files import ORPHAN_AGE, atomic_link, sweep_temporaries
 from era_cli.listener import Listener
 from era_cli.results import EpochRow, FitPlan, FitResult, LrSweep, Samples
 from era_cli.runs import artifacts, best_epoch, history, replacement, store
 from era_cli.runs.document import Environment, Session, Status
 from era_cli.runs.run import Run
+from era_cli.signals import held
 
 SAMPLES = 40  # images in the figure of what the network sees
 
@@ -95,7 +96,7 @@ class Fit:
         with self.run.lock():
             self._refuse_if_moved_on()
             sweep_temporaries(self.run.checkpoints)
-            sweep_temporaries(self.run.path)
+            sweep_temporaries(self.run.path, age=ORPHAN_AGE)  # a reading command may be writing there
             document = self.run.read()
             watch = Stopwatch(document.seconds)
             watch.start()
@@ -127,7 +128,7 @@ class Fit:
             finally:
                 if self.run.replaces is None:
                     # A disk that refuses run.json, too, must not hide what stopped the training.
-                    with contextlib.nullcontext() if status == "finished" else contextlib.suppress(EraError):
+                    with held(), contextlib.nullcontext() if status == "finished" else contextlib.suppress(EraError):
                         self.run.update(status=status, ended=store.now(), seconds=watch.seconds, **outcome)
                 else:
                     replacement.discard(self.run)
@@ -200,10 +201,13 @@ class Fit:
     def _step_of(self, path: Path) -> int | None:
         """After how many steps the state at `path` was taken; None if it is absent, damaged or not this run's."""
         try:
-            state = checkpoint.read(path)
-            training_state.check(state, self.run.read(), path)
+            return self._checked_step(path)
         except EraError:
             return None
+
+    def _checked_step(self, path: Path) -> int:
+        state = checkpoint.read(path)
+        training_state.check(state, self.run.read(), path)
         return int(state["global_step"])
 
     def _refuse_if_moved_on(self) -> None:
@@ -216,9 +220,10 @@ class Fit:
 
     def _test(self, rows: Rows, listener: Listener, watch: Stopwatch) -> FitResult:
         path = self.run.checkpoints / artifacts.BEST
-        if (step := self._step_of(path)) is None:  # damaged, and its epoch cannot be restored
-            checkpoint.mark_best(self.run.checkpoints)
-            step = self.setup.total_steps
+        try:
+            step = self._checked_step(path)
+        except EraError as error:  # another in its place would be another result
+            raise EraError(f"{error}; {self.run.resume_command} tests the best epoch that is left") from error
         best = rows.epochs[step // self.setup.steps_per_epoch - 1]
         trained = TrainedRun(self.run, path, self.setup.device.torch_device)
         subset = Subset.of_test(self.setup.dataset, self.setup.test_indices)

@@ -47,17 +47,18 @@ def check(state: Mapping[str, Any], document: RunDocument, path: Path) -> None:
     Raises:
         EraError: something in it is missing or differs from the run; the sentence says what.
     """
+    counters = trainer.fresh_counters()
     try:
-        _check(state, document)
+        _check(state, document, counters)
     except _Misfit as error:
         raise EraError(f"the checkpoint {path} does not fit its run: {error}") from error
     except KeyError as error:
         raise EraError(f"the checkpoint {path} does not fit its run: {str(error.args[0])[:80]} is missing") from error
-    except _STRANGE as error:  # parts of other types
+    except _STRANGE as error:  # a part is of another type than in era's states
         raise EraError(f"the checkpoint {path} does not fit its run: it is not a training state of era's") from error
 
 
-def _check(state: Mapping[str, Any], document: RunDocument) -> None:
+def _check(state: Mapping[str, Any], document: RunDocument, counters: Mapping[str, Any]) -> None:
     recipe, steps = document.recipe, document.steps_per_epoch
     total, step = steps * recipe.epochs, state["global_step"]
     if type(step) is not int or not 1 <= step <= total:
@@ -74,6 +75,7 @@ def _check(state: Mapping[str, Any], document: RunDocument) -> None:
     if recipe.precision == "fp16" or document.device.precision == "fp16":
         _check_scaler(state["MixedPrecision"])
     _check_scheduler(state["lr_schedulers"], scheduler)
+    _check_counters(state["loops"]["fit_loop"], counters, "loops")
     _check_loops(state["loops"]["fit_loop"], step, steps, document.data.counts.val)
     _check_callbacks(state["callbacks"], step, steps, recipe.batch_size)
 
@@ -142,7 +144,9 @@ def _after(step: int, scheduler: LRScheduler) -> LRScheduler:
 def _check_scheduler(found: Any, scheduler: LRScheduler) -> None:
     (own,) = _list(found, 1, "lr_schedulers")
     wanted = scheduler.state_dict()
-    _check_names(own, wanted, "the scheduler")
+    # Other versions of torch keep other numbers there, but none by the name of a method.
+    other = [key for key in own if isinstance(own[key], int | float) and not hasattr(scheduler, str(key))]
+    _check_names({key: own[key] for key in own if key not in other}, wanted, "the scheduler")
     _compare(own, {key: wanted[key] for key in wanted if key in own or key in _NEEDED}, "the scheduler")
 
 
@@ -154,7 +158,6 @@ def _check_scaler(found: Mapping[str, Any]) -> None:
 
 def _check_loops(found: Mapping[str, Any], step: int, steps: int, val_count: int) -> None:
     """The counters of Lightning's loops, each of which may be one behind while a step or an epoch is being finished."""
-    _check_counters(found, trainer.fresh_counters(), "loops")
     within = (step - 1) % steps + 1
     epoch_loop = "epoch_loop."
     _compare(found[f"{epoch_loop}batch_progress"]["total"]["processed"], step, "batch_progress")
@@ -244,7 +247,7 @@ def _check_tensor(found: Any, like: Tensor, name: str, *, memory: bool = False) 
     if found.requires_grad:
         raise _Misfit(f"{name} asks for gradients")
     if memory and _strides(found) != _strides(like):
-        raise _Misfit(f"{name} lies otherwise in memory than its parameter")
+        raise _Misfit(f"{name} has another memory layout than its parameter")
     if found.is_floating_point() and not bool(found.isfinite().all()):
         raise _Misfit(f"{name} holds NaN or infinity")
 
@@ -278,7 +281,7 @@ def _check_names(found: Any, wanted: Mapping[Any, Any], name: str, *, all_of_the
     if not isinstance(found, Mapping):
         raise _Misfit(f"{name} is {_short(found)}")
     if unknown := [key for key in found if key not in wanted]:
-        raise _Misfit(f"{name} has {_short(unknown[0])}, which the run has not")
+        raise _Misfit(f"{name} has {_short(unknown[0])}, which the run does not have")
     if all_of_them and (missing := [key for key in wanted if key not in found]):
         raise _Misfit(f"{name} lacks {missing[0]}")
 

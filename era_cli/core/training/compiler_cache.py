@@ -41,10 +41,13 @@ def settle() -> None:
 def _private(folder: Path) -> bool:
     """Makes the folder if it is absent; whether nobody but the user, and root, can write in it or replace it."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         if os.name == "nt":
             return True
+        about = folder.parent.stat()
+        if about.st_uid == os.getuid():  # made under a umask that lets the group write
+            folder.parent.chmod(about.st_mode & ~_OTHERS_WRITE)
         above = {*folder.absolute().parents, *folder.resolve().parents}
         own = folder.lstat()
         return (

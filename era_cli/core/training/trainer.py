@@ -9,13 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from era_cli.core.training import devices
 from era_cli.core.training.lightning import L, LightningEnvironment
 from era_cli.core.training.module import Classifier
 from era_cli.core.training.setup import Setup
-from era_cli.errors import EraError
+from era_cli.errors import EraError, is_out_of_memory
 from era_cli.recipes import Recipe
 
 
@@ -63,15 +61,18 @@ def run(
 def fresh_counters() -> dict[str, Any]:
     """The counters of Lightning's training loop, nested, before its first step; a checkpoint keeps their values."""
     with _quiet_lightning():
-        return L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).fit_loop.state_dict()
+        trainer = L.Trainer(
+            accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, plugins=[LightningEnvironment()]
+        )
+        return trainer.fit_loop.state_dict()
 
 
 @contextlib.contextmanager
 def _memory_explained(recipe: Recipe) -> Iterator[None]:
     try:
         yield
-    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         raise EraError(
             f"memory ran out with batches of {recipe.batch_size}: use a smaller --batch-size or --image-size"

@@ -39,6 +39,18 @@ def test_it_lies_in_the_cache_of_the_user_alone(cache: Path) -> None:
     assert settled() == folder
 
 
+def test_a_umask_that_lets_the_group_write_does_not_matter(cache: Path) -> None:
+    cache.mkdir()
+    before = os.umask(0o002)
+    try:
+        assert settled() == cache / "era" / "compiled"
+    finally:
+        os.umask(before)
+    (cache / "era").chmod(0o775)  # by an older version
+    assert settled() == cache / "era" / "compiled"
+    assert stat.S_IMODE((cache / "era").stat().st_mode) == 0o755
+
+
 def shared(folder: Path) -> None:
     folder.mkdir(parents=True)
     folder.chmod(0o777)
@@ -46,7 +58,7 @@ def shared(folder: Path) -> None:
 
 def shared_above(folder: Path) -> None:
     folder.mkdir(parents=True)
-    folder.parent.chmod(0o777)
+    folder.parent.parent.chmod(0o777)
 
 
 def linked(folder: Path) -> None:
