@@ -89,8 +89,14 @@ def load(
         EraError: the files are damaged, or absent and cannot be downloaded.
     """
     root = data_dir or default_data_dir()
-    folder = root if (root / META_FILE).is_file() else root / FOLDER
-    if _missing(folder, archive):
+    try:
+        folder = root if (root / META_FILE).is_file() else root / FOLDER
+        missing = _missing(folder, archive)
+    except PermissionError as error:
+        raise EraError(
+            f"CIFAR-10 in {root} cannot be read ({error.strerror}): fix its permissions, or name another --data-dir"
+        ) from error
+    if missing:
         _download(folder, archive, timeout, patience, listener)
 
     images, labels, classes, hashes = _decoded(folder, archive, cache_dir)

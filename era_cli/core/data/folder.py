@@ -232,7 +232,7 @@ def _decoded(
     try:
         building = cache.begin(cache_dir)
     except OSError as error:
-        listener.note(f"The decoded images are not cached: {cache_dir} cannot be written ({error.strerror}).")
+        listener.note(f"The decoded images are not cached: {cache_dir} cannot be used ({error.strerror}).")
         return cache.in_memory(decode)
     try:
         return cache.write(building, entry, size, decode)

@@ -227,6 +227,18 @@ def test_present_files_are_read_without_a_request(
     assert files_in(tmp_path / "data") == set(published.files)
 
 
+def test_a_folder_that_may_not_be_entered_is_named(
+    tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_file(path: Path) -> NoReturn:  # as for anybody but root, whom no permission stops
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert f"CIFAR-10 in {tmp_path} cannot be read (Permission denied): fix" in refusal(
+        published.at("https://localhost"), tmp_path
+    )
+
+
 # Cached
 
 

@@ -304,6 +304,30 @@ def test_an_unwritable_cache_is_noted(images: Path, load: Load, tmp_path: Path) 
     assert (dataset.content_hash, dataset.skipped) == (expected.content_hash, expected.skipped)
 
 
+def test_a_cache_that_may_not_be_entered_is_noted(
+    images: Path, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For root, whom no permission stops, as for anybody else.
+    cache_dir = tmp_path / "cache"
+
+    def refused(call: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(path: Any, *arguments: Any, **options: Any) -> Any:
+            if cache_dir in Path(os.fsdecode(path)).parents:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return call(path, *arguments, **options)
+
+        return checked
+
+    fill(images, PETS)
+    expected = load(images, cache=tmp_path / "other")
+    cache_dir.mkdir()
+    for name in ("stat", "lstat", "open", "mkdir"):
+        monkeypatch.setattr(os, name, refused(getattr(os, name)))
+    ear = Ear()
+    np.testing.assert_array_equal(load(images, listener=ear).images, expected.images)
+    assert ear.notes == [f"The decoded images are not cached: {cache_dir} cannot be used (Permission denied)."]
+
+
 def test_a_full_disk_is_one_sentence(images: Path, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(*_: object, **__: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
