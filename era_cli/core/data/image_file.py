@@ -56,7 +56,7 @@ def _formats() -> tuple[str, ...]:
 @functools.cache
 def _allocate_in_large_blocks() -> None:
     """Changes how Pillow allocates images from now on, in the whole process."""
-    Image.core.set_block_size(_BLOCK)
+    Image.core.set_block_size(_BLOCK)  # type: ignore[attr-defined]  # documented, but not in its stubs
 
 
 @contextlib.contextmanager
