@@ -67,6 +67,13 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_cache_dir("era")) / "data"
 
 
+def is_in(data_dir: Path) -> bool:
+    """Whether `data_dir` holds a file of each published name, as `load` looks for them."""
+    folders = (data_dir, data_dir / FOLDER)
+    # Unlike Path.is_file, isfile is not stopped by folders that may not be entered.
+    return any(all(os.path.isfile(folder / name) for name in PUBLISHED.files) for folder in folders)  # noqa: PTH113
+
+
 def load(
     image_size: int,
     data_dir: Path | None,
