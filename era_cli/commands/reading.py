@@ -67,7 +67,7 @@ class Request:
         if self.data is not None:
             sources.check_all(self.data, document.data.classes)
         else:
-            run_data.check_source(run, document)
+            run_data.check(run, document, data_dir=self.data_dir)
             run_data.check_split(run, document, self.split or Split.TEST)
         return selected
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
 from era_cli.runs.run import Run
-from tests.support import TINY_OPTIONS, digit_folder, invoke, the_error, too_wide, write_digit
+from tests.support import TINY_OPTIONS, digit_folder, files, invoke, the_error, too_wide, write_digit
 
 READING = ("eval", "misclassified --n=1", "gradcam --n=1 --layer=layer1")
 FIT = " ".join(("fit", *TINY_OPTIONS))
@@ -204,3 +206,23 @@ def test_no_two_figures_have_the_same_title(run: Run, tmp_path: Path, drawn: lis
     assert len(titles) == len(set(titles)) == len(calls) + sum(call.startswith("eval") for call in calls)
     assert any("checkpoint other" in title for title in titles)
     assert any("test-time augmentation flip:" in title for title in titles)
+
+
+@pytest.mark.parametrize("command", ["eval", "misclassified", "gradcam", "verify", "fit --resume mine"])
+def test_cifar10_on_a_disk_that_is_not_mounted_is_not_downloaded(
+    finished_run: Path, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from era_cli.core.training import devices
+
+    monkeypatch.delenv("ERA_DATA_DIR", raising=False)
+    monkeypatch.setattr(devices, "choose", lambda *_: pytest.fail("torch is loaded first"))
+    run = Run(Path(shutil.copytree(finished_run, tmp_path / "runs" / "mine")))
+    document = run.read()
+    status = "interrupted" if "resume" in command else "finished"
+    run.update(status=status, data=replace(document.data, source="cifar10", data_dir=str(tmp_path / "usb")))
+    before = files(tmp_path)
+    assert the_error(invoke(*command.split(), code=1)) == (
+        f"the CIFAR-10 of runs/mine was in {tmp_path / 'usb'}, which is not there: put it back, or name its new"
+        " location with --data-dir (it is downloaded there if it is missing)"
+    )
+    assert files(tmp_path) == before

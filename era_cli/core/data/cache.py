@@ -95,8 +95,6 @@ def read(entry: Path, side: int) -> Decoded | None:
 
     An entry that another user could have written counts as absent: anyone can make its checksum match.
     """
-    if not entry.is_dir():
-        return None
     try:
         if not _only_ours(entry.parent.stat()) or not _only_ours(entry.lstat()):
             return None
@@ -110,7 +108,7 @@ def read(entry: Path, side: int) -> Decoded | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         shutil.rmtree(entry, ignore_errors=True)
         return None
-    except OSError:  # not readable now, or not by this user
+    except OSError:  # not readable now, or not by this user, as may be the folder that it is in
         return None
     with contextlib.suppress(OSError):
         os.utime(entry)
@@ -121,18 +119,30 @@ def begin(cache_dir: Path) -> Path:
     """An empty folder for `write` in `cache_dir`; stale entries are removed on the way.
 
     Raises:
-        OSError: it cannot be created, or others could write to it.
+        OSError: it cannot be created, or others can write to `cache_dir`.
     """
     cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _only_ours(cache_dir.stat()):
-        if not _ours(cache_dir.stat()):
-            raise OSError(errno.EPERM, "it belongs to another user", str(cache_dir))
-        cache_dir.chmod(0o700)  # made under a umask that lets the group write; what is in it may have been exchanged
-        for path in cache_dir.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
+        _close_to_others(cache_dir)
     with contextlib.suppress(OSError):
         _sweep(cache_dir)
     return Path(tempfile.mkdtemp(prefix=_BUILDING, dir=cache_dir))
+
+
+def _close_to_others(cache_dir: Path) -> None:
+    """Takes away the others' permission to write, and removes the entries that they may have exchanged.
+
+    Raises:
+        OSError: the folder is another user's, or its file system knows no such permissions.
+    """
+    if not _ours(cache_dir.stat()):
+        raise OSError(errno.EPERM, "it belongs to another user", str(cache_dir))
+    cache_dir.chmod(0o700)  # made under a umask that lets the group write
+    if not _only_ours(cache_dir.stat()):
+        raise OSError(errno.EPERM, "other users can write to it", str(cache_dir))
+    for path in cache_dir.iterdir():
+        if not path.name.startswith(_BUILDING):  # another process may be decoding into it
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _only_ours(status: os.stat_result) -> bool:

@@ -67,6 +67,13 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_cache_dir("era")) / "data"
 
 
+def is_in(data_dir: Path) -> bool:
+    """Whether `data_dir` holds a file of each published name, as `load` looks for them."""
+    folders = (data_dir, data_dir / FOLDER)
+    # Unlike Path.is_file, isfile is not stopped by folders that may not be entered.
+    return any(all(os.path.isfile(folder / name) for name in PUBLISHED.files) for folder in folders)  # noqa: PTH113
+
+
 def load(
     image_size: int,
     data_dir: Path | None,
@@ -74,7 +81,7 @@ def load(
     *,
     archive: Archive = PUBLISHED,
     timeout: float = 30.0,
-    patience: float = 3600.0,
+    patience: float = 600.0,
     cache_dir: Path | None = None,
 ) -> Dataset:
     """50,000 training and 10,000 test images of 10 classes, resized if `image_size` is not 32.
@@ -82,15 +89,21 @@ def load(
     Args:
         data_dir: the folder that holds `cifar-10-batches-py`, or that folder itself.
         timeout: seconds in which the server must answer, and then send each part of the archive.
-        patience: seconds to wait for another process that is downloading them.
+        patience: seconds to wait for another process that should be downloading them, without any progress.
         cache_dir: where the decoded images are cached; by default in the user's cache.
 
     Raises:
         EraError: the files are damaged, or absent and cannot be downloaded.
     """
     root = data_dir or default_data_dir()
-    folder = root if (root / META_FILE).is_file() else root / FOLDER
-    if _missing(folder, archive):
+    try:
+        folder = root if (root / META_FILE).is_file() else root / FOLDER
+        missing = _missing(folder, archive)
+    except PermissionError as error:
+        raise EraError(
+            f"CIFAR-10 in {root} cannot be read ({error.strerror}): fix its permissions, or name another --data-dir"
+        ) from error
+    if missing:
         _download(folder, archive, timeout, patience, listener)
 
     images, labels, classes, hashes = _decoded(folder, archive, cache_dir)
@@ -186,6 +199,7 @@ def _download(folder: Path, archive: Archive, timeout: float, patience: float, l
                     file=file,
                     what="CIFAR-10",
                     timeout=timeout,
+                    progressed=functools.partial(_show_progress, folder),
                     listener=listener,
                 )
                 file.seek(0)
@@ -236,14 +250,31 @@ def _one_at_a_time(folder: Path, patience: float, listener: Listener) -> Iterato
         lock.acquire(timeout=0)
     except Timeout:
         listener.note("Another era process is downloading CIFAR-10; waiting for it.")
-        try:
-            lock.acquire(timeout=patience)
-        except Timeout:
-            raise EraError(
-                f"another process has been downloading CIFAR-10 into {folder} for {patience / 60:,.0f} minutes:"
-                " stop it, or name another --data-dir"
-            ) from None
+        _wait(lock, folder, patience)
     try:
         yield
     finally:
         lock.release()
+
+
+def _wait(lock: FileLock, folder: Path, patience: float) -> None:
+    before = None
+    while (now := _progress(folder)) != before:
+        before = now
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=patience)
+            return
+    raise EraError(
+        f"another process that is to download CIFAR-10 into {folder} has received nothing for {patience / 60:,.0f}"
+        " minutes: stop it, or name another --data-dir"
+    )
+
+
+def _show_progress(folder: Path) -> None:
+    """Tells waiting processes that something was received: the file that is written has no name that they could see."""
+    os.utime(folder)
+
+
+def _progress(folder: Path) -> int:
+    """Another value after each progress."""
+    return folder.stat().st_mtime_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import queue
 import threading
@@ -12,11 +13,22 @@ from typing import IO
 from era_cli.listener import Listener
 
 BLOCK = 1 << 18
+_MOST_WAITING = 16  # blocks received and not yet written
 
-_Put = Callable[[bytes | Exception], None]
+_Received = queue.Queue[bytes | Exception]
 
 
-def fetch(url: str, *, size: int, md5: str, file: IO[bytes], what: str, timeout: float, listener: Listener) -> None:
+def fetch(
+    url: str,
+    *,
+    size: int,
+    md5: str,
+    file: IO[bytes],
+    what: str,
+    timeout: float,
+    progressed: Callable[[], None],
+    listener: Listener,
+) -> None:
     """Writes what is at `url` to `file`.
 
     It is received in a thread of its own, which ends with the process: a signal need not wait for the network.
@@ -24,15 +36,16 @@ def fetch(url: str, *, size: int, md5: str, file: IO[bytes], what: str, timeout:
     Args:
         size: in bytes; the server may not send more.
         timeout: seconds in which the server must answer, and then send each 256 KiB.
+        progressed: called whenever a part is written.
 
     Raises:
         Exception: it cannot be downloaded, or is something else; of any type, since servers send what they like.
     """
     if not url.startswith(("https://", "http://127.0.0.1:")):
         raise OSError("its URL is not https")
-    received: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+    received: _Received = queue.Queue(_MOST_WAITING)
     stopped = threading.Event()
-    threading.Thread(target=_receive, args=(url, size, timeout, received.put, stopped), daemon=True).start()
+    threading.Thread(target=_receive, args=(url, size, timeout, received, stopped), daemon=True).start()
     digest = hashlib.md5(usedforsecurity=False)
     try:
         with listener.work(f"downloading {what}", size, "bytes") as advance:
@@ -40,13 +53,14 @@ def fetch(url: str, *, size: int, md5: str, file: IO[bytes], what: str, timeout:
                 file.write(block)
                 digest.update(block)
                 advance(len(block))
+                progressed()
     finally:
         stopped.set()
     if digest.hexdigest() != md5:
         raise OSError("the download is damaged")
 
 
-def _next(received: queue.SimpleQueue[bytes | Exception], timeout: float) -> bytes:
+def _next(received: _Received, timeout: float) -> bytes:
     try:
         block = received.get(timeout=timeout)
     except queue.Empty:
@@ -56,7 +70,7 @@ def _next(received: queue.SimpleQueue[bytes | Exception], timeout: float) -> byt
     return block
 
 
-def _receive(url: str, size: int, timeout: float, put: _Put, stopped: threading.Event) -> None:
+def _receive(url: str, size: int, timeout: float, received: _Received, stopped: threading.Event) -> None:
     """Puts blocks, then an empty one or what went wrong."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as response:
@@ -67,7 +81,15 @@ def _receive(url: str, size: int, timeout: float, put: _Put, stopped: threading.
                 total += len(block)
                 if total > size:
                     raise OSError(f"the server sends more than {size:,} bytes")
-                put(block)
-        put(b"")
+                _put(received, block, stopped)
+        _put(received, b"", stopped)
     except Exception as error:  # told to the thread that waits
-        put(error)
+        _put(received, error, stopped)
+
+
+def _put(received: _Received, block: bytes | Exception, stopped: threading.Event) -> None:
+    """Waits until there is room, or nobody takes it any more."""
+    while not stopped.is_set():
+        with contextlib.suppress(queue.Full):
+            received.put(block, timeout=1)
+            return

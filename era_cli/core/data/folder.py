@@ -60,7 +60,7 @@ def load(root: Path, image_size: int, strict: bool, listener: Listener, *, cache
         EraError: there are fewer than two classes, a class without images, a test class that is not
             in train, or, if `strict`, an unreadable image.
     """
-    layout = _explore(root)
+    layout = _explore(root, listener)
     files = layout.train + (layout.test or [])
     images, readable, skipped, hashes = _decoded(files, layout, image_size, cache_dir, listener)
     if strict and skipped:
@@ -112,7 +112,7 @@ def load_all(
         EraError: there are no images, none can be read, or a folder is not named after a class.
     """
     top = check_all(root, classes)
-    files = _files(root, top, list(classes))
+    (files,) = _files(root, [top], list(classes), listener)
     if not files:
         raise EraError(
             f"{top} holds no images in folders named after the run's classes ({_shortened(classes)}): add some"
@@ -169,16 +169,16 @@ def check(root: Path) -> None:
 
 def _splits(root: Path) -> tuple[list[str], Path, Path | None]:
     """The class names, and the folders of the class folders to train and to test on, if they are split."""
-    there = {path.name: path for path in folders(root, root)}
-    if _TRAIN in there and folders(root, there[_TRAIN]):
-        if _TEST not in there:
+    by_name = {path.name: path for path in folders(root, root)}
+    if _TRAIN in by_name and folders(root, by_name[_TRAIN]):
+        if _TEST not in by_name:
             hint = (
                 "rename val to test (era makes its validation split from train)"
-                if "val" in there
+                if "val" in by_name
                 else ("add it, or give the folder that holds the class folders")
             )
             raise EraError(f"{root} has a folder train but none called test: {hint}")
-        train, test = there[_TRAIN], there[_TEST]
+        train, test = by_name[_TRAIN], by_name[_TEST]
         classes = _classes(root, train)
         if extra := sorted(set(_classes(root, test)) - set(classes)):
             raise EraError(f"{test} has a class {extra[0]!r} that {train} does not: add it there or remove it")
@@ -186,10 +186,10 @@ def _splits(root: Path) -> tuple[list[str], Path, Path | None]:
     return _classes(root, root), root, None
 
 
-def _explore(root: Path) -> _Layout:
+def _explore(root: Path, listener: Listener) -> _Layout:
     classes, to_train, to_test = _splits(root)
-    train = _files(root, to_train, classes)
-    test = None if to_test is None else _files(root, to_test, classes)
+    train, *rest = _files(root, [to_train] if to_test is None else [to_train, to_test], classes, listener)
+    test = rest[0] if rest else None
     if to_test is not None and not test:
         raise EraError(f"{to_test} holds no images: add some, or use --data {to_train} and era holds out a fifth")
     if (name := absent_class(tuple(classes), np.array([file.label for file in train], np.int64))) is not None:
@@ -207,8 +207,16 @@ def _classes(root: Path, folder: Path) -> list[str]:
     return names
 
 
-def _files(root: Path, folder: Path, classes: list[str]) -> list[_File]:
+def _files(root: Path, splits: list[Path], classes: list[str], listener: Listener) -> list[list[_File]]:
+    """The files of each split, by the folder of its class folders."""
     tree = ImageTree(root)
+    files = [_files_of_split(tree, root, folder, classes) for folder in splits]
+    for sentence in tree.left_out():
+        listener.warn(sentence)
+    return files
+
+
+def _files_of_split(tree: ImageTree, root: Path, folder: Path, classes: list[str]) -> list[_File]:
     files = []
     for label, name in enumerate(classes):
         if not (folder / name).is_dir():
@@ -232,7 +240,7 @@ def _decoded(
     try:
         building = cache.begin(cache_dir)
     except OSError as error:
-        listener.note(f"The decoded images are not cached: {cache_dir} cannot be written ({error.strerror}).")
+        listener.note(f"The decoded images are not cached: {cache_dir} cannot be used ({error.strerror}).")
         return cache.in_memory(decode)
     try:
         return cache.write(building, entry, size, decode)

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, _imaging
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from era_cli.core.data.memory_budget import MemoryBudget
 from era_cli.errors import EraError
 from era_cli.files import open_regular
 from era_cli.results import Images
 
-# What Pillow decodes in this process and in C, the last first tried last: no EPS, which starts Ghostscript, none that
-# needs a plugin, and none whose readers hardly anyone tries. .github/docs/data.md lists them.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "PCX", "SGI", "TIFF", "WEBP", "TGA")
+# What Pillow decodes in this process, in C: no EPS, which starts Ghostscript, none that needs a plugin, and none whose
+# readers are hardly ever tried. Tried in this order; TGA comes last because no bytes at its start identify it.
+# .github/docs/data.md lists them.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "AVIF", "JPEG2000", "PCX", "SGI", "TIFF", "WEBP", "TGA")
 MAX_PIXELS = 89_478_485  # Pillow's limit, beyond which it only warns
-MAX_BYTES = 1_000_000_000  # of memory for all images that are being decoded
+MAX_BYTES = 1_000_000_000  # of memory for all images that are being decoded, and of one file
+_LARGE_FILE = 1 << 25  # bytes from which on a file is opened alone, since some decoders hold the whole of it
 _MAX_SCANS = 100  # of a JPEG, each a pass over the whole of it; encoders write about ten
 _MANY_PIXELS = 1 << 22  # from which on a baseline JPEG is searched for several scans
+_READ = 1 << 20  # bytes of a file that are searched at a time
 _STRIP = 1 << 18  # pixels whose colors are converted at a time
 
 # Pillow allocates images in blocks. Those of more than 32 MB the C library gives back to the system, while it would
@@ -45,8 +50,13 @@ def suffixes() -> frozenset[str]:
 @functools.cache
 def _formats() -> tuple[str, ...]:
     Image.init()
-    _imaging.set_block_size(_BLOCK)
     return tuple(kind for kind in FORMATS if kind in Image.OPEN)  # Pillow before 11.3 knows no AVIF
+
+
+@functools.cache
+def _allocate_in_large_blocks() -> None:
+    """Changes how Pillow allocates images from now on, in the whole process."""
+    Image.core.set_block_size(_BLOCK)  # type: ignore[attr-defined]  # documented, but not in its stubs
 
 
 @contextlib.contextmanager
@@ -54,9 +64,11 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     """The image, opened but not decoded.
 
     Raises:
-        Exception: the file is not a regular one, not an image in one of the FORMATS, or damaged.
+        Exception: the file is not a regular one, too large, not an image in one of the FORMATS, or damaged.
     """
     with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            raise ValueError(f"the file is larger than {MAX_BYTES / 1e9:.1f} GB")
         try:
             opened = Image.open(file, formats=_formats())
         except UnidentifiedImageError:
@@ -75,7 +87,15 @@ def load_image(path: Path, size: int, budget: MemoryBudget | None = None) -> Ima
         EraError: the machine lacks the memory to decode it.
         Exception: the file is not an image, is damaged, or would take too much memory.
     """
+    _allocate_in_large_blocks()
     budget = budget or MemoryBudget(MAX_BYTES)
+    if path.stat().st_size > _LARGE_FILE:
+        with budget.taken(budget.size):
+            return _load(path, size, MemoryBudget(budget.size))
+    return _load(path, size, budget)
+
+
+def _load(path: Path, size: int, budget: MemoryBudget) -> Images:
     with open_image(path) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
@@ -117,10 +137,19 @@ def _coefficients(image: Image.Image, path: Path) -> int:
     if image.format not in ("JPEG", "MPO") or not ("progressive" in image.info or pixels > _MANY_PIXELS):
         return 0
     with open_regular(path) as file:
-        scans = file.read().count(b"\xff\xda")
+        scans = _count(file, b"\xff\xda")
     if scans > _MAX_SCANS:
         raise ValueError(f"a JPEG of {scans:,} scans, more than {_MAX_SCANS}")
     return pixels * _COEFFICIENT_BYTES if scans > 1 else 0
+
+
+def _count(file: BinaryIO, pair: bytes) -> int:
+    """How often these two different bytes are in the file."""
+    count, last = 0, b""
+    while block := file.read(_READ):
+        count += (last + block).count(pair)
+        last = block[-1:]
+    return count
 
 
 def _tiff_buffer(image: Image.Image) -> int:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from era_cli.core.data.image_file import suffixes
 from era_cli.errors import EraError
+from era_cli.text import plural
 
 DEEPEST = 32  # folders within a class folder
-MOST = 2_000_000  # files and folders within the class folders of a split; ImageNet has 1.3 million
+MOST = 20_000_000  # files and folders within all class folders; ImageNet-21k has 14 million
+# How the names of images end that era does not read: photos of cameras and phones, drawings, scans, icons.
+OTHER_SUFFIXES = frozenset(
+    {".arw", ".cr2", ".dds", ".dng", ".eps", ".exr", ".heic", ".heif", ".ico", ".jxl", ".nef", ".psd", ".qoi", ".svg"}
+)
+_SHOWN = 3  # suffixes in a sentence
 
 
 def folders(root: Path, folder: Path) -> list[Path]:
-    """The folders in `folder`, which is `root` or in it, but for hidden ones.
+    """The folders in `folder`, which is `root` or in it, except hidden ones.
 
     Raises:
         EraError: one is a link that leads out of `root`, or to nothing.
@@ -34,17 +41,23 @@ def folders(root: Path, folder: Path) -> list[Path]:
 
 
 class ImageTree:
-    """The image files of the class folders in `root`, of at most MOST files and folders altogether."""
+    """The image files of the class folders in `root`, of at most MOST files and folders altogether.
+
+    Those that were left out so far are counted: `linked_folders`, which are not followed, and, by their suffix, images
+    in `other_formats`.
+    """
 
     def __init__(self, root: Path) -> None:
+        self.linked_folders = 0
+        self.other_formats: Counter[str] = Counter()
         self._root = root
         self._seen = 0
 
     def files(self, folder: Path) -> Iterator[Path]:
-        """The image files below the class folder, sorted by their parts, but for hidden ones.
+        """The image files below the class folder, sorted by their parts, except hidden ones.
 
-        Among them are those that will turn out to be unreadable: pipes, dangling links, links to folders, which are not
-        followed, and folders that may not be listed.
+        Among them are those that will turn out to be unreadable: pipes, dangling links, and folders that may not be
+        listed.
 
         Raises:
             EraError: the folder may not be listed, a link leads out of the root, or there is too much in it.
@@ -61,12 +74,13 @@ class ImageTree:
             path = Path(entry.path)
             if entry.name.startswith("."):
                 continue
-            if entry.is_symlink():
-                if path.suffix.lower() in suffixes() or os.path.isdir(path):  # noqa: PTH112 - it never raises
-                    _refuse_link_out(self._root, path)
-                    yield path
+            if entry.is_symlink() and os.path.isdir(path):  # noqa: PTH112 - it never raises
+                _refuse_link_out(self._root, path)
+                self.linked_folders += 1
             elif not entry.is_dir(follow_symlinks=False):
-                if path.suffix.lower() in suffixes():
+                if self._is_image(path):
+                    if entry.is_symlink():
+                        _refuse_link_out(self._root, path)
                     yield path
             elif depth == DEEPEST:
                 raise EraError(f"{path} is more than {DEEPEST} folders deep in its class: move its images up")
@@ -75,6 +89,32 @@ class ImageTree:
                     yield from self._files(path, depth + 1)
                 except PermissionError:
                     yield path
+
+    def left_out(self) -> list[str]:
+        """Sentences about what may be images and was left out."""
+        sentences = []
+        if count := self.other_formats.total():
+            shown = [f"{number:,} {suffix}" for suffix, number in self.other_formats.most_common(_SHOWN)]
+            rest = len(self.other_formats) - len(shown)
+            more = f" and {plural(rest, 'more format')}" if rest else ""
+            sentences.append(
+                f"{plural(count, 'image')} in a format that era does not read {_are(count)} left out"
+                f" ({', '.join(shown)}{more}): convert them to PNG or JPEG."
+            )
+        if count := self.linked_folders:
+            sentences.append(
+                f"{plural(count, 'link')} to a folder {_are(count)} left out: images count where they are, not where a"
+                " link leads to them."
+            )
+        return sentences
+
+    def _is_image(self, path: Path) -> bool:
+        suffix = path.suffix.lower()
+        if suffix in suffixes():
+            return True
+        if suffix in OTHER_SUFFIXES:
+            self.other_formats[suffix] += 1
+        return False
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as scan:
@@ -86,6 +126,10 @@ class ImageTree:
                 " Name one with fewer"
             )
         return sorted(entries, key=lambda entry: entry.name)
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _refuse_link_out(root: Path, link: Path) -> None:

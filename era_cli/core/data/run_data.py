@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,30 +68,41 @@ def load_changed(
     Raises:
         EraError: the data are absent or damaged.
     """
-    if source is None:
-        check_source(run, document)
-        source = document.data.source
+    check(run, document, source=source, data_dir=data_dir)
     return sources.load(
-        source,
+        source or document.data.source,
         image_size=document.recipe.image_size,
-        data_dir=data_dir or remembered_dir(document),
+        data_dir=data_dir or _remembered_dir(document),
         strict=strict,
         listener=listener,
     )
 
 
-def check_source(run: Run, document: RunDocument) -> None:
-    """Refuses a run whose folder of images was moved.
+def check(run: Run, document: RunDocument, *, source: str | None = None, data_dir: Path | None) -> None:
+    """Refuses a run whose data are not where they were, unless a person says where they are now.
+
+    CIFAR-10 is downloaded neither instead of what is on a disk that is not mounted, nor into a folder that a run.json
+    names, which may be a stranger's.
 
     Raises:
-        EraError: it is not where it was.
+        UsageError: there is no such `source`.
+        EraError: the data were moved.
     """
-    source = document.data.source
-    if source not in sources.NAMED and not Path(source).is_dir():
+    if source is not None:
+        sources.check(source)
+    elif (recorded := document.data.source) not in sources.NAMED and not Path(recorded).is_dir():
         raise EraError(
-            f"the images of {run.path} were in {source}, which no longer exists: put them back, or name their"
+            f"the images of {run.path} were in {recorded}, which no longer exists: put them back, or name their"
             " new location with --data"
         )
+    if (source or document.data.source) == "cifar10" and data_dir is None:
+        remembered = _remembered_dir(document)
+        if remembered is not None and not cifar10.is_in(remembered):
+            state = "no longer holds all of its files" if os.path.isdir(remembered) else "is not there"  # noqa: PTH112
+            raise EraError(
+                f"the CIFAR-10 of {run.path} was in {remembered}, which {state}: put it back, or name its new"
+                " location with --data-dir (it is downloaded there if it is missing)"
+            )
 
 
 def check_split(run: Run, document: RunDocument, split: str) -> None:
@@ -105,16 +117,10 @@ def check_split(run: Run, document: RunDocument, split: str) -> None:
         )
 
 
-def remembered_dir(document: RunDocument) -> Path | None:
-    """Where the run found CIFAR-10, if a person said so and all of it is still there.
-
-    Only then: nothing is downloaded into a folder that a run.json names, which may be a stranger's.
-    """
-    if not (told := document.data.data_dir):
-        return None
-    folders = (Path(told), Path(told) / cifar10.FOLDER)
-    whole = any(all((folder / name).is_file() for name in cifar10.PUBLISHED.files) for folder in folders)
-    return Path(told) if whole else None
+def _remembered_dir(document: RunDocument) -> Path | None:
+    """Where the run was told that CIFAR-10 is."""
+    recorded = document.data.data_dir
+    return Path(recorded) if recorded else None
 
 
 def split(dataset: Dataset, recipe: Recipe) -> RunData:

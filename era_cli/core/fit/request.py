@@ -41,10 +41,7 @@ def check_resume(run: Run, request: FitRequest) -> None:
     _refuse_changes(run, document, request)
     if document.status == "finished":
         return
-    if request.source is None:
-        run_data.check_source(run, document)
-    else:
-        sources.check(request.source)
+    run_data.check(run, document, source=request.source, data_dir=request.data_dir)
     run.refuse_links()
     with run.lock():  # finds a live trainer before anything is loaded
         artifacts.training_states(run.checkpoints)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from era_cli.core.data import run_data, sources
+from era_cli.core.data import run_data
 from era_cli.runs import artifacts
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
@@ -34,10 +34,7 @@ class VerifyRequest:
             EraError: the run has no checkpoint yet, or its images are absent.
         """
         artifacts.training_states(self.run.checkpoints)
-        if self.source is None:
-            run_data.check_source(self.run, self.document)
-        else:
-            sources.check(self.source)
+        run_data.check(self.run, self.document, source=self.source, data_dir=self.data_dir)
 
     @property
     def wanted_gpus(self) -> str:

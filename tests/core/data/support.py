@@ -43,15 +43,19 @@ def stored_hashes(cache_dir: Path) -> list[Path]:
 
 
 class Ear(Listener):
-    """Records notes and progress."""
+    """Records notes, warnings and progress."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.warnings: list[str] = []
         self.works: list[tuple[str, int | None, str]] = []
         self.done = 0
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
     @contextmanager
     def work(self, what: str, total: int | None, unit: str = "images") -> Iterator[Advance]:

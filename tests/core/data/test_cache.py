@@ -128,6 +128,23 @@ def test_a_cache_that_others_could_write_to_is_emptied_and_closed(tmp_path: Path
     assert_intact(cache.read(folder / "another", SIDE))
 
 
+def test_what_another_process_is_decoding_survives_the_closing(tmp_path: Path) -> None:
+    building = cache.begin(tmp_path / "cache")
+    (tmp_path / "cache").chmod(0o775)
+    write(tmp_path / "cache" / "another")
+    assert_intact(cache.write(building, tmp_path / "cache" / "entry", SIDE, decode))
+
+
+def test_a_file_system_without_permissions_holds_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cache"
+    write(folder / "entry")
+    folder.chmod(0o777)
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    with pytest.raises(OSError, match="other users can write to it"):
+        cache.begin(folder)
+    assert [path.name for path in folder.iterdir()] == ["entry"]
+
+
 def test_two_writers_at_once_both_have_the_images(tmp_path: Path) -> None:
     entry = tmp_path / "entry"
     building = cache.begin(tmp_path)

@@ -31,11 +31,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from era_cli.core.data import cifar10
+from era_cli.core.data import cifar10, download
 from era_cli.core.data.cifar10 import FOLDER, META_FILE, PUBLISHED, TEST_FILE, TRAIN_FILES, Archive
 from era_cli.core.data.dataset import Dataset, mean_and_std
 from era_cli.errors import EraError
-from era_cli.listener import Listener
+from era_cli.listener import Advance, Listener
 from tests.core.data.support import Ear, reference_hash, stored_hashes
 
 CLASSES = (b"plane", b"car", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck")
@@ -225,6 +225,18 @@ def test_present_files_are_read_without_a_request(
     assert (dataset.name, dataset.source, dataset.mirrors, dataset.files) == ("cifar10", "cifar10", True, None)
     assert not server.requests
     assert files_in(tmp_path / "data") == set(published.files)
+
+
+def test_a_folder_that_may_not_be_entered_is_named(
+    tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_file(path: Path) -> NoReturn:  # as for anybody but root, whom no permission stops
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert f"CIFAR-10 in {tmp_path} cannot be read (Permission denied): fix" in refusal(
+        published.at("https://localhost"), tmp_path
+    )
 
 
 # Cached
@@ -441,8 +453,71 @@ def test_a_download_that_never_ends_elsewhere_is_not_waited_for(
     ear = Ear()
     with FileLock(tmp_path / FOLDER / ".download.lock"), pytest.raises(EraError) as caught:
         load(published.at(closed_port), tmp_path, patience=0.1, listener=ear)
-    assert f"another process has been downloading CIFAR-10 into {tmp_path / FOLDER}" in str(caught.value)
+    assert f"another process that is to download CIFAR-10 into {tmp_path / FOLDER}" in str(caught.value)
     assert ear.notes == ["Another era process is downloading CIFAR-10; waiting for it."]
+
+
+def test_a_slow_download_elsewhere_is_waited_for_while_it_progresses(
+    tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks, pause = 12, 0.1  # together longer than the patience
+    monkeypatch.setattr(download, "BLOCK", len(published.packed) // blocks)
+
+    class Slow(Ear):
+        @contextmanager
+        def work(self, what: str, total: int | None, unit: str = "images") -> Iterator[Advance]:
+            with super().work(what, total, unit) as advance:
+
+                def slowly(count: int) -> None:
+                    time.sleep(pause)
+                    advance(count)
+
+                yield slowly
+
+    ear = Slow()
+    with serving(ok(published.packed)) as server, ThreadPoolExecutor() as pool:
+        archive = published.at(server.url)
+        for outcome in [pool.submit(load, archive, tmp_path, listener=ear, patience=0.5) for _ in range(2)]:
+            assert_holds(outcome.result(), published)
+        assert len(server.requests) == 1
+    assert ear.notes == ["Another era process is downloading CIFAR-10; waiting for it."]
+
+
+def test_a_slow_disk_does_not_gather_the_download_in_memory(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received: list[object] = []
+    ahead: list[int] = []
+
+    class SlowDisk(io.BytesIO):
+        def write(self, block: Any) -> int:
+            time.sleep(0.01)
+            ahead.append(len(received) - len(ahead))
+            return super().write(block)
+
+    put = download._put
+
+    def counted(*arguments: Any) -> None:
+        put(*arguments)
+        received.append(arguments)
+
+    monkeypatch.setattr(download, "_put", counted)
+    monkeypatch.setattr(download, "_MOST_WAITING", 3)
+    monkeypatch.setattr(download, "BLOCK", len(published.packed) // 20)
+    with serving(ok(published.packed)) as server:
+        archive = published.at(server.url)
+        download.fetch(
+            archive.url,
+            size=archive.size,
+            md5=archive.md5,
+            file=SlowDisk(),
+            what="CIFAR-10",
+            timeout=10,
+            progressed=lambda: None,
+            listener=Listener(),
+        )
+    assert len(received) >= 20
+    assert max(ahead) <= 3 + 1  # the one that is being written
 
 
 def test_ctrl_c_ends_a_download_and_leaves_nothing(tmp_path: Path, published: Published) -> None:

@@ -304,6 +304,30 @@ def test_an_unwritable_cache_is_noted(images: Path, load: Load, tmp_path: Path) 
     assert (dataset.content_hash, dataset.skipped) == (expected.content_hash, expected.skipped)
 
 
+def test_a_cache_that_may_not_be_entered_is_noted(
+    images: Path, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For root, whom no permission stops, as for anybody else.
+    cache_dir = tmp_path / "cache"
+
+    def refused(call: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(path: Any, *arguments: Any, **options: Any) -> Any:
+            if cache_dir in Path(os.fsdecode(path)).parents:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return call(path, *arguments, **options)
+
+        return checked
+
+    fill(images, PETS)
+    expected = load(images, cache=tmp_path / "other")
+    cache_dir.mkdir()
+    for name in ("stat", "lstat", "open", "mkdir"):
+        monkeypatch.setattr(os, name, refused(getattr(os, name)))
+    ear = Ear()
+    np.testing.assert_array_equal(load(images, listener=ear).images, expected.images)
+    assert ear.notes == [f"The decoded images are not cached: {cache_dir} cannot be used (Permission denied)."]
+
+
 def test_a_full_disk_is_one_sentence(images: Path, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(*_: object, **__: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -442,18 +466,46 @@ def test_what_is_no_regular_file_is_listed_as_unreadable(images: Path, load: Loa
     os.mkfifo(images / "cat/pipe.png")
     (images / "cat/gone.jpg").symlink_to("nothing.jpg")
     (images / "cat/loop.jpg").symlink_to("loop.jpg")
-    (images / "cat/linked").symlink_to("../dog")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(os.path.relpath(images / "dog/socket.png"))
         skipped = load(images).skipped
     assert skipped == (
         "cat/gone.jpg (No such file or directory)",
-        "cat/linked (it is a folder)",
         "cat/loop.jpg (Too many levels of symbolic links)",
         "cat/pipe.png (it is a named pipe)",
         "dog/socket.png (No such device or address)",
     )
-    assert "5 of 15 images cannot be read" in refusal(load, images, strict=True)
+    assert "4 of 14 images cannot be read" in refusal(load, images, strict=True)
+
+
+def test_a_link_to_a_folder_in_a_class_is_no_unreadable_image(images: Path, load: Load) -> None:
+    fill(images, PETS)
+    (images / "cat/linked").symlink_to("../dog")
+    ear = Ear()
+    dataset = load(images, strict=True, listener=ear)
+    assert (len(dataset.images), dataset.skipped) == (10, ())
+    assert ear.warnings == [
+        "1 link to a folder is left out: images count where they are, not where a link leads to them."
+    ]
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_images_of_other_formats_are_counted(images: Path, load: Load, cached: bool) -> None:
+    fill(images, SPLITS)
+    if cached:
+        load(images)
+    for name in ("train/cat/a.HEIC", "train/dog/b.heic", "test/dog/c.ico", "test/dog/notes.txt", "train/dog/d.svg"):
+        (images / name).touch()
+    (images / "test/dog/e.dds").symlink_to("/")  # a link to a folder, out of the folder
+    assert "out of" in refusal(load, images)
+    (images / "test/dog/e.dds").unlink()
+    (images / "test/dog/e.dds").touch()
+    ear = Ear()
+    assert load(images, listener=ear).skipped == ()
+    assert ear.warnings == [
+        "5 images in a format that era does not read are left out (2 .heic, 1 .svg, 1 .ico and 1 more format):"
+        " convert them to PNG or JPEG."
+    ]
 
 
 def test_a_class_that_links_to_nothing_is_named(images: Path, load: Load) -> None:

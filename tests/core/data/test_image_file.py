@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
@@ -133,6 +135,58 @@ def test_a_jpeg_of_endless_scans_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content[:-2] + last * 100 + content[-2:])
     with pytest.raises(ValueError, match="scans"):
         load_image(path, 8)
+
+
+def test_a_large_file_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "long.jpg"
+    Image.new("L", (64, 64)).save(path, progressive=True)
+    os.truncate(path, 300_000_000)
+    tracemalloc.start()
+    try:
+        assert load_image(path, 8).shape == (8, 8, 3)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+    os.truncate(path, 3_000_000_000)
+    with pytest.raises(ValueError, match=r"the file is larger than 1\.0 GB"):
+        load_image(path, 8)
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_scans_are_counted_across_blocks(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_file, "_READ", block)
+    assert image_file._count(io.BytesIO(b"\xff\xda.\xff\xff\xda..\xda\xff\xff"), b"\xff\xda") == 2
+
+
+def test_a_large_file_is_decoded_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.png"
+    Image.new("RGB", (10, 10)).save(path)
+    monkeypatch.setattr(image_file, "_LARGE_FILE", 10)
+    budget = MemoryBudget(10_000)
+    with ThreadPoolExecutor() as pool:
+        with budget.taken(1):
+            waiting = pool.submit(load_image, path, 8, budget)
+            time.sleep(0.1)
+            assert not waiting.done()
+        assert waiting.result(timeout=10).shape == (8, 8, 3)
+
+
+def test_a_look_at_the_formats_changes_nothing_in_pillow() -> None:
+    program = (
+        "import sys; from pathlib import Path; from PIL import Image; from era_cli.core.data import image_file\n"
+        "image_file.suffixes(); before = Image.core.get_block_size()\n"
+        "image_file.load_image(Path(sys.argv[1]), 8); print(before, Image.core.get_block_size())"
+    )
+    image = Path(__file__).parents[3] / ".github/images/strip.jpg"
+    done = subprocess.run([sys.executable, "-c", program, image], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(1 << 24), str(1 << 26)]
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".dib", ".tga", ".png"])
+def test_a_file_is_read_as_the_format_it_is_in(tmp_path: Path, suffix: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"image{suffix}")
+    np.testing.assert_array_equal(load_image(tmp_path / f"image{suffix}", 8), pixels)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says how much memory was taken")
