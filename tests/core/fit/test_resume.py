@@ -312,6 +312,21 @@ def test_a_damaged_best_checkpoint_costs_only_its_epoch(fit_digits: Prepare) -> 
     assert (result.best_epoch, result.val_acc) == (3, run.epochs()[2].val_acc)
 
 
+def test_a_best_checkpoint_that_cannot_be_read_is_not_replaced(fit_digits: Prepare) -> None:
+    fit = fit_digits()
+    path = fit.run.checkpoints / artifacts.BEST
+
+    class Damage(Listener):
+        def epoch_ended(self, row: EpochRow, best: bool) -> None:
+            if row.epoch == 3:
+                path.unlink()
+                path.write_bytes(b"damaged")
+
+    with pytest.raises(EraError, match=rf"best.ckpt is damaged.*era fit --resume {fit.run.path}"):
+        fit.train(Damage())
+    assert path.read_bytes() == b"damaged"
+
+
 @pytest.mark.parametrize(("second", "best"), [(0.0, 3), (1.0, 2)])
 def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, second: float, best: int) -> None:
     """Versions of era that chose the best epoch otherwise kept the state of one that was not the highest."""

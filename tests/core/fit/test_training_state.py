@@ -157,6 +157,14 @@ DAMAGES: dict[str, tuple[tuple[Any, ...], Any]] = {
 }
 
 
+def test_variables_of_a_cluster_change_nothing(
+    run: Run, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    training_state.check(state, run.read(), run.checkpoints / artifacts.LAST)
+
+
 @pytest.mark.parametrize(("place", "change"), DAMAGES.values(), ids=DAMAGES.keys())
 def test_what_does_not_fit_is_refused_in_one_sentence(
     place: tuple[Any, ...], change: Any, state: dict[str, Any], run: Run
