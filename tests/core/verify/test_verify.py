@@ -26,7 +26,7 @@ from era_cli.listener import Advance, Listener
 from era_cli.results import FitResult, Verification
 from era_cli.runs import artifacts
 from era_cli.runs.run import Run
-from tests.core.fit.test_resume import resumed, stopped
+from tests.core.fit.test_resume import resumed, say_computed_by, stopped
 from tests.support import digit_folder, request
 
 
@@ -78,7 +78,22 @@ def test_a_run_is_reproduced_bit_for_bit_and_left_as_it_is(run: Run, scratch: Pa
     before = content(run.path)
     found = verify(asked(run), Listener())
     assert (found.status, found.first_step, found.last_step) == ("identical", 11, 15)
-    names = ["checkpoints", "images", "steps", "epochs", "weights", "optimizer", "rows", "test", "predictions"]
+    result = run.read().result
+    assert result is not None
+    validated = ["validation"] * (result.best_epoch < 3)
+    names = [
+        "images",
+        "counts",
+        "checkpoints",
+        "steps",
+        "epochs",
+        "weights",
+        "optimizer",
+        *validated,
+        "rows",
+        "test",
+        "predictions",
+    ]
     assert [check.name for check in found.checks] == names
     assert set(statuses(found).values()) == {"identical"}
     assert content(run.path) == before
@@ -88,7 +103,7 @@ def test_a_run_is_reproduced_bit_for_bit_and_left_as_it_is(run: Run, scratch: Pa
 def test_a_changed_weight_is_found_even_on_another_torch(run: Run) -> None:
     change_weight(run.checkpoints / artifacts.LAST)
     document = run.read()
-    run.update(versions=replace(document.versions, torch="1.0"))
+    say_computed_by(run, versions={"torch": "1.0"})
     found = verify(asked(run), Listener())
     assert found.changes == (f"another torch (1.0 then, {document.versions.torch} now)",)
     assert (statuses(found)["steps"], statuses(found)["weights"]) == ("identical", "differs")
@@ -101,12 +116,12 @@ def test_a_changed_weight_is_found_even_on_another_torch(run: Run) -> None:
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two threads need two cores")
 def test_another_number_of_threads_is_named_as_the_cause(run: Run) -> None:
     assert torch.get_num_threads() == 1
-    run.update(device=replace(run.read().device, threads=2))
+    say_computed_by(run, device={"threads": 2})
     found = verify(asked(run, steps=1), Listener())
     assert found.first is not None
     assert found.first.detail.startswith("step 11: loss ")
     assert found.cause is not None
-    assert found.cause.startswith("another number of threads than the 2 in run.json")
+    assert found.cause.startswith("another number of threads than the 2 recorded")
     assert torch.get_num_threads() == 1
 
 
