@@ -189,7 +189,7 @@ def environment(device: devices.Device, command: Sequence[str]) -> Environment:
     """What runs here and now: device, versions, git commit of the working directory, and command line."""
     return Environment(
         device=DeviceRecord(**device.as_dict()),
-        versions=Versions(era=era_cli.__version__, torch=torch.__version__, lightning=version("lightning")),
+        versions=Versions(era=era_cli.__version__, torch=str(torch.__version__), lightning=version("lightning")),
         git_commit=_git_commit(),
         command=tuple(command),
     )

@@ -119,7 +119,7 @@ def check_epochs(
 def check_validation(row: EpochRow, loss: float, correct: int, count: int, rounding: Rounding) -> Check:
     """The validation of the best epoch's state, computed anew over `count` images, against its row of metrics.csv."""
     accuracy = correct / count
-    epoch, one = f"epoch {row.epoch}", max(rounding.one_step, 1 / count)  # an image between two classes
+    epoch, one = f"epoch {row.epoch}", max(rounding.one_step, 1.5 / count)  # an image between two classes
     values = [
         _Value(epoch, "val_acc", row.val_acc, accuracy, one),
         _Value(epoch, "val_loss", row.val_loss, loss, rounding.one_step),
@@ -209,7 +209,7 @@ def check_optimizer(recorded: Mapping[str, Any], replayed: Mapping[str, Any], ro
 def check_test(recorded: FitResult, computed: Evaluation, rounding: Rounding) -> Check:
     """The test of the best epoch, computed anew, against run.json; always in fp32."""
     count, correct, near = len(computed.labels), computed.correct, EPSILON["fp32"]
-    one = max(near, 1 / count)  # an image between two classes
+    one = max(near, 1.5 / count)  # an image between two classes, but not two
     values = (
         _Value("", "test_count", recorded.test_count, count, 0.0),
         _Value("", "test_correct", recorded.test_correct, correct, one * count / max(1, correct)),
