@@ -33,7 +33,6 @@ from era_cli.runs.run import Run
 from tests.core.fit.test_resume import resumed, say_computed_by, stopped
 from tests.support import digit_folder, request
 
-
 CPU = devices.Device(accelerator="cpu", name="a processor", precision="fp32")
 
 
