@@ -59,10 +59,10 @@ def verify(
         from era_cli.core.verify.request import VerifyRequest
         from era_cli.runs import store
 
-    found = store.find(runs_dir, run)
+    chosen = store.find(runs_dir, run)
     request = VerifyRequest(
-        run=found,
-        document=found.read(),
+        run=chosen,
+        document=chosen.read(),
         source=data,
         data_dir=data_dir,
         gpus=gpus,
@@ -76,9 +76,9 @@ def verify(
         from era_cli.core.verify.verify import verify as compare
 
     result = compare(request, progress)
-    facts = [("run", str(found.path)), ("trained on", _trained_on(request.document))]
+    facts = [("run", str(chosen.path)), ("trained on", _trained_on(request.document))]
     deliver.deliver(
-        {"run": str(found.path), **documents.verification(result)},
+        {"run": str(chosen.path), **documents.verification(result)},
         lambda console, facts: print_verification(console, facts, result),
         [],
         facts=facts,
@@ -87,7 +87,7 @@ def verify(
         as_json=as_json,
     )
     if not result.reproduced:
-        raise EraError(failure(result, found.path))
+        raise EraError(failure(result, chosen.path))
 
 
 def _trained_on(document: RunDocument) -> str:

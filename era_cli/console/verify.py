@@ -34,10 +34,10 @@ def verdict(verification: Verification) -> str:
         replayed += ", weights not compared"
     now = "; ".join(verification.changes)
     if verification.status == "identical":
-        where = f"even on {now}" if now else "on this machine"
+        where = f"even with {now}" if now else "on this machine"
         return f"bit-identical {where}: {replayed}"
-    where = f"on {now}" if now else "on a GPU, which adds in any order"
-    return f"within {verification.difference:.2g} of it (relative), {where}: {replayed}"
+    where = f"with {now}" if now else "on a GPU, whose summation order varies"
+    return f"within {verification.difference:.2g} of it, {where}: {replayed}"
 
 
 def failure(verification: Verification, run: Path) -> str:
@@ -57,8 +57,8 @@ def _checks(verification: Verification) -> Table:
     table.add_column("verdict", no_wrap=True)
     tables.add_names(table, "what")
     for check in verification.checks:
-        told: str = check.status
-        if told == "within" and check.difference is not None:
-            told = f"within {check.difference:.2g}"
-        table.add_row(check.name, printable(told, _STYLES[check.status]), printable(check.detail))
+        status: str = check.status
+        if status == "within" and check.difference is not None:
+            status = f"within {check.difference:.2g}"
+        table.add_row(check.name, printable(status, _STYLES[check.status]), printable(check.detail))
     return table

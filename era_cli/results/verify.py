@@ -12,8 +12,8 @@ CheckStatus = Literal["identical", "within", "differs", "skipped"]
 class Check:
     """One comparison of what a run recorded with what was computed anew.
 
-    `difference` is a relative one, where rounding explains it (`within`) or one was measured. `detail` says what was
-    compared, what differs first, or why the check was skipped.
+    `difference` is the largest one, where rounding explains it (`within`) or one was measured: relative, but of
+    accuracies the distance. `detail` says what was compared, what differs first, or why the check was skipped.
     """
 
     name: str
@@ -26,8 +26,8 @@ class Check:
 class Verification:
     """The checks of a run, in the order of their causes, and what they amount to.
 
-    The steps `first_step` to `last_step` were replayed, none where these are None. `changes` are what computed the run
-    and is another now; `cause` is the likely cause of the first difference.
+    The steps `first_step` to `last_step` were replayed, none where these are None. `changes` are what has changed
+    since the run was trained; `cause` is the likely cause of the first difference.
     """
 
     checks: tuple[Check, ...]
@@ -39,12 +39,12 @@ class Verification:
     @property
     def status(self) -> CheckStatus:
         """`differs` if any check does; `skipped` if no step could be replayed, so that nothing is shown."""
-        found = {check.status for check in self.checks}
-        if "differs" in found:
+        statuses = {check.status for check in self.checks}
+        if "differs" in statuses:
             return "differs"
         if self.last_step is None:
             return "skipped"
-        return "within" if "within" in found else "identical"
+        return "within" if "within" in statuses else "identical"
 
     @property
     def reproduced(self) -> bool:
@@ -59,5 +59,5 @@ class Verification:
 
     @property
     def difference(self) -> float:
-        """The largest relative difference of what is within rounding, 0 where all is identical."""
+        """The largest difference of what is within rounding, 0 where all is identical."""
         return max((check.difference or 0.0 for check in self.checks if check.status == "within"), default=0.0)

@@ -133,7 +133,8 @@ class RunDocument(Environment):
     """The content of run.json; device, versions, git commit and command are those of the most recent session.
 
     `started` and `ended` are UTC in ISO 8601, `seconds` the wall time of all sessions. `lr_find` summarizes the sweep
-    that chose the peak learning rate, if one did; `error` says why a run failed.
+    that chose the peak learning rate, if one did; `error` says why a run failed. `lost_epochs` are those whose
+    checkpoints were damaged before a better epoch came: the best epoch of the run is the best of the others.
     """
 
     name: str
@@ -148,6 +149,7 @@ class RunDocument(Environment):
     sessions: tuple[Session, ...]
     result: FitResult | None
     error: str | None
+    lost_epochs: tuple[Positive, ...] = ()
 
     def __post_init__(self) -> None:
         _check_time("started", self.started)

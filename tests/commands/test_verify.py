@@ -25,7 +25,11 @@ def test_a_reproduced_run_ends_with_0_and_says_so(whole_run: Run) -> None:
     assert done.stdout.splitlines()[-1] == (
         "Bit-identical on this machine: steps 11 to 12 replayed, weights not compared."
     )
-    assert done.stderr.splitlines() == ["replaying: 2 steps", "testing the best epoch: 359 images"]
+    assert done.stderr.splitlines() == [
+        "replaying: 2 steps",
+        "validating the best epoch: 16 images",
+        "testing the best epoch: 359 images",
+    ]
     assert files(whole_run.path) == before
 
 

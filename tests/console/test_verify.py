@@ -42,17 +42,17 @@ def shown(verification: Verification, width: int = 80) -> str:
         (
             verification("identical", changes=(TORCH,)),
             "identical",
-            f"bit-identical even on {TORCH}: steps 11 to 15 replayed",
+            f"bit-identical even with {TORCH}: steps 11 to 15 replayed",
         ),
         (
             verification("identical", "within", last_step=11, changes=(TORCH,)),
             "within",
-            f"within 0.00012 of it (relative), on {TORCH}: step 11 replayed",
+            f"within 0.00012 of it, with {TORCH}: step 11 replayed",
         ),
         (
             verification("within"),
             "within",
-            "within 0.00012 of it (relative), on a GPU, which adds in any order: steps 11 to 15 replayed",
+            "within 0.00012 of it, on a GPU, whose summation order varies: steps 11 to 15 replayed",
         ),
     ],
 )

@@ -97,6 +97,9 @@ class Fit:
             self._refuse_if_moved_on()
             sweep_temporaries(self.run.checkpoints)
             sweep_temporaries(self.run.path, age=ORPHAN_AGE)  # a reading command may be writing there
+            if self.resume_from is not None and self.resume_from.path.name != artifacts.LAST:
+                # Else the next save would keep the damaged state as the one before it.
+                atomic_link(self.resume_from.path, self.run.checkpoints / artifacts.LAST)
             document = self.run.read()
             watch = Stopwatch(document.seconds)
             watch.start()
@@ -146,6 +149,7 @@ class Fit:
             setup.steps_per_epoch,
             setup.recipe.batch_size,
             after_first_step,
+            environment=self.environment,
             rows=rows,
             best=best,
         )
@@ -192,11 +196,21 @@ class Fit:
                 f"The checkpoint of epoch {highest.epoch}, the best so far, is damaged or was not kept by an older "
                 f"version of era: {artifacts.BEST} {now}."
             )
+        self._record_lost(done, best)
         if best is None:
             return None
         if (path := kept[best.epoch * steps]).name != artifacts.BEST:
             atomic_link(path, self.run.checkpoints / artifacts.BEST)
         return best
+
+    def _record_lost(self, done: list[EpochRow], kept: EpochRow | None) -> None:
+        """Writes to run.json which epochs were better than the `kept` one: none of them will be the best of the run."""
+        lost = {row.epoch for row in done}
+        if kept is not None:
+            lost = {row.epoch for row in done if best_epoch.best(each for each in done if each in (row, kept)) != kept}
+        known = set(self.run.read().lost_epochs)
+        if not lost <= known:
+            self.run.update(lost_epochs=tuple(sorted(known | lost)))
 
     def _step_of(self, path: Path) -> int | None:
         """After how many steps the state at `path` was taken; None if it is absent, damaged or not this run's."""
@@ -225,6 +239,7 @@ class Fit:
         except EraError as error:  # another in its place would be another result
             raise EraError(f"{error}; {self.run.resume_command} tests the best epoch that is left") from error
         best = rows.epochs[step // self.setup.steps_per_epoch - 1]
+        self._record_lost(rows.epochs, best)
         trained = TrainedRun(self.run, path, self.setup.device.torch_device)
         subset = Subset.of_test(self.setup.dataset, self.setup.test_indices)
         evaluation = predictions.compute(trained, subset, Tta.NONE, listener, what="testing the best epoch").evaluation

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from era_cli.core.fit import rows, training_state
+from era_cli.core.fit import continuity, rows, training_state
 from era_cli.core.fit.rows import Rows
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError
 from era_cli.results import EpochRow, StepRow
 from era_cli.runs import artifacts, history
-from era_cli.runs.document import RunDocument
+from era_cli.runs.document import Environment, RunDocument
 from era_cli.runs.run import Run
 from era_cli.text import plural
 
 
 @dataclass(frozen=True)
 class Resumable:
-    """A valid training state after `step` steps, and the rows until then.
+    """A valid training state after `step` steps, the rows until then, and the `environment` that computed it.
 
     `notes` say so if it is not the newest, or rows are lost.
     """
@@ -29,6 +29,7 @@ class Resumable:
     step: int
     notes: tuple[str, ...]
     rows: Rows = field(compare=False)
+    environment: Environment = field(compare=False)
 
 
 def newest(run: Run, document: RunDocument) -> Resumable:
@@ -43,21 +44,21 @@ def newest(run: Run, document: RunDocument) -> Resumable:
             state = checkpoint.read(path)
             training_state.check(state, document, path)
             step = state["global_step"]
-            found = _rows(run, document, state, step)
+            writer = state["callbacks"].get(training_state.WRITER, {})
+            kept = _rows(run, document, writer, step)
         except EraError as error:
             faults.append(str(error))
         else:
             notes = [f"{faults[0]}; resuming from {path.name}, the one before it."] if faults else []
-            if lost := step - found.step_count:
+            if lost := step - kept.step_count:
                 notes.append(f"{run.steps_file} lacks {plural(lost, 'row')}, which will be missing in the curves.")
-            return Resumable(path, step, tuple(notes), found)
+            return Resumable(path, step, tuple(notes), kept, continuity.trained_by(writer, document))
     raise EraError("; ".join(faults) + ": no checkpoint is left to resume from; start a new run")
 
 
-def _rows(run: Run, document: RunDocument, state: Mapping[str, Any], step: int) -> Rows:
-    own = state["callbacks"].get(training_state.WRITER, {})
-    if rows.KEY in own:
-        return Rows.of_state(own[rows.KEY])
+def _rows(run: Run, document: RunDocument, writer: Mapping[str, Any], step: int) -> Rows:
+    if rows.KEY in writer:
+        return Rows.of_state(writer[rows.KEY])
     return _rows_of_files(run, step, step // document.steps_per_epoch)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from era_cli.core.fit import rows
+from era_cli.core.fit import continuity, rows
 from era_cli.core.fit.epoch_record import EpochRecord
 from era_cli.core.fit.rows import Rows
 from era_cli.core.fit.stopwatch import Stopwatch
@@ -22,6 +22,7 @@ from era_cli.errors import EraError
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
 from era_cli.runs import artifacts, best_epoch, history, replacement
+from era_cli.runs.document import Environment
 from era_cli.runs.run import Run
 
 SAVE_EVERY = 300.0  # seconds within an epoch: the most work that a crash may cost
@@ -56,6 +57,7 @@ class RunWriter(SignalCallback):
     be cut back to the checkpoint.
 
     Args:
+        environment: what trains in this session; every checkpoint says what computed it.
         rows: those of the steps and epochs done so far, to which it adds.
         best: the epoch whose state is the best one kept so far, of a resumed run.
     """
@@ -68,6 +70,7 @@ class RunWriter(SignalCallback):
         batch_size: int,
         after_first_step: Callable[[], None] = lambda: None,
         *,
+        environment: Environment,
         rows: Rows,
         best: EpochRow | None = None,
         save_every: float = SAVE_EVERY,
@@ -78,6 +81,7 @@ class RunWriter(SignalCallback):
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
         self._after_first_step: Callable[[], None] | None = after_first_step
+        self._environment = environment
         self._rows = rows
         self._best = best
         self._save_every = save_every
@@ -94,8 +98,11 @@ class RunWriter(SignalCallback):
         self._told = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Every row so far and, for a checkpoint within an epoch, the part of it that is done."""
-        state: dict[str, Any] = {rows.KEY: self._rows.state_dict()}
+        """What trains, every row so far and, for a checkpoint within an epoch, the part of it that is done."""
+        state: dict[str, Any] = {
+            rows.KEY: self._rows.state_dict(),
+            continuity.KEY: continuity.state_of(self._environment),
+        }
         if self._record is None or not len(self._record):
             return state
         return {

@@ -130,14 +130,15 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     if document.status == "finished":
         raise EraError(finished(run, document))
     with run.lock():
-        found = resumable.newest(run, document)
+        newest = resumable.newest(run, document)
     try:
         device = devices.choose(request.gpus, precision)
     except UsageError as error:
         raise UsageError(
             f"{run.path} was started with precision {precision}, and cannot be resumed here: {error}"
         ) from error
-    about_machine = (continuity.keep_threads(document, device), continuity.difference(document, device))
+    threads = continuity.take_threads(newest.environment.device, device)
+    now = environment(device, request.command)
     data = run_data.load(
         run, document, source=request.source, data_dir=request.data_dir, strict=request.strict, listener=listener
     )
@@ -145,9 +146,9 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     return Fit(
         run=run,
         setup=setup,
-        environment=environment(device, request.command),
-        resume_from=found,
-        notes=(*setup.notes, *filter(None, about_machine), *found.notes),
+        environment=now,
+        resume_from=newest,
+        notes=(*setup.notes, *filter(None, (threads, continuity.warning(newest.environment, now))), *newest.notes),
         warnings=setup.warnings,
     )
 
@@ -188,7 +189,7 @@ def environment(device: devices.Device, command: Sequence[str]) -> Environment:
     """What runs here and now: device, versions, git commit of the working directory, and command line."""
     return Environment(
         device=DeviceRecord(**device.as_dict()),
-        versions=Versions(era=era_cli.__version__, torch=torch.__version__, lightning=version("lightning")),
+        versions=Versions(era=era_cli.__version__, torch=str(torch.__version__), lightning=version("lightning")),
         git_commit=_git_commit(),
         command=tuple(command),
     )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from era_cli.core.fit import rows
+from era_cli.core.fit import continuity, rows
 from era_cli.core.fit.rows import Rows
 from era_cli.core.networks import networks
 from era_cli.core.training import optimizers, trainer
@@ -200,13 +200,18 @@ def _check_near(counts: Mapping[str, int], wanted: int, name: str) -> None:
 def _check_callbacks(found: Mapping[str, Any], step: int, steps: int, batch_size: int) -> None:
     _check_names(found, {WRITER: None}, "callbacks")
     own = found.get(WRITER, {})
-    _check_names(own, dict.fromkeys(("steps", "seconds", "train_seconds", rows.KEY)), WRITER)
+    _check_names(own, dict.fromkeys(("steps", "seconds", "train_seconds", rows.KEY, continuity.KEY)), WRITER)
     if rows.KEY in own:
         try:
             kept = Rows.of_state(own[rows.KEY])
         except ValueError as error:
             raise _Misfit(str(error)) from error
         _check_rows(kept, step, step // steps)
+    if continuity.KEY in own:
+        try:
+            continuity.of_state(own[continuity.KEY])
+        except ValueError as error:
+            raise _Misfit(str(error)) from error
     if not (within := step % steps):
         if "steps" in own:
             raise _Misfit("it holds a part of an epoch, but was taken at the end of one")

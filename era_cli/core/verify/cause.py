@@ -9,13 +9,19 @@ from era_cli.runs import artifacts
 
 FEW = 20  # steps, in which rounding does not grow much
 
+_COPY = ": restore it from a copy"
+_EDITED = f"an edited csv file or run.json{_COPY}"
 
-def likely(checks: Sequence[Check], changes: Sequence[str], *, threads: int, exact: bool, sudden: bool) -> str | None:
+
+def likely(
+    checks: Sequence[Check], changes: Sequence[str], *, origin: str | None, threads: int, exact: bool, sudden: bool
+) -> str | None:
     """Why the first check that differs does, in a clause; None where none does.
 
     Args:
-        changes: what is another now than in the run.
-        threads: the CPU threads of the replay, those that run.json names.
+        changes: what has changed since the replayed steps were trained.
+        origin: the file that they were replayed from; None if they begin a run.
+        threads: the CPU threads of the replay, those that were recorded.
         exact: whether nothing may differ.
         sudden: whether the first replayed loss is further away than rounding explains.
     """
@@ -23,22 +29,34 @@ def likely(checks: Sequence[Check], changes: Sequence[str], *, threads: int, exa
     failed = next((name for name in status if status[name] == "differs"), None)
     if failed is None:
         return None
-    now = ", ".join(changes)
-    if failed == "checkpoints":
-        return "a damaged or changed checkpoint: restore it from a copy"
-    if failed == "images":
-        return "changed data: restore them, or name their folder with --data"
-    if failed == "rows" or (failed in ("steps", "epochs") and status.get("weights") == "identical"):
-        return "an edited csv file or run.json: restore it from a copy"
-    if failed in ("test", "predictions"):
-        edited = artifacts.DOCUMENT if failed == "test" else artifacts.predictions(artifacts.TEST)
-        return now or f"{edited} or {artifacts.BEST} was changed after the test"
+    direct = {
+        "images": "changed data: restore them, or name their folder with --data",
+        "counts": f"an edited run.json{_COPY}",
+        "checkpoints": f"a damaged or changed checkpoint{_COPY}",
+        "rows": _EDITED,
+        "best": f"{artifacts.BEST} was changed after training",
+        "result": f"{artifacts.BEST} was changed after training",
+        # Computed from the same weights: rounding explains no more than these checks allow.
+        "validation": f"{artifacts.BEST} or {artifacts.METRICS} was changed after training",
+        "test": f"{artifacts.DOCUMENT} or {artifacts.BEST} was changed after the test",
+        "predictions": f"{artifacts.predictions(artifacts.TEST)} or {artifacts.BEST} was changed after the test",
+    }
+    steps, weights = status.get("steps"), status.get("weights")
+    if failed in direct and (failed not in ("best", "result") or steps == "identical"):
+        return direct[failed]
+    # What the replay differs from may be the fault of the files.
+    if failed in ("steps", "epochs") and (status.get("rows") == "differs" or weights == "identical"):
+        return _EDITED
+    if steps == "identical" and failed == "epochs" and weights != "differs":
+        return _EDITED
+    if steps == "identical":
+        return f"{artifacts.LAST} was changed after training: the losses replayed are those recorded"
     if sudden:
-        more = f"; {now} alone would differ less" if now else ""
-        return f"{artifacts.PREVIOUS}, a csv file or the recipe in run.json was changed after training{more}"
-    if status["steps"] == "identical":
-        changed = artifacts.BEST if failed in ("best", "result") else artifacts.LAST
-        return f"{changed} was changed after training: the losses replayed are those recorded"
+        files = "a csv file" if origin is None else f"{origin}, a csv file"
+        more = f"; {'; '.join(changes)} alone would differ less" if changes else ""
+        return f"{files} or the recipe in run.json was changed after training{more}"
     if exact:
-        return f"another number of threads than the {threads} in run.json, or a changed {artifacts.PREVIOUS}"
-    return f"{now or 'a GPU, which adds in any order'}; rounding grows from step to step: try --steps {FEW}"
+        changed = "a changed recipe in run.json" if origin is None else f"a changed {origin}"
+        return f"another number of threads than the {threads} recorded, or {changed}"
+    now = "; ".join(changes) or "a GPU, whose summation order varies"
+    return f"{now}; rounding grows from step to step: try --steps {FEW}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from era_cli.core.data.dataset import Dataset, content_hash
 from era_cli.core.verify.compare import difference
 from era_cli.core.verify.rounding import DRIFT, EPSILON, Rounding, distance, relative
 from era_cli.intervals import wilson_interval
-from era_cli.results import Check, CheckStatus, EpochRow, Evaluation, FitResult, StepRow
+from era_cli.results import Check, CheckStatus, EpochRow, Evaluation, FitResult, Labels, StepRow
 from era_cli.runs import artifacts
 from era_cli.runs.document import RunDocument
 from era_cli.text import plural
@@ -40,6 +41,52 @@ def _changed_images(dataset: Dataset, document: RunDocument) -> str:
     return f"the images of {dataset.source}, their labels or their number are not those that the run was trained on"
 
 
+def check_counts(dataset: Dataset, splits: Mapping[str, Labels], document: RunDocument) -> Check:
+    """Whether run.json counts the images of each split, and of each class in it, as they are.
+
+    Args:
+        splits: the indices of the images of each split.
+    """
+    for name, indices in splits.items():
+        pairs = [(f"data.counts.{name}", getattr(document.data.counts, name), len(indices))]
+        if document.data.class_counts is not None:
+            recorded = getattr(document.data.class_counts, name)
+            by_class = zip(recorded, dataset.class_counts(indices).tolist(), strict=True)
+            pairs += [(f"data.class_counts.{name}[{label}]", *counts) for label, counts in enumerate(by_class)]
+        if document.result is not None:
+            pairs.append(("result.test_total", document.result.test_total, len(dataset.test)))
+        for field, claimed, own in pairs:
+            if claimed != own:
+                return Check(name="counts", status="differs", detail=f"{field} {claimed:,} in run.json, {own:,} images")
+    return Check(name="counts", status="identical", detail="images of each split and class in run.json")
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A number as it was recorded and as it is computed now, and by how much rounding may make these differ.
+
+    `apart` measures that: relative, but of accuracies the distance.
+    """
+
+    row: str
+    field: str
+    recorded: float | None
+    computed: float | None
+    limit: float
+
+    @property
+    def apart(self) -> float:
+        measure = distance if self.field.endswith("_acc") else relative
+        return measure(self.recorded, self.computed)
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """A row that was not recorded."""
+
+    row: str
+
+
 def check_steps(recorded: Sequence[StepRow], replayed: Sequence[StepRow], rounding: Rounding, *, drift: bool) -> Check:
     """The replayed losses and learning rates against steps.csv.
 
@@ -47,13 +94,13 @@ def check_steps(recorded: Sequence[StepRow], replayed: Sequence[StepRow], roundi
         drift: whether the difference of every loss is judged, or of the first alone.
     """
     by_step = {row.step: row for row in recorded}
-    compared = []
+    values: list[_Value | _Missing] = []
     for place, row in enumerate(replayed):
-        own, most = by_step.get(row.step), DRIFT if drift else math.inf
+        most = DRIFT if drift else math.inf
         limits = {"lr": _SAME_RATE, "loss": most if place else rounding.one_step}
-        compared.append((f"step {row.step}", *_values(own, row, limits)))
-    named = f"losses and learning rates of steps {replayed[0].step:,} to {replayed[-1].step:,}"
-    return _checked("steps", named, artifacts.STEPS, "replayed", compared, rounding)
+        values += _values(f"step {row.step}", by_step.get(row.step), row, limits)
+    what = f"losses and learning rates of {_numbered('step', replayed[0].step, replayed[-1].step)}"
+    return _checked("steps", what, artifacts.STEPS, "replayed", values, rounding)
 
 
 def check_epochs(
@@ -62,38 +109,60 @@ def check_epochs(
     """The rows of the replayed epochs against metrics.csv, times left out; else as `check_steps`."""
     by_epoch = {row.epoch: row for row in recorded}
     limits = {"lr": _SAME_RATE, **dict.fromkeys(_METRICS, DRIFT if drift else math.inf)}
-    compared = [(f"epoch {row.epoch}", *_values(by_epoch.get(row.epoch), row, limits)) for row in replayed]
-    last = replayed[-1].epoch
-    named = f"metrics of epoch{'s' * (len(replayed) > 1)} {f'{replayed[0].epoch} to ' * (len(replayed) > 1)}{last}"
-    return _checked("epochs", named, artifacts.METRICS, "replayed", compared, rounding)
+    values = [
+        value for row in replayed for value in _values(f"epoch {row.epoch}", by_epoch.get(row.epoch), row, limits)
+    ]
+    what = f"metrics of {_numbered('epoch', replayed[0].epoch, replayed[-1].epoch)}"
+    return _checked("epochs", what, artifacts.METRICS, "replayed", values, rounding)
 
 
-def _values(recorded: Any, computed: Any, limits: Mapping[str, float]) -> tuple[Any, ...]:
-    """Each field with both values, and by how much rounding may make them differ; nothing for a row that is absent."""
+def check_validation(row: EpochRow, loss: float, correct: int, count: int, rounding: Rounding) -> Check:
+    """The validation of the best epoch's state, computed anew over `count` images, against its row of metrics.csv."""
+    accuracy = correct / count
+    epoch, one = f"epoch {row.epoch}", max(rounding.one_step, 1.5 / count)  # an image between two classes
+    values = [
+        _Value(epoch, "val_acc", row.val_acc, accuracy, one),
+        _Value(epoch, "val_loss", row.val_loss, loss, rounding.one_step),
+    ]
+    what = f"validation accuracy {accuracy:.2%} and loss of epoch {row.epoch}"
+    computed = f"by {artifacts.BEST}"
+    return _checked("validation", what, artifacts.METRICS, computed, values, rounding)
+
+
+def _numbered(unit: str, first: int, last: int) -> str:
+    return f"{unit} {first:,}" if first == last else f"{unit}s {first:,} to {last:,}"
+
+
+def _values(row: str, recorded: Any, computed: Any, limits: Mapping[str, float]) -> list[_Value | _Missing]:
+    """Each field of a row with both values."""
     if recorded is None:
-        return ()
-    return tuple((name, getattr(recorded, name), getattr(computed, name), most) for name, most in limits.items())
+        return [_Missing(row)]
+    return [
+        _Value(row, field, getattr(recorded, field), getattr(computed, field), most) for field, most in limits.items()
+    ]
 
 
 def _checked(
-    name: str, named: str, file: str, computed: str, compared: Sequence[tuple[Any, ...]], rounding: Rounding
+    name: str, what: str, file: str, computed: str, values: Sequence[_Value | _Missing], rounding: Rounding
 ) -> Check:
-    """A check of these values; `named` is what they are, `file` where they are recorded."""
+    """A check of these values; `what` they are, `file` where they are recorded."""
     first, most = "", 0.0
-    for row, *values in compared:
-        if not values:
-            return Check(name=name, status="differs", detail=f"{row} is missing from {file}")
-        for field, then, now, limit in values:
-            if not (apart := (distance if field.endswith("_acc") else relative)(then, now)):
-                continue
-            told = f"{row}{': ' * bool(row)}{field} {_number(then)} in {file}, {_number(now)} {computed}"
-            if rounding.judge(apart, limit) == "differs":
-                far = "" if rounding.exact else f", relative difference {apart:.2g}"
-                return Check(name=name, status="differs", detail=told + far, difference=apart)
-            first, most = first or (f", from {row} on" if row else ", which rounding changed"), max(most, apart)
+    for value in values:
+        if isinstance(value, _Missing):
+            return Check(name=name, status="differs", detail=f"{value.row} is missing from {file}")
+        if not (apart := value.apart):
+            continue
+        if rounding.judge(apart, value.limit) == "differs":
+            place = f"{value.row}: {value.field}" if value.row else value.field
+            detail = f"{place} {_number(value.recorded)} in {file}, {_number(value.computed)} {computed}"
+            if not rounding.exact:
+                detail += f", {'' if value.field.endswith('_acc') else 'relative '}difference {apart:.2g}"
+            return Check(name=name, status="differs", detail=detail, difference=apart)
+        first = first or (f", from {value.row} on" if value.row else ", which rounding changed")
+        most = max(most, apart)
     if not first:
-        return Check(name=name, status="identical", detail=named)
-    return Check(name=name, status="within", detail=named + first, difference=most)
+        return Check(name=name, status="identical", detail=what)
+    return Check(name=name, status="within", detail=what + first, difference=most)
 
 
 def _number(value: float | None) -> str:
@@ -112,13 +181,14 @@ def check_weights(
 ) -> Check:
     """The network's weights and batch norm's statistics in two training states."""
     after = f"after step {recorded['global_step']:,}"
-    found = difference(recorded["state_dict"], replayed["state_dict"])
-    named = f"every weight and statistic {after}"
-    if found is None:
-        return Check(name=name, status="identical", detail=named)
-    status = rounding.judge(found.relative, DRIFT if drift else math.inf)
-    told = named if status == "within" else f"{after}: {found.first}; relative difference of all {found.relative:.2g}"
-    return Check(name=name, status=status, detail=told, difference=found.relative)
+    unequal = difference(recorded["state_dict"], replayed["state_dict"])
+    detail = f"every weight and statistic {after}"
+    if unequal is None:
+        return Check(name=name, status="identical", detail=detail)
+    status = rounding.judge(unequal.relative, DRIFT if drift else math.inf)
+    if status == "differs":
+        detail = f"{after}: {unequal.first}; relative difference of all {unequal.relative:.2g}"
+    return Check(name=name, status=status, detail=detail, difference=unequal.relative)
 
 
 def check_optimizer(recorded: Mapping[str, Any], replayed: Mapping[str, Any], rounding: Rounding) -> Check:
@@ -128,44 +198,45 @@ def check_optimizer(recorded: Mapping[str, Any], replayed: Mapping[str, Any], ro
     """
     after = f"after step {recorded['global_step']:,}"
     left, right = ({part: state.get(part) for part in _TRAINING} for state in (recorded, replayed))
-    found = difference(left, right)
-    if found is not None and rounding.exact:
-        return Check(name="optimizer", status="differs", detail=f"{after}: {found.first}", difference=found.relative)
-    status: CheckStatus = "identical" if found is None else "within"
+    unequal = difference(left, right)
+    if unequal is not None and rounding.exact:
+        detail = f"{after}: {unequal.first}"
+        return Check(name="optimizer", status="differs", detail=detail, difference=unequal.relative)
+    status: CheckStatus = "identical" if unequal is None else "within"
     return Check(name="optimizer", status=status, detail=f"momentum, schedule and progress {after}")
 
 
 def check_test(recorded: FitResult, computed: Evaluation, rounding: Rounding) -> Check:
     """The test of the best epoch, computed anew, against run.json; always in fp32."""
     count, correct, near = len(computed.labels), computed.correct, EPSILON["fp32"]
-    one = max(near, 1 / count)  # an image between two classes
+    one = max(near, 1.5 / count)  # an image between two classes, but not two
     values = (
-        ("test_count", recorded.test_count, count, 0.0),
-        ("test_correct", recorded.test_correct, correct, one * count / max(1, correct)),
-        ("test_acc", recorded.test_acc, computed.accuracy, one),
-        ("test_loss", recorded.test_loss, computed.loss, near),
+        _Value("", "test_count", recorded.test_count, count, 0.0),
+        _Value("", "test_correct", recorded.test_correct, correct, one * count / max(1, correct)),
+        _Value("", "test_acc", recorded.test_acc, computed.accuracy, one),
+        _Value("", "test_loss", recorded.test_loss, computed.loss, near),
     )
-    named = f"accuracy {computed.accuracy:.2%} ({correct:,} of {count:,}) and loss"
-    return _checked("test", named, artifacts.DOCUMENT, "computed anew", [("", *values)], rounding)
+    what = f"accuracy {computed.accuracy:.2%} ({correct:,} of {count:,}) and loss"
+    return _checked("test", what, artifacts.DOCUMENT, "computed anew", values, rounding)
 
 
 def check_repeated(recorded: FitResult, computed: Evaluation, rounding: Rounding) -> Check:
     """The test accuracy of the repeated run against the 95 % interval of the recorded one."""
     low, high = wilson_interval(recorded.test_correct, recorded.test_count)
-    told = f"test accuracy {recorded.test_acc:.2%} in run.json, {computed.accuracy:.2%} repeated"
-    told += f"; 95% interval {low:.2%} to {high:.2%}"
+    detail = f"test accuracy {recorded.test_acc:.2%} in run.json, {computed.accuracy:.2%} repeated"
+    detail += f"; 95% interval {low:.2%} to {high:.2%}"
     fits = not rounding.exact and low <= computed.accuracy <= high
     apart = relative(recorded.test_acc, computed.accuracy)
-    return Check(name="result", status="within" if fits else "differs", detail=told, difference=apart)
+    return Check(name="result", status="within" if fits else "differs", detail=detail, difference=apart)
 
 
 def check_predictions(recorded: Evaluation, computed: Evaluation, rounding: Rounding) -> Check:
     """The stored logits of the test images against those computed anew."""
     left, right = recorded.logits, computed.logits
-    found = difference(torch.tensor(left), torch.tensor(right))
-    if found is None:
+    unequal = difference(torch.tensor(left), torch.tensor(right))
+    if unequal is None:
         return Check(name="predictions", status="identical", detail=f"logits of {plural(len(left), 'image')}")
     rows = np.flatnonzero((left.view(np.uint32) != right.view(np.uint32)).any(axis=1))
-    told = f"logits of {plural(len(rows), 'image')}, the first of them image {int(computed.index[rows[0]])}"
-    status = rounding.judge(found.relative, EPSILON["fp32"])
-    return Check(name="predictions", status=status, detail=told, difference=found.relative)
+    detail = f"logits of {plural(len(rows), 'image')}, the first of them image {int(computed.index[rows[0]])}"
+    status = rounding.judge(unequal.relative, EPSILON["fp32"])
+    return Check(name="predictions", status=status, detail=detail, difference=unequal.relative)

@@ -36,15 +36,15 @@ def difference(recorded: Any, computed: Any) -> Difference | None:
             return Difference(
                 f"{name} is missing from the {'recorded' if name in right else 'computed'} state", math.inf
             )
-        told, one, other = _compared(left[name], right[name])
-        if told:
-            first = first or f"{name}: {told}"
+        what, one, other = _compared(left[name], right[name])
+        if what:
+            first = first or f"{name}: {what}"
         apart, size = apart + one, size + other
     if first is None:
         return None
     if not size or not math.isfinite(apart):
         return Difference(first, math.inf)
-    return Difference(first, max(math.sqrt(apart / size), sys.float_info.min))  # more than 0: a bit is another
+    return Difference(first, max(math.sqrt(apart / size), sys.float_info.min))  # more than 0: a bit differs
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -74,9 +74,9 @@ def _compared(left: Any, right: Any) -> tuple[str, float, float]:
         return "", 0.0, size
     gaps = (wide - other).abs()
     changed = int((_bits(left) != _bits(right)).sum())
-    told = f"{changed:,} of {plural(left.numel(), 'number')} {'differs' if changed == 1 else 'differ'}"
-    told += f", by up to {float(gaps.max()):.3g}"
-    return told, float(gaps.square().sum()) if left.is_floating_point() else math.inf, size
+    what = f"{changed:,} of {plural(left.numel(), 'number')} {'differs' if changed == 1 else 'differ'}"
+    what += f", by up to {float(gaps.max()):.3g}"
+    return what, float(gaps.square().sum()) if left.is_floating_point() else math.inf, size
 
 
 def _bits(tensor: Tensor) -> Tensor:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from era_cli.core.fit import rows, training_state
+from era_cli.core.fit import continuity, rows, training_state
 from era_cli.core.fit.rows import Rows
 from era_cli.core.networks import checkpoint
+from era_cli.core.verify.compare import difference
 from era_cli.errors import EraError
 from era_cli.results import Check, EpochRow, StepRow
-from era_cli.runs import artifacts, history
-from era_cli.runs.document import RunDocument
+from era_cli.runs import artifacts, best_epoch, history
+from era_cli.runs.document import Environment, RunDocument
 from era_cli.runs.run import Run
 from era_cli.text import plural
 
@@ -37,20 +39,29 @@ class Recorded:
 
     @classmethod
     def of(cls, run: Run, document: RunDocument) -> Recorded:
-        """What lies in the folder of `run`, which may be in training: the newest state is read first, the rows last."""
+        """What is in the folder of `run`, which may be in training: the newest state is read first, the rows last."""
         needed = {artifacts.LAST} if document.result is None else {artifacts.LAST, artifacts.BEST}
         states: dict[str, dict[str, Any]] = {}
         faults: dict[str, str] = {}
-        for name in (artifacts.LAST, artifacts.PREVIOUS, artifacts.BEST):
+
+        def read(name: str) -> int:
             path = run.checkpoints / name
             if not path.exists() and name not in needed:
-                continue
+                return 0
             try:
                 state = checkpoint.read(path)
                 training_state.check(state, document, path)
-                states[name] = state
             except EraError as error:
                 faults[name] = str(error)
+                return 0
+            faults.pop(name, None)
+            states[name] = state
+            return int(state["global_step"])
+
+        last = read(artifacts.LAST)
+        if read(artifacts.PREVIOUS) >= last:  # training saved in between
+            read(artifacts.LAST)
+        read(artifacts.BEST)
         steps, steps_left_out = history.salvage(run.steps_file, StepRow)
         epochs, epochs_left_out = history.salvage(run.metrics_file, EpochRow)
         left_out = tuple(str(line) for line in (*steps_left_out, *epochs_left_out) if line.whole)
@@ -60,9 +71,19 @@ class Recorded:
         """After how many steps the state of this name was taken, None if there is none."""
         return self.states[name]["global_step"] if name in self.states else None
 
+    def environment_of(self, name: str, document: RunDocument) -> Environment:
+        """What computed the state of this name; the most recent session where it does not say so."""
+        return continuity.trained_by(self.writer_of(name), document)
+
+    def writer_of(self, name: str) -> Mapping[str, Any]:
+        """What RunWriter keeps in the state of this name; nothing if there is none."""
+        state = self.states.get(name, {"callbacks": {}})
+        writer: Mapping[str, Any] = state["callbacks"].get(training_state.WRITER, {})
+        return writer
+
 
 def check_states(recorded: Recorded, document: RunDocument) -> Check:
-    """Whether every checkpoint is whole, and the last is that of the end where the run is finished."""
+    """Whether every checkpoint is whole, those of one step are equal, and the last of a finished run is of its end."""
     if recorded.faults:
         return Check(name="checkpoints", status="differs", detail=next(iter(recorded.faults.values())))
     last, total = recorded.step_of(artifacts.LAST), document.steps_per_epoch * document.recipe.epochs
@@ -72,8 +93,21 @@ def check_states(recorded: Recorded, document: RunDocument) -> Check:
             status="differs",
             detail=f"{artifacts.LAST} was taken after step {last}, but the run is finished after step {total}",
         )
-    told = [f"{name} (step {recorded.step_of(name):,})" for name in recorded.states]
-    return Check(name="checkpoints", status="identical", detail=f"checksums of {', '.join(told)}")
+    for one, other in itertools.combinations(recorded.states, 2):
+        if recorded.step_of(one) == recorded.step_of(other) and (unequal := _unequal(recorded, one, other)):
+            return Check(name="checkpoints", status="differs", detail=unequal)
+    files = [f"{name} (step {recorded.step_of(name):,})" for name in recorded.states]
+    return Check(name="checkpoints", status="identical", detail=f"checksums of {', '.join(files)}")
+
+
+def _unequal(recorded: Recorded, one: str, other: str) -> str | None:
+    """What differs in two states of the same step."""
+    parts = ("state_dict", "optimizer_states", "lr_schedulers")
+    left, right = ({part: recorded.states[name][part] for part in parts} for name in (one, other))
+    if (unequal := difference(left, right)) is None:
+        return None
+    step = recorded.step_of(one)
+    return f"{one} and {other} were both taken after step {step:,}, but differ: {unequal.first}"
 
 
 def check_rows(recorded: Recorded, document: RunDocument) -> Check:
@@ -101,13 +135,9 @@ def _wrong_row(recorded: Recorded, document: RunDocument, done: int, epochs: int
             return f"row {number} of {name} is missing or not in its place"
         if document.status == "finished" and len(numbers) > count:
             return f"{name} has {len(numbers)} rows, but the run has {count}"
-    if kept := _kept_rows(recorded):
-        for name, unit, own, copies in (
-            (artifacts.STEPS, "step", recorded.steps, kept.steps),
-            (artifacts.METRICS, "epoch", recorded.epochs, kept.epochs),
-        ):
-            if (told := _other_row(own, copies, unit, name)) is not None:
-                return told
+    for state in recorded.states:
+        if (wrong := _other_copy(recorded, state)) is not None:
+            return wrong
     for row in recorded.epochs[:epochs]:
         own = recorded.steps[(row.epoch - 1) * document.steps_per_epoch : row.epoch * document.steps_per_epoch]
         loss = float(torch.tensor([step.loss for step in own], dtype=torch.float64).mean())
@@ -120,21 +150,27 @@ def _wrong_row(recorded: Recorded, document: RunDocument, done: int, epochs: int
     return _wrong_result(recorded, document)
 
 
-def _kept_rows(recorded: Recorded) -> Rows | None:
-    """The rows in the last state; checkpoints of earlier versions of era have none."""
-    writer = recorded.states[artifacts.LAST]["callbacks"].get(training_state.WRITER, {})
-    return Rows.of_state(writer[rows.KEY]) if rows.KEY in writer else None
+def _other_copy(recorded: Recorded, state: str) -> str | None:
+    """The first value of a file that is not that of its copy in this state; those of earlier versions have no copy."""
+    writer = recorded.writer_of(state)
+    if rows.KEY not in writer:
+        return None
+    kept = Rows.of_state(writer[rows.KEY])
+    for name, unit, own, copies in (
+        (artifacts.STEPS, "step", recorded.steps, kept.steps),
+        (artifacts.METRICS, "epoch", recorded.epochs, kept.epochs),
+    ):
+        if (wrong := _other_row(own, copies, unit, name, state)) is not None:
+            return wrong
+    return None
 
 
-def _other_row(own: Sequence[Any], copies: Sequence[Any], unit: str, file: str) -> str | None:
-    """The first value of a file that is not that of the copies in the last state."""
+def _other_row(own: Sequence[Any], copies: Sequence[Any], unit: str, file: str, state: str) -> str | None:
+    """The first value of a file that is not that of the copies in this state."""
     for row, copy in zip(own, copies, strict=False):  # a file may have rows past the state
         for field, value in vars(copy).items():
             if getattr(row, field) != value:
-                return (
-                    f"{unit} {getattr(row, unit)}: {field} {getattr(row, field)!r} in {file},"
-                    f" {value!r} in {artifacts.LAST}"
-                )
+                return f"{unit} {getattr(row, unit)}: {field} {getattr(row, field)!r} in {file}, {value!r} in {state}"
     return None
 
 
@@ -151,10 +187,17 @@ def _wrong_result(recorded: Recorded, document: RunDocument) -> str | None:
     if result.best_epoch > len(recorded.epochs):
         return f"best_epoch {result.best_epoch} in run.json, but {artifacts.METRICS} has no such epoch"
     row = recorded.epochs[result.best_epoch - 1]
+    if row.epoch in document.lost_epochs:
+        return f"best_epoch {row.epoch} in run.json, which also counts that epoch among lost_epochs"
+    best = best_epoch.best(each for each in recorded.epochs if each.epoch not in document.lost_epochs)
+    if best != row:
+        return f"best_epoch {row.epoch} in run.json, but epoch {best.epoch} is the best in {artifacts.METRICS}"
+    if result.test_acc != result.test_correct / result.test_count:
+        return f"test_acc {result.test_acc!r} in run.json, but {result.test_correct:,} of {result.test_count:,} correct"
     for field in ("val_acc", "val_loss"):
-        told, own = getattr(result, field), getattr(row, field)
-        if told != own:
-            return f"{field} {told!r} in run.json, {own!r} in metrics.csv at epoch {row.epoch}"
+        claimed, own = getattr(result, field), getattr(row, field)
+        if claimed != own:
+            return f"{field} {claimed!r} in run.json, {own!r} in metrics.csv at epoch {row.epoch}"
     step = recorded.step_of(artifacts.BEST)
     if step is not None and step != result.best_epoch * document.steps_per_epoch:
         return f"best_epoch {result.best_epoch} in run.json, but {artifacts.BEST} was taken after step {step}"

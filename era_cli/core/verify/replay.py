@@ -19,6 +19,7 @@ from era_cli.core.training.setup import Setup
 from era_cli.listener import Advance, Listener
 from era_cli.results import EpochRow, StepRow
 from era_cli.runs import artifacts
+from era_cli.runs.document import Environment
 from era_cli.runs.run import Run
 
 
@@ -42,9 +43,15 @@ class _LastStep(Exception):
 class _Replay(RunWriter):
     """Writes what training writes, and ends after step `last`."""
 
-    def __init__(self, run: Run, listener: Listener, setup: Setup, last: int) -> None:
+    def __init__(self, run: Run, listener: Listener, setup: Setup, environment: Environment, last: int) -> None:
         super().__init__(
-            run, listener, setup.steps_per_epoch, setup.recipe.batch_size, rows=Rows(), save_every=math.inf
+            run,
+            listener,
+            setup.steps_per_epoch,
+            setup.recipe.batch_size,
+            environment=environment,
+            rows=Rows(),
+            save_every=math.inf,
         )
         self._last = last
 
@@ -84,8 +91,10 @@ class _Progress(Listener):
         self._advance(1)
 
 
-def replay(setup: Setup, run: Run, origin: Path | None, first: int, last: int, listener: Listener) -> Replayed:
-    """Trains steps `first` to `last` in the folder of `run`, from the training state at `origin`.
+def replay(
+    setup: Setup, run: Run, origin: Path | None, first: int, last: int, environment: Environment, listener: Listener
+) -> Replayed:
+    """Trains steps `first` to `last` in the folder of `run`, from the training state at `origin`, in `environment`.
 
     This is the code of `era fit` and of `era fit --resume`. Without `origin` the steps are those of a new run.
 
@@ -98,7 +107,7 @@ def replay(setup: Setup, run: Run, origin: Path | None, first: int, last: int, l
         trainer.run(
             setup,
             setup.classifier(OneCycle(setup.recipe, setup.total_steps), listener.note),
-            callbacks=[_Replay(run, _Progress(advance), setup, last)],
+            callbacks=[_Replay(run, _Progress(advance), setup, environment, last)],
             plugins=[AtomicCheckpointIO()],
             epochs=setup.recipe.epochs,
             resume_from=origin,

@@ -18,29 +18,29 @@ from era_cli.runs.run import Run
 
 
 def checks(
-    run: Run, document: RunDocument, setup: Setup, found: Recorded, rounding: Rounding, listener: Listener
+    run: Run, document: RunDocument, setup: Setup, recorded: Recorded, rounding: Rounding, listener: Listener
 ) -> list[Check]:
     """The test in run.json, and the stored predictions that belong to it, against those computed anew."""
     if document.result is None:
         detail = f"the run is not finished (status {document.status}), so it has no test result"
         return [Check(name="test", status="skipped", detail=detail)]
-    if artifacts.BEST not in found.states:
+    if artifacts.BEST not in recorded.states:
         return [Check(name="test", status="skipped", detail=f"{artifacts.BEST} is missing or damaged")]
     trained, subset = _tested(run, setup)
     evaluation = inference.evaluate(
         trained.classifier, subset.dataset, subset.indices, listener, what="testing the best epoch"
     )
-    made = [check_test(document.result, evaluation, rounding)]
+    results = [check_test(document.result, evaluation, rounding)]
     if (stored := predictions.load(trained, subset, Tta.NONE)) is not None:
-        made.append(check_predictions(stored.evaluation, evaluation, rounding))
-    return made
+        results.append(check_predictions(stored.evaluation, evaluation, rounding))
+    return results
 
 
 def repeated(
     scratch: Run,
     document: RunDocument,
     setup: Setup,
-    found: Recorded,
+    recorded: Recorded,
     rounding: Rounding,
     listener: Listener,
     *,
@@ -51,17 +51,17 @@ def repeated(
     Where it is another, its test accuracy is compared, too.
     """
     best = scratch.checkpoints / artifacts.BEST
-    if artifacts.BEST not in found.states or not best.exists():
+    if artifacts.BEST not in recorded.states or not best.exists():
         return []
     state = checkpoint.read(best)
-    made = [check_weights("best", found.states[artifacts.BEST], state, rounding, drift=drift)]
-    if made[0].status != "identical" and document.result is not None:
+    results = [check_weights("best", recorded.states[artifacts.BEST], state, rounding, drift=drift)]
+    if results[0].status != "identical" and document.result is not None:
         trained, subset = _tested(scratch, setup)
         evaluation = inference.evaluate(
             trained.classifier, subset.dataset, subset.indices, listener, what="testing the repeated run"
         )
-        made.append(check_repeated(document.result, evaluation, rounding))
-    return made
+        results.append(check_repeated(document.result, evaluation, rounding))
+    return results
 
 
 def _tested(run: Run, setup: Setup) -> tuple[TrainedRun, Subset]:

@@ -13,7 +13,7 @@ from era_cli.results import CheckStatus
 # The machine epsilon of the coarsest arithmetic behind each precision: TF32, which GPUs use for convolutions in fp32,
 # has the 10 bits of fp16, bf16 has 7. Two processors that compute one step from the same weights differ by less.
 EPSILON = {"fp32": 2.0**-10, "fp16": 2.0**-10, "bf16": 2.0**-7}
-# Rounding grows from step to step, as training is chaotic; past this it no longer tells anything.
+# Rounding grows from step to step, as training is chaotic; past this it says nothing.
 DRIFT = 0.05
 
 
@@ -44,7 +44,7 @@ def relative(recorded: float | None, computed: float | None) -> float:
 
 
 def distance(recorded: float | None, computed: float | None) -> float:
-    """How far two numbers are apart, as it is told of accuracies; infinite where one is missing or NaN."""
+    """How far two numbers are apart, as is usual for accuracies; infinite where one is missing or NaN."""
     if recorded == computed:
         return 0.0
     if recorded is None or computed is None or not math.isfinite(recorded - computed):

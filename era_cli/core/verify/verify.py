@@ -7,67 +7,119 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from era_cli.core.data import run_data
-from era_cli.core.fit import start
+from era_cli.core.fit import continuity, start
 from era_cli.core.networks import checkpoint
 from era_cli.core.training import devices
 from era_cli.core.training.setup import Setup
-from era_cli.core.verify import cause, checks, recorded, retest
-from era_cli.core.verify.changes import changes
+from era_cli.core.verify import cause, checks, recorded, retest, validation
 from era_cli.core.verify.recorded import Recorded
 from era_cli.core.verify.replay import Diverged, replay
 from era_cli.core.verify.request import VerifyRequest
 from era_cli.core.verify.rounding import Rounding
 from era_cli.core.verify.span import NotReplayable, Span, span
+from era_cli.errors import UsageError
 from era_cli.listener import Listener
 from era_cli.results import Check, Verification
 from era_cli.runs import artifacts, document
-from era_cli.runs.document import RunDocument
+from era_cli.runs.document import Environment, RunDocument
 from era_cli.runs.run import Run
 
 
 def verify(request: VerifyRequest, listener: Listener) -> Verification:
-    """Compares everything that can be; on a CPU with the run's own number of threads, if there are as many cores.
+    """Compares everything that can be; on a CPU with the recorded numbers of threads, if there are as many cores.
 
     Raises:
         EraError: there is no such device, the data are absent, or memory or disk ran out.
         Interrupted: a signal came.
     """
-    told = request.document
-    device = devices.choose(request.wanted_gpus, told.device.precision)
-    dataset = run_data.load_changed(
-        request.run, told, source=request.source, data_dir=request.data_dir, listener=listener
-    )
-    images = checks.check_images(dataset, told)
-    found = Recorded.of(request.run, told)
-    rows = recorded.check_rows(found, told)
-    made = [recorded.check_states(found, told), images]
-    with _threads(told.device.threads):
-        now = start.environment(device, ())
-        changed = changes((told, *told.sessions) if request.from_scratch else (told,), now)
-        rounding = Rounding(exact=not changed and device.accelerator == "cpu", precision=device.precision)
-        if images.status == "identical":
-            setup = Setup.of_run(told, run_data.split(dataset, told.recipe), device)
-            outcome = _replayed(request, setup, found, rounding, listener)
-            made += [*outcome.checks, rows, *retest.checks(request.run, told, setup, found, rounding, listener)]
-        else:
+    run, document = request.run, request.document
+    device = _device(request)
+    dataset = run_data.load_changed(run, document, source=request.source, data_dir=request.data_dir, listener=listener)
+    kept = Recorded.of(run, document)
+    results = [checks.check_images(dataset, document)]
+    setup: Setup | None = None
+    if results[0].status == "identical":
+        setup = Setup.of_run(document, run_data.split(dataset, document.recipe), device)
+        results.append(checks.check_counts(dataset, setup.splits, document))
+    results.append(recorded.check_states(kept, document))
+    rows = recorded.check_rows(kept, document)
+    sessions = document.sessions if request.from_scratch else ()
+    with _conditions(device, kept.environment_of(artifacts.LAST, document), *sessions) as replayed_as:
+        if setup is None:
             outcome = _Outcome((_skipped("steps", "the images have changed"),))
-            made += [*outcome.checks, rows, _skipped("test", "the images have changed")]
+        else:
+            outcome = _replayed(request, setup, kept, replayed_as, listener)
+    results += outcome.checks
+    changed = list(replayed_as.changes)
+    if setup is not None and not _shown_by_replay(kept, outcome.checks):
+        with _conditions(device, kept.environment_of(artifacts.BEST, document)) as conditions:
+            if check := validation.check_best(run, document, setup, kept, conditions.rounding, listener):
+                results.append(check)
+                changed += conditions.changes
+    results.append(rows)
+    if setup is None:
+        results.append(_skipped("test", "the images have changed"))
+    else:
+        with _conditions(device, document) as conditions:
+            results += retest.checks(run, document, setup, kept, conditions.rounding, listener)
+            if document.result is not None:
+                changed += conditions.changes
     return Verification(
-        checks=tuple(made),
+        checks=tuple(results),
         first_step=None if outcome.span is None else outcome.span.first,
         last_step=None if outcome.span is None else outcome.span.last,
-        changes=changed,
-        cause=cause.likely(made, changed, threads=now.device.threads, exact=rounding.exact, sudden=outcome.sudden),
+        changes=tuple(dict.fromkeys(changed)),
+        cause=cause.likely(
+            results,
+            replayed_as.changes,
+            origin=None if outcome.span is None else outcome.span.origin,
+            threads=replayed_as.now.device.threads,
+            exact=replayed_as.rounding.exact,
+            sudden=outcome.sudden,
+        ),
     )
+
+
+def _device(request: VerifyRequest) -> devices.Device:
+    precision = request.document.device.precision
+    try:
+        return devices.choose(request.wanted_gpus, precision)
+    except UsageError as error:
+        raise UsageError(
+            f"{request.run.path} was trained with precision {precision}, and cannot be verified here: {error}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Conditions:
+    """What computes anew, what has changed since the run, and what rounding may therefore explain."""
+
+    now: Environment
+    changes: tuple[str, ...]
+    rounding: Rounding
+
+
+@contextlib.contextmanager
+def _conditions(device: devices.Device, *before: Environment) -> Iterator[_Conditions]:
+    """Within the block computes as the first of `before` did, as far as possible; compares with all of them."""
+    with continuity.threads_of(before[0].device, device):
+        now = start.environment(device, ())
+        changes = tuple(dict.fromkeys(str(change) for each in before for change in continuity.changes(each, now)))
+        exact = not changes and device.accelerator == "cpu"
+        yield _Conditions(now, changes, Rounding(exact=exact, precision=device.precision))
+
+
+def _shown_by_replay(kept: Recorded, replayed: tuple[Check, ...]) -> bool:
+    """Whether the replay came to the state of `best.ckpt`, so that it need not be validated again."""
+    names = {check.name for check in replayed if check.status == "identical"}
+    same = kept.step_of(artifacts.BEST) == kept.step_of(artifacts.LAST)
+    return artifacts.BEST not in kept.states or "best" in names or (same and {"weights", "epochs"} <= names)
 
 
 @dataclass(frozen=True)
@@ -80,10 +132,11 @@ class _Outcome:
 
 
 def _replayed(
-    request: VerifyRequest, setup: Setup, found: Recorded, rounding: Rounding, listener: Listener
+    request: VerifyRequest, setup: Setup, kept: Recorded, conditions: _Conditions, listener: Listener
 ) -> _Outcome:
     """Replays what can be and compares it, in a temporary folder."""
-    last, previous = found.step_of(artifacts.LAST), found.step_of(artifacts.PREVIOUS)
+    rounding = conditions.rounding
+    last, previous = kept.step_of(artifacts.LAST), kept.step_of(artifacts.PREVIOUS)
     try:
         steps = span(last, previous, setup.steps_per_epoch, from_scratch=request.from_scratch, most=request.steps)
     except NotReplayable as error:
@@ -92,28 +145,28 @@ def _replayed(
         origin = None
         if steps.origin is not None:  # the run may be in training and replace it
             origin = scratch.checkpoints / steps.origin
-            checkpoint.write(found.states[steps.origin], origin)
+            checkpoint.write(kept.states[steps.origin], origin)
         try:
-            replayed = replay(setup, scratch, origin, steps.first, steps.last, listener)
+            replayed = replay(setup, scratch, origin, steps.first, steps.last, conditions.now, listener)
         except Diverged as error:
             return _Outcome((Check(name="steps", status="differs", detail=f"replayed, {error}"),), steps, sudden=True)
         drift = len(steps) <= setup.steps_per_epoch or request.document.result is None
-        made = [checks.check_steps(found.steps, replayed.steps, rounding, drift=drift)]
+        results = [checks.check_steps(kept.steps, replayed.steps, rounding, drift=drift)]
         if replayed.epochs:
-            made.append(checks.check_epochs(found.epochs, replayed.epochs, rounding, drift=drift))
+            results.append(checks.check_epochs(kept.epochs, replayed.epochs, rounding, drift=drift))
         if steps.last == last:
-            state = found.states[artifacts.LAST]
+            state = kept.states[artifacts.LAST]
             validated = not last % setup.steps_per_epoch
-            if validated and all(check.status == "identical" for check in made):
+            if validated and all(check.status == "identical" for check in results):
                 # Every loss is the recorded one, that of the validation after the last step, too: nothing was rounded.
                 rounding = dataclasses.replace(rounding, exact=True)
-            made.append(checks.check_weights("weights", state, replayed.state, rounding, drift=drift))
-            made.append(checks.check_optimizer(state, replayed.state, rounding))
+            results.append(checks.check_weights("weights", state, replayed.state, rounding, drift=drift))
+            results.append(checks.check_optimizer(state, replayed.state, rounding))
             if request.from_scratch:
-                made += retest.repeated(scratch, request.document, setup, found, rounding, listener, drift=drift)
+                results += retest.repeated(scratch, request.document, setup, kept, rounding, listener, drift=drift)
         else:
-            made.append(_skipped("weights", f"the run recorded none after step {steps.last:,}"))
-    return _Outcome(tuple(made), steps, checks.sudden(found.steps, replayed.steps[0], rounding))
+            results.append(_skipped("weights", f"the run recorded none after step {steps.last:,}"))
+    return _Outcome(tuple(results), steps, checks.sudden(kept.steps, replayed.steps[0], rounding))
 
 
 def _skipped(name: str, why: str) -> Check:
@@ -121,22 +174,10 @@ def _skipped(name: str, why: str) -> Check:
 
 
 @contextlib.contextmanager
-def _temporary_run(told: RunDocument) -> Iterator[Run]:
+def _temporary_run(recorded: RunDocument) -> Iterator[Run]:
     """An empty run with this run.json in the system's folder for temporary files, which is removed with the block."""
     with tempfile.TemporaryDirectory(prefix="era-verify-", ignore_cleanup_errors=True) as folder:
         run = Run(Path(folder))
         run.checkpoints.mkdir()
-        document.write(run.document_file, dataclasses.replace(told, result=None, status="running"))
+        document.write(run.document_file, dataclasses.replace(recorded, result=None, status="running"))
         yield run
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """torch computes on the CPU with this many threads within the block, if the machine has that many cores."""
-    before = torch.get_num_threads()
-    if count <= (os.cpu_count() or 1):
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from era_cli.core.fit import rows, start
+from era_cli.core.fit import continuity, rows, start
 from era_cli.core.fit.fit import Fit
 from era_cli.core.networks import checkpoint
 from era_cli.core.training.setup import Setup
@@ -78,6 +78,17 @@ def as_earlier(run: Run) -> None:
     for path in run.checkpoints.iterdir():
         state = checkpoint.read(path)
         del state["callbacks"]["RunWriter"][rows.KEY]
+        checkpoint.write(state, path)
+
+
+def say_computed_by(run: Run, *, device: Any = None, versions: Any = None) -> None:
+    """Puts other values into what the run's checkpoints say of the device and versions that computed them."""
+    for path in run.checkpoints.iterdir():
+        state = checkpoint.read(path)
+        environment = state["callbacks"]["RunWriter"][continuity.KEY]
+        environment["device"].update(device or {})
+        environment["versions"].update(versions or {})
+        path.unlink()  # two may be one file
         checkpoint.write(state, path)
 
 
@@ -156,6 +167,15 @@ def test_a_truncated_checkpoint_falls_back_to_the_previous(fit_digits: Prepare, 
     assert (plan.steps_done, [row.epoch for row in plan.rows_done]) == (10, [1, 2])
     fit.train(Listener())
     assert_equal_runs(run.path, finished_run)
+
+
+def test_a_damaged_checkpoint_never_becomes_the_previous_one(fit_digits: Prepare) -> None:
+    run = stopped(fit_digits(), 12)
+    newest = run.checkpoints / artifacts.LAST
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    stopped(resumed(run), 1)  # saves once
+    states = [checkpoint.read(run.checkpoints / name) for name in (artifacts.PREVIOUS, artifacts.LAST)]
+    assert [state["global_step"] for state in states] == [10, 11]
 
 
 def test_a_checkpoint_that_does_not_fit_falls_back_to_the_previous(fit_digits: Prepare) -> None:
@@ -343,6 +363,7 @@ def test_the_tested_epoch_is_one_whose_state_was_kept(fit_digits: Prepare, secon
     result = run.read().result
     assert result is not None
     assert (result.best_epoch, result.val_acc) == (best, run.epochs()[best - 1].val_acc)
+    assert run.read().lost_epochs == ((1,) if second == 0 else ())
     assert checkpoint.read(folder / artifacts.BEST)["global_step"] == best * STEPS_PER_EPOCH
 
 
@@ -422,19 +443,20 @@ def test_a_resumed_run_has_the_threads_that_it_had(after_two_steps: Run, tmp_pat
     """With others every sum of floats may round otherwise."""
     run = Run(tmp_path / "run")
     shutil.copytree(after_two_steps.path, run.path)
-    device = run.read().device
     cores = os.cpu_count() or 1
-    assert (device.threads, resumed(run).notes) == (1, ())
+    assert (run.read().device.threads, resumed(run).notes) == (1, ())
     torch.set_num_threads(2)
     try:
         fit = resumed(run)
         assert torch.get_num_threads() == 1
         assert fit.environment.device.threads == 1
         assert fit.notes == ("Training with 1 CPU thread, as before, where 2 would have been taken.",)
-        run.update(device=replace(device, threads=cores + 1, name="another processor"))
+        # run.json names the last session, which may have saved nothing: what counts is the checkpoint.
+        run.update(device=replace(run.read().device, threads=cores + 2))
+        say_computed_by(run, device={"threads": cores + 1, "name": "another processor"})
         (note,) = resumed(run).notes
-        assert note.startswith(f"The run was on another processor, {cores + 1} threads and is on ")
-        assert note.endswith("1 thread now: its result will not be bit for bit that of an uninterrupted run.")
+        assert note.startswith("The run is resumed with another processor (another processor then, ")
+        assert f"number of threads ({cores + 1} then, 1 now): its result may not be bit for bit" in note
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(1)

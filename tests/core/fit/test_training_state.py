@@ -154,6 +154,10 @@ DAMAGES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "rows of later steps": ((*OWN, "rows", "steps"), lambda table: table + 5),
     "rows twice": ((*OWN, "rows", "steps"), lambda table: torch.cat([table, table])),
     "rows of text": ((*OWN, "rows"), "rows"),
+    "environment of text": ((*OWN, "environment"), "here"),
+    "environment without versions": ((*OWN, "environment", "versions"), GONE),
+    "environment of one field more": ((*OWN, "environment", "more"), 1),
+    "no threads": ((*OWN, "environment", "device", "threads"), 0),
 }
 
 

@@ -10,11 +10,9 @@ import pytest
 import torch
 
 from era_cli.core.verify import cause, checks
-from era_cli.core.verify.changes import changes
 from era_cli.core.verify.rounding import DRIFT, EPSILON, Rounding
 from era_cli.results import Check, Evaluation, FitResult, StepRow
-from era_cli.runs.document import Versions
-from tests.support import epoch_row, run_document
+from tests.support import epoch_row
 
 HERE, ELSEWHERE = Rounding(True, "fp32"), Rounding(False, "fp32")
 
@@ -113,46 +111,70 @@ def test_stored_predictions_are_the_ones_computed_anew() -> None:
     assert checks.check_predictions(altered, computed, ELSEWHERE).status == "within"
 
 
-def test_what_is_another_than_in_the_run_is_named() -> None:
-    told = run_document()
-    assert changes((told,), told) == ()
-    now = dataclasses.replace(
-        told,
-        device=dataclasses.replace(told.device, name="another", threads=1),
-        versions=Versions(era="0.1.0", torch="2.15.0", lightning="2.6.6"),
-    )
-    assert changes((told, told), now) == (
-        "another processor (a processor then, another now)",
-        "another torch (2.14.1 then, 2.15.0 now)",
-        "another number of threads (2 then, 1 now)",
-    )
-
-
 @pytest.mark.parametrize(
     ("statuses", "more", "likely"),
     [
         ({"steps": "differs", "weights": "identical"}, {}, "an edited csv file"),
+        ({"steps": "differs", "weights": "skipped", "rows": "differs"}, {}, "an edited csv file"),
+        (
+            {"steps": "identical", "epochs": "differs", "weights": "skipped", "rows": "differs"},
+            {},
+            "an edited csv file",
+        ),
+        ({"steps": "identical", "epochs": "differs", "weights": "skipped"}, {}, "an edited csv file"),
         ({"steps": "differs", "weights": "differs"}, {}, "another number of threads than the 2"),
         ({"steps": "differs", "weights": "skipped"}, {}, "another number of threads than the 2"),
+        (
+            {"steps": "differs", "weights": "skipped"},
+            {"origin": None},
+            "another number of threads than the 2 recorded, or a",
+        ),
         ({"steps": "differs", "weights": "differs"}, {"sudden": True}, "previous.ckpt, a csv file or the recipe"),
+        ({"steps": "differs", "weights": "differs"}, {"sudden": True, "origin": None}, "a csv file or the recipe"),
         ({"steps": "differs", "weights": "differs"}, {"changes": ["another torch"]}, "another torch; rounding grows"),
         ({"steps": "identical", "weights": "differs"}, {}, "last.ckpt was changed"),
         ({"steps": "identical", "weights": "differs"}, {"changes": ["another torch"]}, "last.ckpt was changed"),
+        ({"steps": "identical", "epochs": "differs", "weights": "differs"}, {}, "last.ckpt was changed"),
         ({"steps": "identical", "weights": "identical", "best": "differs"}, {}, "best.ckpt was changed"),
+        ({"steps": "identical", "weights": "identical", "validation": "differs"}, {}, "best.ckpt or metrics.csv"),
         ({"steps": "identical", "test": "differs"}, {}, "run.json or best.ckpt was changed"),
+        ({"steps": "within", "test": "differs"}, {"changes": ["another torch"]}, "run.json or best.ckpt was changed"),
         ({"steps": "identical", "predictions": "differs"}, {}, "predictions-test.npz or best.ckpt"),
         ({"images": "differs"}, {}, "changed data"),
+        ({"counts": "differs", "checkpoints": "differs"}, {}, "an edited run.json"),
         ({"checkpoints": "differs", "steps": "differs"}, {}, "a damaged or changed checkpoint"),
     ],
 )
 def test_the_likely_cause_follows_from_what_differs_first(
     statuses: dict[str, Any], more: dict[str, Any], likely: str
 ) -> None:
-    made = [Check(name=name, status=status, detail="") for name, status in statuses.items()]
-    asked = {"changes": [], "sudden": False, **more}
-    found = cause.likely(made, threads=2, exact=not asked["changes"], **asked)
-    assert found is not None
-    assert found.startswith(likely)
+    results = [Check(name=name, status=status, detail="") for name, status in statuses.items()]
+    asked = {"changes": [], "sudden": False, "origin": "previous.ckpt", **more}
+    clause = cause.likely(results, threads=2, exact=not asked["changes"], **asked)
+    assert clause is not None
+    assert clause.startswith(likely)
+    assert ("previous.ckpt" in clause) <= (asked["origin"] is not None)
+
+
+def test_the_distance_of_accuracies_is_not_called_relative() -> None:
+    one, other = [epoch_row(3, val_acc=0.5)], [epoch_row(3, val_acc=0.25)]
+    detail = checks.check_epochs(one, other, ELSEWHERE, drift=True).detail
+    assert detail.endswith("val_acc 0.5 in metrics.csv, 0.25 replayed, difference 0.25")
+
+
+def test_a_single_step_is_not_a_range() -> None:
+    assert checks.check_steps(steps(2.0), steps(2.0), HERE, drift=True).detail == (
+        "losses and learning rates of step 11"
+    )
+
+
+def test_a_validation_is_the_one_computed_anew() -> None:
+    row = epoch_row(3, val_acc=0.5, val_loss=1.0)
+    assert checks.check_validation(row, 1.0, 20, 40, HERE).status == "identical"
+    assert checks.check_validation(row, 1.0, 21, 40, HERE).status == "differs"
+    assert checks.check_validation(row, 1.0, 21, 40, ELSEWHERE).status == "within"  # an image between two classes
+    assert checks.check_validation(row, 1.0, 22, 40, ELSEWHERE).status == "differs"
+    assert checks.check_validation(row, 1.0 + 2 * EPSILON["fp32"], 20, 40, ELSEWHERE).status == "differs"
 
 
 def test_a_repeated_run_is_within_the_interval_of_the_recorded_one() -> None:

@@ -15,19 +15,25 @@ from typing import Any
 import pytest
 import torch
 
+from era_cli.core.data import run_data
 from era_cli.core.fit import start
 from era_cli.core.networks import checkpoint
-from era_cli.core.verify import recorded
+from era_cli.core.training import devices
+from era_cli.core.training.setup import Setup
+from era_cli.core.verify import recorded, validation
 from era_cli.core.verify.recorded import Recorded
 from era_cli.core.verify.request import VerifyRequest
+from era_cli.core.verify.rounding import Rounding
 from era_cli.core.verify.verify import verify
 from era_cli.errors import Interrupted
 from era_cli.listener import Advance, Listener
 from era_cli.results import FitResult, Verification
 from era_cli.runs import artifacts
 from era_cli.runs.run import Run
-from tests.core.fit.test_resume import resumed, stopped
+from tests.core.fit.test_resume import resumed, say_computed_by, stopped
 from tests.support import digit_folder, request
+
+CPU = devices.Device(accelerator="cpu", name="a processor", precision="fp32")
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +84,22 @@ def test_a_run_is_reproduced_bit_for_bit_and_left_as_it_is(run: Run, scratch: Pa
     before = content(run.path)
     found = verify(asked(run), Listener())
     assert (found.status, found.first_step, found.last_step) == ("identical", 11, 15)
-    names = ["checkpoints", "images", "steps", "epochs", "weights", "optimizer", "rows", "test", "predictions"]
+    result = run.read().result
+    assert result is not None
+    validated = ["validation"] * (result.best_epoch < 3)
+    names = [
+        "images",
+        "counts",
+        "checkpoints",
+        "steps",
+        "epochs",
+        "weights",
+        "optimizer",
+        *validated,
+        "rows",
+        "test",
+        "predictions",
+    ]
     assert [check.name for check in found.checks] == names
     assert set(statuses(found).values()) == {"identical"}
     assert content(run.path) == before
@@ -88,25 +109,25 @@ def test_a_run_is_reproduced_bit_for_bit_and_left_as_it_is(run: Run, scratch: Pa
 def test_a_changed_weight_is_found_even_on_another_torch(run: Run) -> None:
     change_weight(run.checkpoints / artifacts.LAST)
     document = run.read()
-    run.update(versions=replace(document.versions, torch="1.0"))
+    say_computed_by(run, versions={"torch": "1.0"})
     found = verify(asked(run), Listener())
     assert found.changes == (f"another torch (1.0 then, {document.versions.torch} now)",)
     assert (statuses(found)["steps"], statuses(found)["weights"]) == ("identical", "differs")
     assert found.first is not None
     assert "network.linear.weight: 1 of 5,120 numbers differs, by up to 0.001" in found.first.detail
     assert found.cause is not None
-    assert found.cause.startswith("last.ckpt was changed")
+    assert found.cause.startswith("a damaged or changed checkpoint")  # best.ckpt is of the same step
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two threads need two cores")
 def test_another_number_of_threads_is_named_as_the_cause(run: Run) -> None:
     assert torch.get_num_threads() == 1
-    run.update(device=replace(run.read().device, threads=2))
+    say_computed_by(run, device={"threads": 2})
     found = verify(asked(run, steps=1), Listener())
     assert found.first is not None
     assert found.first.detail.startswith("step 11: loss ")
     assert found.cause is not None
-    assert found.cause.startswith("another number of threads than the 2 in run.json")
+    assert found.cause.startswith("another number of threads than the 2 recorded")
     assert torch.get_num_threads() == 1
 
 
@@ -118,7 +139,43 @@ def test_a_run_repeated_from_scratch_is_the_same(run: Run) -> None:
     assert {told[name] for name in ("steps", "epochs", "weights", "optimizer")} == {"identical"}
     assert {told[name] for name in ("best", "test")} == {"differs"}
     assert found.cause is not None
-    assert found.cause.startswith("best.ckpt was changed")
+    assert found.cause.startswith("a damaged or changed checkpoint")
+
+
+def test_a_replaced_best_checkpoint_is_found_by_its_validation(run: Run) -> None:
+    """With last.ckpt of another step nothing else but its row in metrics.csv says what it was."""
+    path = run.checkpoints / artifacts.BEST
+    state = checkpoint.read(run.checkpoints / artifacts.PREVIOUS)
+    state["state_dict"]["network.linear.weight"].neg_()
+    path.unlink()
+    checkpoint.write(state, path)
+    setup = Setup.of_run(run.read(), run_data.load(run, run.read(), data_dir=None, listener=Listener()), CPU)
+    kept = Recorded.of(run, run.read())
+    check = validation.check_best(run, run.read(), setup, kept, Rounding(True, "fp32"), Listener())
+    assert check is not None
+    assert (check.name, check.status) == ("validation", "differs")
+    path.unlink()
+    checkpoint.write(checkpoint.read(run.checkpoints / artifacts.PREVIOUS), path)
+    check = validation.check_best(run, run.read(), setup, kept, Rounding(True, "fp32"), Listener())
+    assert check is not None
+    assert check.status == "identical"  # the same bits as in training
+
+
+def test_a_session_that_saved_nothing_does_not_count(run: Run) -> None:
+    run.update(device=replace(run.read().device, threads=(os.cpu_count() or 1) + 1), result=None, status="interrupted")
+    found = verify(asked(run, steps=1), Listener())
+    assert (found.status, found.changes) == ("identical", ())
+
+
+def test_an_edited_count_is_found(run: Run) -> None:
+    result = run.read().result
+    assert result is not None
+    run.update(result=replace(result, test_total=10_000))
+    found = verify(asked(run, steps=1), Listener())
+    assert found.first is not None
+    assert found.first.detail == "result.test_total 10,000 in run.json, 359 images"
+    assert found.cause is not None
+    assert found.cause.startswith("an edited run.json")
 
 
 def test_a_run_stopped_within_an_epoch_and_its_moved_images(tmp_path: Path) -> None:
@@ -177,10 +234,17 @@ def test_edited_rows_and_results_disagree(finished_run: Path) -> None:
     better = [epochs[0], replace(epochs[1], val_acc=0.25), epochs[2]]
     assert wrong(epochs=better).startswith("epoch 2: val_acc 0.25 in metrics.csv, ")
     assert wrong(replace(result, val_acc=0.25)).startswith("val_acc 0.25 in run.json, ")
+    # A cherry-picked epoch is not the best one, unless the state of the best was lost.
+    best = result.best_epoch
+    other = epochs[0] if best != 1 else epochs[1]
+    picked = replace(result, best_epoch=other.epoch, val_acc=other.val_acc, val_loss=other.val_loss)
+    assert wrong(picked) == f"best_epoch {other.epoch} in run.json, but epoch {best} is the best in metrics.csv"
+    lost = replace(document, result=picked, lost_epochs=tuple({1, 2, 3} - {other.epoch}))
+    assert "is the best in" not in recorded.check_rows(whole, lost).detail
     assert wrong(left_out=("line 3 of steps.csv, which is damaged",)) == "line 3 of steps.csv, which is damaged"
     # Checkpoints of earlier versions hold no rows: the files are compared with each other.
     last = dict(whole.states[artifacts.LAST])
-    older: dict[str, Any] = {"states": {**whole.states, artifacts.LAST: {**last, "callbacks": {}}}}
+    older: dict[str, Any] = {"states": {artifacts.LAST: {**last, "callbacks": {}}}}
     assert recorded.check_rows(replace(whole, **older), document).status == "identical"
     assert wrong(steps=edited, **older).startswith("epoch 2: train_loss ")
 
