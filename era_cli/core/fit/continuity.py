@@ -93,7 +93,7 @@ def warning(recorded: Environment, now: Environment) -> str | None:
 
 
 def take_threads(recorded: DeviceRecord, device: Device) -> str | None:
-    """Takes as many CPU threads as were recorded, on the same processor with that many cores; what a person should know.
+    """Takes as many CPU threads as were recorded, on the same processor with that many cores; a sentence if it did.
 
     On another processor the numbers differ anyway. A side effect on the whole process: torch has one number of threads.
     """
