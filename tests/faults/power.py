@@ -23,10 +23,12 @@ POWER = Fault(
     promise=(
         "what was saved before is there, and the run is resumed from it; it ends like an undisturbed run. Where "
         "nothing was saved yet, one sentence says so. Counted are the states that no kill leaves: most of what is "
-        "written is synced before it has its name"
+        "written is synced before it has its name. Of a run on an image folder one state in 20"
     ),
     test="tests/faults/test_power.py",
 )
+# Where the decoded images are cached, which nobody misses and nothing syncs, one state of so many.
+_ONE_IN = {"fit of an image folder": 20}
 # After which changes a state of `fit` is part of `make test`.
 SHARP = ("write steps.csv", "write metrics.csv", "rename run.json")
 
@@ -217,7 +219,7 @@ def read(folder: Path) -> Tree:
 def cases() -> Iterator[Case]:
     """Every case; asking for them runs each scenario once."""
     for scenario in (*TRAINING, *READING):
-        yield from cases_of(scenario)
+        yield from list(cases_of(scenario))[:: _ONE_IN.get(scenario.title, 1)]
 
 
 def cases_of(scenario: Scenario) -> Iterator[Case]:
