@@ -30,7 +30,7 @@ POWER = Fault(
 # Where the decoded images are cached, which nobody misses and nothing syncs, one state of so many.
 _ONE_IN = {"fit of an image folder": 20}
 # After which changes a state of `fit` is part of `make test`.
-SHARP = ("write steps.csv", "write metrics.csv", "rename run.json")
+SHARP = ("write steps.csv", "rename run.json")
 
 Tree = dict[str, bytes | None]  # a file's content, None for a folder
 

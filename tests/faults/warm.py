@@ -133,8 +133,8 @@ def _load() -> None:
     resnet.CHANNELS = CHANNELS
     style.DPI = DOTS
     # Figures are written, but blank: to lay them out and to draw them takes longer than all the rest.
-    Figure.draw = lambda self, renderer: None
-    ConstrainedLayoutEngine.execute = lambda self, figure: None
+    Figure.draw = lambda self, renderer: None  # type: ignore[method-assign]
+    ConstrainedLayoutEngine.execute = lambda self, fig: None  # type: ignore[method-assign]
 
 
 # What the commands, typer and matplotlib import when they first need it.
