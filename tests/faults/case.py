@@ -21,10 +21,11 @@ class Case:
     """One fault of the class `fault`.
 
     `check` is called with an empty folder; an exception from it, above all an AssertionError, means that the promise
-    was broken. A `sharp` case is part of `make test`.
+    was broken. A `sharp` case is part of `make test`. One that tries several faults says how many: `tries`.
     """
 
     fault: Fault
     name: str
     check: Callable[[Path], None]
     sharp: bool = False
+    tries: int = 1

@@ -34,7 +34,7 @@ class Call(NamedTuple):
     `kind` is mkdir, open, write, fsync, chmod, rename (replace, too), link, unlink, rmdir, truncate or utime; `path` is
     what it changes, relative to the watched folder, and `to` the new name. `file` tells open files apart, for open,
     write, fsync and truncate; `offset` and `data` are what was written where, `flags` those of the opening. One that
-    `failed` changed nothing.
+    `failed` changed nothing; one that the plan let fail is `refused`, and changed nothing but half of what it wrote.
     """
 
     kind: str
@@ -45,6 +45,7 @@ class Call(NamedTuple):
     data: bytes = b""
     flags: int = 0
     failed: bool = False
+    refused: bool = False
 
     @property
     def label(self) -> str:
@@ -121,6 +122,7 @@ class Disk:
         if plan.error and (number == plan.at or (plan.lasting and 0 < plan.at < number and self._fails(call))):
             if plan.done and kind == "write":
                 half()
+            self.calls.append(call._replace(failed=True, refused=True))
             raise OSError(plan.error, os.strerror(plan.error), path)
         try:
             done = do()

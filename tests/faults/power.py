@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults import scenarios
+from era_cli.files import TEMPORARY_SUFFIX
+from tests.faults import outcome, scenarios
 from tests.faults.case import Case, Fault
 from tests.faults.disk import Call
 from tests.faults.scenarios import READING, TRAINING, Scenario
@@ -21,21 +22,15 @@ POWER = Fault(
     title="power cut at any change of the disk: data and names not synced lost, in part, or zeros",
     promise=(
         "what was saved before is there, and the run is resumed from it; it ends like an undisturbed run. Where "
-        "nothing was saved yet, one sentence says so"
+        "nothing was saved yet, one sentence says so. Counted are the states that no kill leaves: most of what is "
+        "written is synced before it has its name. Of a run on an image folder one state in 20"
     ),
     test="tests/faults/test_power.py",
 )
-# One of so many states of each scenario.
-_SCENARIOS = {
-    "fit": 1,
-    "fit saving often": 1,
-    "fit --resume": 1,
-    "fit --overwrite": 3,
-    "eval": 1,
-    "misclassified": 1,
-}
-# After which changes the states of `fit` are part of `make test`: those of the table and of a checkpoint.
-SHARP = ("write steps.csv", "rename last.ckpt", "link best.ckpt")
+# Where the decoded images are cached, which nobody misses and nothing syncs, one state of so many.
+_ONE_IN = {"fit of an image folder": 20}
+# After which changes a state of `fit` is part of `make test`.
+SHARP = ("write steps.csv", "rename run.json")
 
 Tree = dict[str, bytes | None]  # a file's content, None for a folder
 
@@ -130,6 +125,11 @@ class Machine:
                     {path: self._content(file, data_kept) if file else None for path, file in names.items()},
                 )
 
+    def now(self) -> Tree:
+        """What programs see."""
+        names = self._names(range(len(self._steps)))
+        return {path: self._content(file, "all data") if file else None for path, file in names.items()}
+
     def _content(self, file: int, kept: str) -> bytes:
         key = file, kept, hash(self._now[file]), hash(self._synced[file])
         if key not in self._contents:
@@ -186,15 +186,26 @@ def _moved(names: dict[str, int], path: str, to: str) -> None:
 
 
 def states(before: Tree, calls: Sequence[Call]) -> list[State]:
-    """Every state that a power cut may leave at one of the calls, each once."""
-    machine, found = Machine(before), {}
+    """Every state that a power cut may leave at one of the calls, each once, however temporary files differ in it.
+
+    Without the states where nothing is lost, which a kill leaves, too.
+    """
+    machine, found, killed = Machine(before), {}, set()
     for number, call in enumerate(calls, 1):
         machine.apply(call)
         for what, tree in machine.states():
             # Of the same files those with the most changes behind them: more must be there.
-            key = frozenset(tree.items())  # the content of each file is hashed once
-            found[key] = State(f"{what}, after change {number}, {call.label}", number, tree)
-    return list(found.values())
+            found[_key(tree)] = State(f"{what}, after change {number}, {call.label}", number, tree)
+        killed.add(_key(machine.now()))
+    return [state for key, state in found.items() if key not in killed]
+
+
+def _key(tree: Tree) -> frozenset[tuple[str, bytes | None]]:
+    """The tree without the content of temporary files, which no command reads."""
+    return frozenset(
+        (outcome.lasting_name(path), None if path.endswith(TEMPORARY_SUFFIX) else content)
+        for path, content in tree.items()
+    )  # the content of each file is hashed once
 
 
 def read(folder: Path) -> Tree:
@@ -208,8 +219,7 @@ def read(folder: Path) -> Tree:
 def cases() -> Iterator[Case]:
     """Every case; asking for them runs each scenario once."""
     for scenario in (*TRAINING, *READING):
-        if scenario.title in _SCENARIOS:
-            yield from list(cases_of(scenario))[:: _SCENARIOS[scenario.title]]
+        yield from list(cases_of(scenario))[:: _ONE_IN.get(scenario.title, 1)]
 
 
 def cases_of(scenario: Scenario) -> Iterator[Case]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,14 @@ from tests.faults.disk import Plan
 from tests.faults.scenarios import SIZE, Scenario
 
 RUNS = 40
-_COMPILED = (8, 20)  # the runs that compile their network, which takes far longer than training it
+# The runs that compile their network, one of each precision: killed by change alone, since compiling takes far longer
+# than all the rest.
+_COMPILED = (8, 21)
 _LONGEST = 1.5  # seconds until a kill; the training itself takes about that
+_EARLIER = (1, 1 / 2, 1 / 4, 1 / 8)  # a kill that came after the end is tried again, so much earlier
 
 RANDOM = Fault(
-    title="killed (SIGKILL) one to three times at random: dropout, fp32 and bf16, some runs with --compile",
+    title="40 runs killed (SIGKILL) one to three times at random: dropout, fp32 and bf16, two with --compile",
     promise="resumed to its end, the run equals an undisturbed one",
     test="tests/faults/test_random_kills.py",
 )
@@ -44,15 +48,27 @@ def cases() -> Iterator[Case]:
         yield Case(fault=RANDOM, name=name, check=partial(_killed, scenario, number), sharp=number == 0)
 
 
-def _killed(scenario: Scenario, number: int, at: Path) -> None:
+def _killed(scenario: Scenario, number: int, folder: Path) -> None:
     draw = random.Random(number)
     changes = len(scenarios.undisturbed(scenario).calls)
-    (at / "work").mkdir()
+    at, before = folder / "at", folder / "before"
+    (at / "work").mkdir(parents=True)
+    kills = 0
     for kill in range(draw.randint(1, 3)):
-        if draw.random() < 0.5:
-            how: dict[str, Any] = {"plan": Plan(at=draw.randint(1, changes))}
-        else:
-            how = {"kill_after": draw.uniform(0.1, _LONGEST)}
-        ended = scenario.run(at, **how) if kill == 0 else scenarios.resume(scenario, at, 0, **how)
-        assert ended.code in (0, -9) or "is finished" in ended.stderr, ended
+        scenarios.age(at)
+        shutil.rmtree(before, ignore_errors=True)
+        scenarios.copy(at, before)
+        by_change, when = number in _COMPILED or draw.random() < 0.5, draw.random()
+        for part in _EARLIER:
+            how: dict[str, Any] = {"kill_after": _LONGEST * when * part}
+            if by_change:
+                how = {"plan": Plan(at=1 + int(changes * when * part))}
+            ended = scenario.run(at, **how) if kill == 0 else scenarios.resume(scenario, at, 0, **how)
+            if ended.code == -9:
+                kills += 1
+                break
+            assert ended.code == 0 or "is finished" in ended.stderr, ended
+            shutil.rmtree(at)
+            scenarios.copy(before, at)
+    assert kills, "never killed"
     scenarios.go_on(scenario, at, 0)

@@ -123,19 +123,27 @@ def _load() -> None:
     for name in _LATER:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     from era_cli.core.networks import resnet
     from era_cli.reports import style
 
     Image.preinit()
     resnet.CHANNELS = CHANNELS
     style.DPI = DOTS
+    # Figures are written, but blank: to lay them out and to draw them takes longer than all the rest.
+    Figure.draw = lambda self, renderer: None  # type: ignore[method-assign]
+    ConstrainedLayoutEngine.execute = lambda self, fig: None  # type: ignore[method-assign]
 
 
-# What the commands and matplotlib import when they first need it.
+# What the commands, typer and matplotlib import when they first need it.
 _LATER = (
     "matplotlib.backends.backend_agg",
     "pytorch_grad_cam",
-    "pydantic",
+    "pydantic.type_adapter",
+    "pydantic._internal._generate_schema",
+    "typer._adapters",
     "lightning.pytorch.utilities.combined_loader",
 )
 
