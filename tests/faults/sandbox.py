@@ -173,7 +173,7 @@ class Sandbox:
                 HOME=str(place / "home"), XDG_CACHE_HOME=str(place / "cache"), TMPDIR=str(place / "tmp"), COLUMNS="100"
             )
             tempfile.tempdir = None  # it was looked up in the parent
-            sys.addaudithook(functools.partial(_audit, f"{place}{os.sep}"))
+            sys.addaudithook(functools.partial(tell_of_changes_elsewhere, f"{place}{os.sep}"))
             body()
             code = 0
         except SystemExit as end:
@@ -247,7 +247,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CHANGES = ("mkdir", "rename", "remove", "rmdir", "link", "symlink", "truncate", "chmod", "chown", "utime")
 
 
-def _audit(place: str, event: str, given: tuple[Any, ...]) -> None:
+def tell_of_changes_elsewhere(place: str, event: str, given: tuple[Any, ...]) -> None:
     """Tells on stderr of a change to the disk that Python is about to make elsewhere than below `place`."""
     if event == "open":
         paths = given[:1] if isinstance(given[2], int) and given[2] & _WRITING else ()
