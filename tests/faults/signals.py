@@ -136,7 +136,7 @@ COMMANDS = {
     "fit": Command(arguments=FIT, phases=WHOLE_FIT, after=finish),
     "fit --resume": Command(
         arguments=RESUME,
-        phases={**STARTING, **LOADING, **TRAINING, **ENDING},
+        phases={**LOADING, **TRAINING, "a step": (f"{MODULE}.training_step", 2), **ENDING},  # of the two that are left
         before=functools.partial(bring, "interrupted"),
         after=finish,
     ),
