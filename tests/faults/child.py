@@ -18,18 +18,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tests.faults.small import CHANNELS, DOTS
+
 EXIT = "exit"  # in place of a module: when the interpreter ends
 STRUCK = "ERA_TEST_STRUCK"  # names the file that is told when the last signal was sent
-# An eighth of the network's channels and a fifth of the dots of a figure: the files are the same but for their size.
-SMALL = (("era_cli.core.networks.resnet:CHANNELS", "(8, 16, 32, 64)"), ("era_cli.reports.style:DPI", "30"))
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PAUSE = 0  # in place of a signal: the process waits for one
+_SMALL = (("era_cli.core.networks.resnet:CHANNELS", repr(CHANNELS)), ("era_cli.reports.style:DPI", repr(DOTS)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What is otherwise than in `era`.
+    """What differs from `era`.
 
     Args:
-        strikes: signal, place and call: the process sends itself the signal when the place is entered for that time.
+        strikes: signal, place and call: the process sends itself the signal when the place is entered for that time,
+            or waits for one (PAUSE).
             A place is `module`, when its import begins, `module:function` or `module:Class.method`.
         set: values that take the place of those at `module:name`, each a Python expression of `old`.
     """
@@ -67,7 +71,7 @@ class _Hook(MetaPathFinder):
 
 
 def _changed(place: str, change: Callable[[Any], Any]) -> None:
-    """Replaces what is at `module:name` by what `change` makes of it, once the module is loaded."""
+    """Replaces what is at `module:name` by what `change` makes of it, now or once the module is loaded."""
     module, _, name = place.partition(":")
     *owners, last = name.split(".")
 
@@ -77,7 +81,10 @@ def _changed(place: str, change: Callable[[Any], Any]) -> None:
             owner = getattr(owner, each)
         setattr(owner, last, change(getattr(owner, last)))
 
-    sys.meta_path.insert(0, _Hook(module, lambda: None, done))
+    if module in sys.modules:
+        done(sys.modules[module])
+    else:
+        sys.meta_path.insert(0, _Hook(module, lambda: None, done))
 
 
 def _evaluated(value: str, old: Any) -> Any:
@@ -87,7 +94,10 @@ def _evaluated(value: str, old: Any) -> Any:
 def _strike(signum: int) -> None:
     if STRUCK in os.environ:
         Path(os.environ[STRUCK]).write_text(str(time.time()))
-    os.kill(os.getpid(), signum)
+    if signum == PAUSE:
+        signal.pause()
+    else:
+        os.kill(os.getpid(), signum)
 
 
 def _strike_at(signum: int, place: str, call: int) -> None:
@@ -113,10 +123,12 @@ def _strike_at(signum: int, place: str, call: int) -> None:
 
 def main() -> None:
     """Runs `era` with the changes that the first argument describes."""
+    for ignored in STOPPING:  # nohup and a script's `&` hand on ignored signals, which era rightly goes on ignoring
+        signal.signal(ignored, signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL)
     changes = json.loads(sys.argv.pop(1))
     for signum, place, call in changes["strikes"]:
-        _strike_at(signal.Signals(signum), place, call)
-    for place, value in (*SMALL, *changes["set"]):
+        _strike_at(signum, place, call)
+    for place, value in (*_SMALL, *changes["set"]):
         _changed(place, functools.partial(_evaluated, value))
     from era_cli.__main__ import main
 

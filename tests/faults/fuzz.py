@@ -24,13 +24,15 @@ from hypothesis import strategies as st
 
 from era_cli.choices import CamMethod, Order, Smoothing, Split, Target, Tta, Which
 from tests.faults.case import Case, Fault
-from tests.faults.sandbox import BYSTANDER, MOST_MEMORY, MOST_SECONDS, Outcome, Sandbox, load_everything
+from tests.faults.loaded import load_everything
+from tests.faults.sandbox import BYSTANDER, MOST_MEMORY, MOST_SECONDS, OUTSIDE, Outcome, Sandbox, prepare_commands
+from tests.faults.small import CHANNELS
 
 Change = Callable[[Path], None]
 _BATCH = 200
 _BATCHES = 25
 _QUICK = 0  # the seed of the batch that is part of the tests
-_READING = ("eval", "misclassified", "gradcam", "plot-curves")
+_READING = ("eval", "misclassified", "gradcam", "plot-curves", "verify")
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def command_lines(draw: st.DrawFn) -> Example:
             arguments += [name, draw(st.one_of(valid, valid, words))]
     if not draw(st.integers(0, 9)):
         arguments.insert(draw(st.integers(0, len(arguments))), draw(words))
-    return Example(tuple(arguments), draw=not draw(st.integers(0, 7)))
+    return Example(tuple(arguments), train=command == "verify", draw=not draw(st.integers(0, 7)))
 
 
 # Files
@@ -303,14 +305,14 @@ ODD: dict[str, Callable[[], Any]] = {
     "a scalar": partial(_tensor),
     "a vector": partial(_tensor, 3),
     "a matrix": partial(_tensor, 3, 3),
-    "a filter": partial(_tensor, 64, 3, 3, 3),
+    "a filter": partial(_tensor, CHANNELS[0], 3, 3, 3),
     "no numbers": partial(_tensor, 0),
-    "whole numbers": partial(_tensor, 64, kind="int64"),
-    "booleans": partial(_tensor, 64, kind="bool"),
-    "complex": partial(_tensor, 64, kind="complex64"),
-    "double": partial(_tensor, 64, kind="float64"),
-    "half": partial(_tensor, 64, kind="float16"),
-    "nan": partial(_tensor, 64, fill=float("nan")),
+    "whole numbers": partial(_tensor, CHANNELS[0], kind="int64"),
+    "booleans": partial(_tensor, CHANNELS[0], kind="bool"),
+    "complex": partial(_tensor, CHANNELS[0], kind="complex64"),
+    "double": partial(_tensor, CHANNELS[0], kind="float64"),
+    "half": partial(_tensor, CHANNELS[0], kind="float16"),
+    "nan": partial(_tensor, CHANNELS[0], fill=float("nan")),
     "a terabyte": _expanded,
     "sparse": _sparse,
 }
@@ -328,7 +330,7 @@ def damaged(name: str) -> st.SearchStrategy[Change]:
 def _reading(run: str) -> st.SearchStrategy[tuple[str, ...]]:
     read = ("--run", run, "--checkpoint", "last")
     lines = [("eval", *read), ("misclassified", *read, "--n", "2"), ("gradcam", *read, "--n", "1", "--which", "all")]
-    return st.sampled_from([*lines, ("plot-curves", "--run", run)])
+    return st.sampled_from([*lines, ("plot-curves", "--run", run), ("verify", "--run", run)])
 
 
 _RESUMED = ("fit", "--resume", "stopped")
@@ -342,7 +344,8 @@ def documents(draw: st.DrawFn) -> Example:
     fields = st.builds(Fields, st.just(name), paths, json_values | st.just(DELETED))
     change = draw(st.one_of(fields, fields, damaged(name)))
     more = [("fit", "--resume", run), ("fit", "--name", run, "--overwrite", "--data=digits", "--image-size=8")]
-    return Example(draw(_reading(run) | _reading("latest") | st.sampled_from(more)), (change,))
+    arguments = draw(_reading(run) | _reading("latest") | st.sampled_from(more))
+    return Example(arguments, (change,), train=arguments[0] == "verify")
 
 
 @st.composite
@@ -363,7 +366,7 @@ def tables(draw: st.DrawFn) -> Example:
     names = ["metrics.csv", "steps.csv"] + ["predictions-test.npz"] * (run == "done")
     change = draw(damaged(f"runs/{run}/{draw(st.sampled_from(names))}"))
     best = [("eval", "--run", "done"), ("gradcam", "--run", "done", "--n", "1"), ("misclassified", "--run", "done")]
-    lines = [_RESUMED] if run == "stopped" else best
+    lines = [_RESUMED] if run == "stopped" else [*best, ("verify", "--run", run)]
     return Example(draw(st.sampled_from([*lines, ("plot-curves", "--run", run)])), (change,), train=True)
 
 
@@ -428,7 +431,7 @@ def images(draw: st.DrawFn) -> Example:
 def examples(*, quick: bool) -> st.SearchStrategy[Example]:
     """Any of them; command lines, which take a tenth of the time, about as often as the others or, if quick, more."""
     kinds = (documents(), checkpoints(), tables(), class_names(), images())
-    return st.one_of(*[command_lines()] * (12 if quick else 4), *kinds)
+    return st.one_of(*[command_lines()] * (20 if quick else 4), *kinds)
 
 
 # What must hold
@@ -442,6 +445,9 @@ def problems(example: Example, outcome: Outcome) -> list[str]:
         wrong.append(f"exit code {outcome.code}")
     if "Traceback (most recent call last)" in outcome.output and "--debug" not in example.arguments:
         wrong.append("a traceback")
+    errors = sum(line.startswith("Error: ") for line in outcome.output.splitlines())
+    if outcome.code in (1, 2) and errors != 1 and "--debug" not in example.arguments:
+        wrong.append(f"{errors} sentences of error")
     if harmful := {char for char in outcome.output if unicodedata.category(char) == "Cc"} - {"\n"}:
         wrong.append(f"control characters on the terminal: {sorted(harmful)}")
     if outcome.code in (1, 2) and any(len(line) > 10_000 for line in outcome.output.splitlines()):
@@ -450,9 +456,21 @@ def problems(example: Example, outcome: Outcome) -> list[str]:
         wrong.append(f"{outcome.seconds:.0f} s")
     if outcome.memory > MOST_MEMORY:
         wrong.append(f"{outcome.memory / 1e9:.1f} GB of memory")
+    if any(words in outcome.output for words in _NO_MEMORY) and not any(map(_is_large, example.arguments)):
+        wrong.append("more memory than it may have")
+    if OUTSIDE in outcome.output:
+        wrong.append(outcome.output[outcome.output.index(OUTSIDE) :].splitlines()[0])
     if stray := sorted(name for name in outcome.written if not _may_write(example, name)):
         wrong.append(f"written: {stray[:5]}")
     return wrong
+
+
+# What era says where it got no memory: the sandbox limits it to little more than it may have.
+_NO_MEMORY = ("memory ran out", "not enough memory", "not fit into memory", "allocate memory", "MemoryError")
+
+
+def _is_large(argument: str) -> bool:
+    return len(digits := argument.rpartition("=")[2]) > 4 and digits.isdecimal()
 
 
 def _may_write(example: Example, name: str) -> bool:
@@ -535,6 +553,7 @@ def main() -> None:
     number, count = int(sys.argv[1]), int(sys.argv[2])
     folder = Path(sys.argv[3] if len(sys.argv) > 3 else tempfile.mkdtemp())
     load_everything()
+    prepare_commands()
     failures = try_examples(Sandbox(folder), number, count)
     for failure in failures:
         print(f"{failure}\n", file=sys.stderr)

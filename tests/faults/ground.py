@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -24,7 +26,8 @@ from era_cli.results import EpochRow, StepRow
 from era_cli.runs import artifacts, history
 from era_cli.runs.run import Run
 from tests.faults.child import STRUCK, Changes
-from tests.support import TINY_OPTIONS, assert_equal_runs, digit_folder, environment
+from tests.faults.outcome import assert_equal_files
+from tests.support import TINY_OPTIONS, digit_folder, environment, files
 
 ROOT = Path(__file__).parents[2]
 IN_TIME = 10.0  # seconds from a signal to the end of the process
@@ -69,7 +72,7 @@ def started(
     """`era` in `folder` as a process.
 
     Args:
-        changes: what is otherwise in the child.
+        changes: what differs in the child.
         within: a line of bash that runs the command, as "$@".
         env: changes to its environment; None removes a variable.
     """
@@ -117,7 +120,6 @@ def _made(what: str) -> Path:
         digit_folder(home / PHOTOS, {"1": 60, "7": 60})
     if what == "finished":
         assert_ended(era(home, *FIT))
-        assert_ended(era(home, "eval", "--gpus=0", "--quiet"))  # the predictions that the other commands reuse
     if what == "interrupted":
         strikes = Changes(strikes=[(15, "era_cli.core.training.module:Classifier.training_step", 8)])
         assert_ended(era(home, *FIT, changes=strikes), 143)
@@ -181,6 +183,8 @@ def assert_whole(folder: Path) -> None:
     """Every file that a command may have written is complete, and nothing temporary is left."""
     from era_cli.core.networks import checkpoint
 
+    left = [path.name for path in (folder / "tmp").glob("*")]
+    assert not left, left
     for path in folder.rglob("*"):
         if PHOTOS in path.relative_to(folder).parts:
             continue
@@ -205,14 +209,83 @@ def assert_whole(folder: Path) -> None:
             history.read(run.steps_file, StepRow)
 
 
+def assert_ended_alike(run: Path, wanted: Path, *may_lack: str) -> None:
+    """The run is the same as `wanted`, but for its times and what it saved when it was stopped (previous.ckpt)."""
+    previous = f"{artifacts.CHECKPOINTS}/{artifacts.PREVIOUS}"
+    had, expected = (files(folder) - {artifacts.LOCK} for folder in (run, wanted))
+    assert expected - set(may_lack) <= had <= expected, (sorted(had), sorted(expected))
+    for name in had - {previous}:
+        assert_equal_files(run / name, wanted / name)
+
+
+def assert_unharmed(run: Path, *lacking: str) -> None:
+    """All that training wrote to the finished run is as it was; files that were `lacking` may lack, or be the same."""
+    for name in files(finished()) - {artifacts.LOCK}:
+        if name not in lacking or (run / name).exists():
+            assert_equal_files(run / name, finished() / name)
+
+
 def finish(folder: Path) -> None:
     """Resumes the run, or starts it again where nothing was saved, and compares; nothing, if it was not yet made."""
     run = Run(folder / "runs" / RUN)
     if not run.path.exists():
         return
+    lacking = []
     if not run.document_file.exists():  # its folder counts as not made
         assert_ended(era(folder, *FIT))
-    elif run.read().status != "finished":
+    elif run.read().status == "finished":
+        lacking = ["curves.png"]  # plot-curves draws it at any time
+    else:
         saved = list(run.checkpoints.glob("*.ckpt"))
         assert_ended(era(folder, *(RESUME if saved else (*FIT, "--overwrite"))))
-    assert_equal_runs(run.path, finished())
+    assert_ended_alike(run.path, finished(), *lacking)
+
+
+def on_a_terminal(folder: Path, typed: bytes, *arguments: str, changes: Changes = NOTHING) -> Done:
+    """`era` as the process that a terminal controls; `out` is all that the terminal received.
+
+    Args:
+        typed: what is typed as soon as the process waits (PAUSE).
+    """
+    leader, follower = pty.openpty()
+    whole = {**place(folder), STRUCK: str(folder / "tmp" / "struck"), "TERM": "xterm-256color", "COLUMNS": "100"}
+    child = subprocess.Popen(
+        changes.command(*arguments),
+        cwd=folder,
+        env=whole,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        start_new_session=True,
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # the first terminal that it opens is its own
+    )
+    os.close(follower)
+    screen: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # raised when the child closes the terminal
+            while part := os.read(leader, 65_536):
+                screen.append(part)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    try:
+        wait_for_strike(folder, child)
+        began = time.monotonic()
+        os.write(leader, typed)
+        code = child.wait(timeout=60)
+        seconds = time.monotonic() - began
+    finally:
+        child.kill()
+        reading.join()
+        os.close(leader)
+    return Done(code, b"".join(screen).decode(errors="replace"), "", seconds)
+
+
+def wait_for_strike(folder: Path, child: subprocess.Popen[Any]) -> None:
+    """Returns when the process has sent itself a signal, or waits for one."""
+    struck = folder / "tmp" / "struck"
+    while not struck.exists():
+        assert child.poll() is None, f"it ended before, with {child.returncode}"
+        time.sleep(0.01)
+    struck.unlink()

@@ -13,20 +13,24 @@ from pathlib import Path
 from tests.faults.case import Case, Fault
 from tests.faults.ground import (
     FIT,
+    PHOTO_FIT,
     PHOTOS,
     RESUME,
     RUN,
     SHORT,
     assert_ended,
     assert_refused,
+    assert_unharmed,
     assert_whole,
     bring,
     era,
     finish,
     finished,
+    made,
     photos,
 )
-from tests.support import TINY_OPTIONS, assert_equal_runs
+from tests.faults.outcome import assert_equal_runs
+from tests.support import TINY_OPTIONS
 
 TEST = "tests/faults/test_machine.py"
 DISK = Fault(
@@ -65,7 +69,9 @@ READERS: dict[str, Sequence[str]] = {
     "misclassified": ("misclassified", "--gpus=0"),
     "gradcam": ("gradcam", "--n=2", "--gpus=0"),
     "plot-curves": ("plot-curves",),
+    "verify": ("verify",),
 }
+DRAWING = ("eval", "misclassified", "gradcam", "plot-curves")
 LR_FIND = ("lr-find", *TINY_OPTIONS, "--limit-train=160", "--steps=20")
 ALL: dict[str, Sequence[str]] = {"fit": FIT, "lr-find": LR_FIND, **READERS}
 # Root may read and write everything, unless it has given that up.
@@ -74,27 +80,35 @@ UNPRIVILEGED = (
 )
 
 
-def cases() -> Iterator[Case]:
-    """Every case that this machine and this user can try; on stderr those that cannot be."""
-    if _may_mount():
-        yield from _disks()
-    else:
-        print("Not tried: full disks, since only root on Linux can mount a small one", file=sys.stderr)
-    if os.geteuid() != 0 or shutil.which("setpriv"):
-        yield from _permissions()
-    else:
-        print("Not tried: missing permissions, since root has all of them and there is no setpriv", file=sys.stderr)
+def every_case() -> Iterator[Case]:
+    """Every case there is."""
+    yield from _disks()
+    yield from _permissions()
     yield from _limits()
     yield from _streams()
     yield from _terminals()
 
 
+def cases() -> Iterator[Case]:
+    """Every case that this machine and this user can try; on stderr those that cannot be."""
+    reasons = {fault: why_not(fault) for fault in (DISK, PERMISSION)}
+    for fault, reason in reasons.items():
+        if reason:
+            print(f"Not tried: {fault.title}, since {reason}", file=sys.stderr)
+    yield from (case for case in every_case() if not reasons.get(case.fault))
+
+
 @functools.cache
-def _may_mount() -> bool:
-    if not sys.platform.startswith("linux") or os.geteuid() != 0 or shutil.which("mount") is None:
-        return False
-    tried = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True)
-    return tried.returncode == 0
+def why_not(fault: Fault) -> str:
+    """Why faults of this class cannot be tried here; empty if they can be."""
+    if fault == DISK:
+        if not sys.platform.startswith("linux") or os.geteuid() != 0 or shutil.which("mount") is None:
+            return "only root on Linux can mount a small disk"
+        tried = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True)
+        return "this root may not mount" if tried.returncode else ""
+    if fault == PERMISSION and os.geteuid() == 0 and shutil.which("setpriv") is None:
+        return "root has all permissions, and there is no setpriv"
+    return ""
 
 
 # Full disks
@@ -104,15 +118,15 @@ def _disks() -> Iterator[Case]:
     for size in DISK_SIZES:
         yield Case(fault=DISK, name=f"fit with {size}", check=functools.partial(_fit_on_disk, size))
     for size in ("4k", "64k", "1m"):
-        for name, command in READERS.items():
-            check = functools.partial(_read_on_disk, size, command)
+        for name in DRAWING:
+            check = functools.partial(_read_on_disk, size, READERS[name])
             yield Case(fault=DISK, name=f"{name} --out with {size}", check=check)
     for size in ("4k", "16k", "40k"):
         check = functools.partial(_cache_on_disk, size)
         yield Case(fault=DISK, name=f"a cache with {size}", check=check, sharp=size == "16k")
 
 
-class _Disk:
+class _SmallDisk:
     """A file system of `size` at `path`, which grows when it is told to."""
 
     def __init__(self, path: Path, size: str) -> None:
@@ -123,7 +137,7 @@ class _Disk:
     def grow(self) -> None:
         self._mount("-o", "remount,size=400m")
 
-    def __enter__(self) -> _Disk:
+    def __enter__(self) -> _SmallDisk:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -134,10 +148,10 @@ class _Disk:
 
 
 def _fit_on_disk(size: str, folder: Path) -> None:
-    with _Disk(folder / "runs", size) as disk:
+    with _SmallDisk(folder / "runs", size) as disk:
         done = era(folder, *FIT)
         if done.code:
-            assert_refused(done, "runs")
+            assert_refused(done, f"runs/{RUN}" if (folder / "runs" / RUN).exists() else "runs")
         assert_whole(folder)
         disk.grow()
         finish(folder)
@@ -147,27 +161,30 @@ def _fit_on_disk(size: str, folder: Path) -> None:
 
 def _read_on_disk(size: str, command: Sequence[str], folder: Path) -> None:
     bring("finished", folder)
-    with _Disk(folder / "disk", size):
+    with _SmallDisk(folder / "disk", size):
         done = era(folder, *command, "--out=disk/picture.png")
         if done.code:
             assert_refused(done, "disk/picture")
         assert_whole(folder)
-        assert_equal_runs(folder / "runs" / RUN, finished())
+        assert_unharmed(folder / "runs" / RUN)
 
 
 def _cache_on_disk(size: str, folder: Path) -> None:
     shutil.copytree(photos(), folder / PHOTOS)
-    with _Disk(folder / "cache", size):
-        done = era(folder, "fit", *SHORT, f"--data={PHOTOS}", "--limit-train=64", "--batch-size=16", "--epochs=1")
-        if done.code:
-            assert_refused(done, "cache")
+    with _SmallDisk(folder / "cache", size):
+        done = era(folder, *PHOTO_FIT)
         assert_whole(folder)
+        if done.code:
+            assert_refused(done, f"{folder}/cache/era/decoded", "No space left")
+        else:
+            assert_equal_runs(folder / "runs" / RUN, made("photo-run") / "runs" / RUN)
 
 
 # Permissions
 
 
 def _permissions() -> Iterator[Case]:
+    of_photos = ("fit", *SHORT, f"--data={PHOTOS}")
     for name, mode, path, command, codes in (
         ("fit into a read-only folder", 0o500, "runs", FIT, (1,)),
         ("lr-find into a read-only folder", 0o500, "runs", LR_FIND, (1,)),
@@ -176,23 +193,23 @@ def _permissions() -> Iterator[Case]:
         ("fit --resume of an unreadable run.json", 0o000, f"runs/{RUN}/run.json", RESUME, (1,)),
         ("fit --resume of an unreadable checkpoint", 0o000, f"runs/{RUN}/checkpoints/last.ckpt", RESUME, (0, 1)),
         ("fit --resume of an unreadable metrics.csv", 0o000, f"runs/{RUN}/metrics.csv", RESUME, (1,)),
-        ("fit with a read-only cache", 0o500, "cache", FIT, (0,)),
-        ("fit with an unreadable cache", 0o000, "cache", FIT, (0,)),
+        ("fit with a read-only cache", 0o500, "cache", PHOTO_FIT, (0,)),
+        ("fit with an unreadable cache", 0o000, "cache", PHOTO_FIT, (0,)),
         ("fit in a read-only working folder", 0o500, ".", FIT, (1,)),
-        ("fit of an unreadable folder", 0o000, PHOTOS, ("fit", *SHORT, f"--data={PHOTOS}"), (1, 2)),
-        ("fit of an unreadable class folder", 0o000, f"{PHOTOS}/1", ("fit", *SHORT, f"--data={PHOTOS}"), (1, 2)),
+        ("fit of an unreadable folder", 0o000, PHOTOS, of_photos, (1, 2)),
+        ("fit of an unreadable class folder", 0o000, f"{PHOTOS}/1", of_photos, (1, 2)),
         *(
-            (f"{command} {what}", mode, f"runs/{RUN}{path}", READERS[command], codes)
-            for command in READERS
+            (f"{reader} {what}", mode, f"runs/{RUN}{path}", READERS[reader], codes)
+            for reader in READERS
             for what, mode, path, codes in (
-                ("of a read-only run", 0o500, "", (1,)),
+                ("of a read-only run", 0o500, "", (int(reader != "verify"),)),  # which writes nothing
                 ("of an unreadable run", 0o000, "", (1,)),
                 ("of an unreadable run.json", 0o000, "/run.json", (1,)),
             )
         ),
         *(
-            (f"{command} of unreadable checkpoints", 0o000, f"runs/{RUN}/checkpoints", READERS[command], (1,))
-            for command in list(READERS)[:3]
+            (f"{reader} of unreadable checkpoints", 0o000, f"runs/{RUN}/checkpoints", READERS[reader], (1,))
+            for reader in ("eval", "misclassified", "gradcam", "verify")
         ),
         ("plot-curves of an unreadable metrics.csv", 0o000, f"runs/{RUN}/metrics.csv", READERS["plot-curves"], (1,)),
         ("eval of unreadable predictions", 0o000, f"runs/{RUN}/predictions-test.npz", READERS["eval"], (0, 1)),
@@ -208,7 +225,7 @@ def _without_permission(mode: int, path: str, command: Sequence[str], codes: Seq
     (folder / "runs").mkdir(exist_ok=True)
     (folder / "cache").mkdir(exist_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
-    if PHOTOS in path:
+    if f"--data={PHOTOS}" in command:
         shutil.copytree(photos(), folder / PHOTOS)
     target = folder / path
     before = target.stat().st_mode
@@ -220,12 +237,15 @@ def _without_permission(mode: int, path: str, command: Sequence[str], codes: Seq
     finally:
         target.chmod(before)
     if done.code:
-        assert_refused(done, codes=codes)
+        # In a working folder it cannot make the folder of the runs.
+        assert_refused(done, "runs" if path == "." else path, codes=codes)
     else:
         assert_ended(done, *codes)
     assert_whole(folder)
     if command[0] in READERS:
-        assert_equal_runs(folder / "runs" / RUN, finished())
+        assert_unharmed(folder / "runs" / RUN)
+    elif command is PHOTO_FIT:
+        assert_equal_runs(folder / "runs" / RUN, made("photo-run") / "runs" / RUN)
     else:
         finish(folder)
 
@@ -245,7 +265,7 @@ def _limits() -> Iterator[Case]:
         ("4 GB of addresses", "ulimit -v 4000000"),
     ):
         for name, command in ALL.items():
-            if name in ("lr-find", "misclassified") and what != "files of 1 kB":
+            if name in ("lr-find", "misclassified", "plot-curves") and what != "files of 1 kB":
                 continue
             check = functools.partial(_limited, f'{limit}; "$@"', command)
             yield Case(
@@ -261,7 +281,7 @@ def _limited(within: str, command: Sequence[str], folder: Path) -> None:
         assert_refused(done)
     assert_whole(folder)
     if command[0] in READERS:
-        assert_equal_runs(folder / "runs" / RUN, finished())
+        assert_unharmed(folder / "runs" / RUN)
     elif command is FIT:
         finish(folder)
 
@@ -276,6 +296,7 @@ def _streams() -> Iterator[Case]:
         "eval": READERS["eval"],
         "eval --json": ("eval", "--gpus=0", "--json"),
         "plot-curves": READERS["plot-curves"],
+        "verify": READERS["verify"],
         "help": ("fit", "--help"),
         "version": ("--version",),
         "wrong usage": ("fit", "--epochs=0"),
@@ -293,9 +314,19 @@ def _streams() -> Iterator[Case]:
         ("a reader that was never there", '"$@" | true', False),
     ):
         for name, command in commands.items():
+            if name in _SHARPEST and what not in _SHARPEST[name]:
+                continue
             check = functools.partial(_streamed, within, command, full)
             sharp = (name, what) in {("help", "all closed"), ("version", "stdout full"), ("wrong usage", "both full")}
             yield Case(fault=STREAM, name=f"{name}: {what}", check=check, sharp=sharp)
+
+
+# Of the commands that take long: where they print on, draw on, or end.
+_SHARPEST = {
+    "fit": ("all closed", "both full", "a reader of both that leaves", "a reader that was never there"),
+    "fit --json": ("stdout full", "a reader that leaves"),
+    "verify": ("all closed", "stdout full", "a reader of both that leaves"),
+}
 
 
 def _streamed(within: str, command: Sequence[str], full: bool, folder: Path) -> None:
@@ -308,7 +339,9 @@ def _streamed(within: str, command: Sequence[str], full: bool, folder: Path) -> 
     if wrong and "2>" not in within:
         assert done.err.startswith("Error: "), done.err
     assert_whole(folder)
-    if command[0] in READERS or command[:3] == FIT[:3]:
+    if command[0] in READERS:
+        assert_unharmed(folder / "runs" / RUN)
+    elif command[: len(FIT)] == FIT:
         assert_equal_runs(folder / "runs" / RUN, finished())
 
 
@@ -331,6 +364,8 @@ def _terminals() -> Iterator[Case]:
         for name, command in ALL.items():
             if name in ("lr-find", "gradcam", "misclassified") and "column" not in what and "narrow" not in what:
                 continue
+            if name == "verify" and "narrow" not in what:
+                continue
             yield Case(fault=TERMINAL, name=f"{name}: {what}", check=functools.partial(_environed, env, command))
 
 
@@ -343,5 +378,7 @@ def _environed(env: Mapping[str, str | None], command: Sequence[str], folder: Pa
     if env.get("PYTHONIOENCODING"):
         assert done.out.isascii()
     assert_whole(folder)
-    if command is not LR_FIND:
+    if command is FIT:
         assert_equal_runs(folder / "runs" / RUN, finished())
+    elif command is not LR_FIND:
+        assert_unharmed(folder / "runs" / RUN)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
-import importlib
 import io
 import json
 import os
-import pkgutil
-import resource
 import shutil
 import signal
 import socket
+import stat
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -32,6 +30,9 @@ MOST_SECONDS = 60
 MOST_MEMORY = 1_000_000_000  # bytes resident
 _MOST_MORE_ADDRESSES = 3_000_000_000  # bytes beyond those of the parent: protects the machine
 _MOST_OUTPUT = 200_000  # bytes
+_TO_KIB = 1 if sys.platform != "darwin" else 1024  # the unit of the most memory that a process had
+OUTSIDE = "outside the sandbox: "
+_NOWHERE = ("/dev/null", "/dev/zero", "/dev/full")  # not files, and nothing can be made below them
 FIT = (
     *("fit", "--data=digits", "--image-size=8", "--batch-size=32", "--limit-train=64", "--limit-val=10"),
     *("--limit-test=20", "--epochs=2", "--gpus=0", "--precision=fp32", "--quiet"),
@@ -53,24 +54,6 @@ class Outcome:
     written: frozenset[str]
 
 
-def load_everything() -> None:
-    """Imports all of era and what it imports, so that a forked child need not. Runs no operation of torch."""
-    import era_cli
-
-    for module in pkgutil.walk_packages(era_cli.__path__, "era_cli."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    for name in ("sklearn.datasets", "torch.utils.serialization", "fontTools.subset"):
-        importlib.import_module(name)
-    for name in ("agg", "svg", "pdf"):
-        importlib.import_module(f"matplotlib.backends.backend_{name}")
-    Image.init()
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
-        _command()(["fit", "--epochs", "none"])  # loads what Typer puts off
-    gc.collect()
-    gc.freeze()
-
-
 class Sandbox:
     """A template of a person's folder, made once, and copies of it.
 
@@ -82,6 +65,7 @@ class Sandbox:
         self._template = folder / "template"
         self._place = folder / "place"
         self._output = folder / "output"
+        self._clean: Snapshot = {}
         self._make_template()
 
     @property
@@ -111,18 +95,32 @@ class Sandbox:
             self._place.rename(self._template)
 
     def _fresh(self) -> None:
-        """A copy of the template; the checkpoints are second names of its own and must be replaced whole."""
+        """Makes the place a copy of the template: of what the last command left, only what differs is replaced."""
+        now = snapshot(self._place) if self._place.exists() else {}
+        try:
+            self._replace(now)
+        except OSError:
+            shutil.rmtree(self._place, ignore_errors=True)
+            self._replace({})
+        self._clean = snapshot(self._place)
 
-        def copy(source: str, target: str) -> None:
-            if source.endswith(".ckpt"):
-                os.link(source, target)
-            elif Path(source).is_fifo():
-                os.mkfifo(target)
+    def _replace(self, now: Snapshot) -> None:
+        if not now:
+            shutil.copytree(self._template, self._place, symlinks=True, copy_function=_copy)
+            return
+        changed = {name for name in now.keys() | self._clean.keys() if now.get(name) != self._clean.get(name)}
+        for name in sorted(changed & now.keys(), reverse=True):  # what is in a folder comes before it
+            path = self._place / name
+            path.rmdir() if stat.S_ISDIR(now[name][0]) else path.unlink()
+        for name in sorted(changed & self._clean.keys()):
+            source, target = self._template / name, self._place / name
+            if source.is_symlink():
+                target.symlink_to(source.readlink())
+            elif source.is_dir():
+                target.mkdir()
+                shutil.copystat(source, target)
             else:
-                shutil.copyfile(source, target)
-
-        shutil.rmtree(self._place, ignore_errors=True)
-        shutil.copytree(self._template, self._place, symlinks=True, copy_function=copy)
+                _copy(str(source), str(target))
 
     def run(self, prepare: Callable[[Path], None], arguments: tuple[str, ...], *, train: bool, draw: bool) -> Outcome:
         """`era` with these arguments in a forked child, on a fresh copy that `prepare` has changed.
@@ -152,7 +150,7 @@ class Sandbox:
             output=output,
             seconds=seconds,
             processor_seconds=usage.ru_utime + usage.ru_stime,
-            memory=usage.ru_maxrss * 1024,
+            memory=usage.ru_maxrss * 1024 // _TO_KIB,
             written=frozenset(written),
         )
 
@@ -166,14 +164,7 @@ class Sandbox:
             sys.stdin = open(0, closefd=False)  # noqa: SIM115
             sys.stdout = open(1, "w", closefd=False, errors="surrogateescape")  # noqa: SIM115
             sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
-            addresses = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            for limit, most in (
-                (resource.RLIMIT_AS, addresses + _MOST_MORE_ADDRESSES),
-                (resource.RLIMIT_CPU, MOST_SECONDS),
-                (resource.RLIMIT_CORE, 0),
-                (resource.RLIMIT_FSIZE, MOST_MEMORY),
-            ):
-                resource.setrlimit(limit, (most, most))
+            _limit()
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(MOST_SECONDS)
             os.chdir(self.work)
@@ -181,6 +172,8 @@ class Sandbox:
             os.environ.update(
                 HOME=str(place / "home"), XDG_CACHE_HOME=str(place / "cache"), TMPDIR=str(place / "tmp"), COLUMNS="100"
             )
+            tempfile.tempdir = None  # it was looked up in the parent
+            sys.addaudithook(functools.partial(tell_of_changes_elsewhere, f"{place}{os.sep}"))
             body()
             code = 0
         except SystemExit as end:
@@ -192,6 +185,17 @@ class Sandbox:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+
+def _copy(source: str, target: str) -> None:
+    """A copy with the same times, so that it changes when it is written to; checkpoints must be replaced whole."""
+    if source.endswith(".ckpt"):
+        os.link(source, target)
+    elif Path(source).is_fifo():
+        os.mkfifo(target)
+        shutil.copystat(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 def snapshot(folder: Path) -> Snapshot:
@@ -219,7 +223,46 @@ def _command() -> Any:
     return typer.main.get_command(app)
 
 
+def prepare_commands() -> None:
+    """Loads what Typer puts off until the first command."""
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
+        _command()(["fit", "--epochs", "none"])
+
+
 # In the child
+
+
+def _limit() -> None:
+    import resource  # there is none on Windows, where nothing is forked
+
+    limits = [(resource.RLIMIT_CPU, MOST_SECONDS), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, MOST_MEMORY)]
+    if sys.platform == "linux":
+        addresses = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limits.append((resource.RLIMIT_AS, addresses + _MOST_MORE_ADDRESSES))
+    for limit, most in limits:
+        resource.setrlimit(limit, (most, most))
+
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+_CHANGES = ("mkdir", "rename", "remove", "rmdir", "link", "symlink", "truncate", "chmod", "chown", "utime")
+
+
+def tell_of_changes_elsewhere(place: str, event: str, given: tuple[Any, ...]) -> None:
+    """Tells on stderr of a change to the disk that Python is about to make elsewhere than below `place`."""
+    if event == "open":
+        paths = given[:1] if isinstance(given[2], int) and given[2] & _WRITING else ()
+    elif event.startswith("os.") and event[3:] in _CHANGES:
+        paths = given[:2] if event in ("os.rename", "os.link") else given[1:2] if event == "os.symlink" else given[:1]
+        if isinstance(given[-1], int) and given[-1] >= 0 and event in ("os.remove", "os.rmdir"):
+            return  # relative to a folder that was itself opened by its path
+    else:
+        return
+    for path in paths:
+        if isinstance(path, str | bytes | os.PathLike):
+            name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+            real = os.path.realpath(os.path.dirname(name)) + os.sep  # noqa: PTH120
+            if not real.startswith(place) and not name.startswith(_NOWHERE):
+                os.write(2, f"\n{OUTSIDE}{event} {name!a}\n".encode())
 
 
 def _era(arguments: tuple[str, ...], *, train: bool, draw: bool) -> None:
@@ -228,10 +271,8 @@ def _era(arguments: tuple[str, ...], *, train: bool, draw: bool) -> None:
     from era_cli.commands import deliver
     from era_cli.commands import fit as fit_command
     from era_cli.core.training import trainer
-    from era_cli.reports import style
 
     torch.set_num_threads(1)
-    style.DPI = 20  # quicker to draw
     _no_network()
     if not train:
         trainer.run = _stop
@@ -276,14 +317,6 @@ def _stopped() -> None:
 
 
 def _finished() -> None:
-    """runs/done is runs/stopped, resumed; its checkpoints hold no optimizer, to be read faster."""
-    from era_cli.core.networks import checkpoint
-
+    """runs/done is runs/stopped, resumed."""
     shutil.copytree("runs/stopped", "runs/done")
-    try:
-        _era(("fit", "--resume", "done", "--quiet"), train=True, draw=False)
-    finally:
-        folder = Path("runs/done/checkpoints")
-        for file in folder.iterdir():
-            state = checkpoint.read(file)
-            checkpoint.write({name: state[name] for name in ("state_dict", "global_step")}, file)
+    _era(("fit", "--resume", "done", "--quiet"), train=True, draw=False)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import http.server
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from era_cli.runs.run import Run
 from tests.faults.case import Case, Fault
-from tests.faults.child import EXIT, Changes
+from tests.faults.child import EXIT, PAUSE, Changes
 from tests.faults.ground import (
     FIT,
     IN_TIME,
@@ -19,15 +23,18 @@ from tests.faults.ground import (
     RESUME,
     RUN,
     SHORT,
+    Done,
     assert_ended,
+    assert_unharmed,
     assert_whole,
     bring,
     era,
     finish,
-    finished,
+    on_a_terminal,
     photos,
+    started,
 )
-from tests.support import TINY_OPTIONS, assert_equal_runs
+from tests.support import TINY_OPTIONS
 
 SIGNALS = Fault(
     title="a signal",
@@ -68,6 +75,14 @@ SWEEPING = {
     "sweeping": (f"{MODULE}.training_step", 3),
     "suggesting": ("era_cli.core.lr_find.suggestions:suggest", 1),
 }
+REPLAYING = {
+    "setting up": (f"{MODULE}.configure_optimizers", 1),
+    "replaying": (f"{MODULE}.training_step", 3),
+    "validating": (f"{MODULE}.validation_step", 1),
+    "saving the replay": ("era_cli.core.networks.checkpoint:write", 2),
+    "testing": ("era_cli.core.evaluation.inference:logits", 1),
+    "printing": ("era_cli.commands.deliver:deliver", 1),
+}
 EVALUATING = {"evaluating": ("era_cli.core.evaluation.inference:logits", 1)}
 WRITING = {
     "printing": ("era_cli.commands.deliver:deliver", 1),
@@ -99,7 +114,7 @@ def _reader(folder: Path) -> None:
 
 
 def _unharmed(folder: Path) -> None:
-    assert_equal_runs(folder / "runs" / RUN, finished())
+    assert_unharmed(folder / "runs" / RUN, "predictions-test.npz")
 
 
 def _no_run(folder: Path) -> None:
@@ -121,7 +136,7 @@ COMMANDS = {
     "fit": Command(arguments=FIT, phases=WHOLE_FIT, after=finish),
     "fit --resume": Command(
         arguments=RESUME,
-        phases={**STARTING, **LOADING, **TRAINING, **ENDING},
+        phases={**LOADING, **TRAINING, "a step": (f"{MODULE}.training_step", 2), **ENDING},  # of the two that are left
         before=functools.partial(bring, "interrupted"),
         after=finish,
     ),
@@ -158,6 +173,12 @@ COMMANDS = {
         before=_reader,
         after=_unharmed,
     ),
+    "verify": Command(
+        arguments=("verify",),
+        phases={**STARTING, **LOADING, **REPLAYING, **LEAVING},
+        before=functools.partial(bring, "finished"),
+        after=_unharmed,
+    ),
     "plot-curves": Command(
         arguments=("plot-curves",),
         phases={"starting": STARTING["starting"], **WRITING},
@@ -168,20 +189,22 @@ COMMANDS = {
 
 
 def cases() -> Iterator[Case]:
-    """SIGINT in every phase, and one of the other signals or a second SIGINT in turn; in those of training each."""
+    """The signals in turn, one in each phase; in those of a fit's training Ctrl-C and another, or a second Ctrl-C."""
     others: tuple[tuple[int, ...], ...] = ((signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGINT, signal.SIGINT))
+    single: tuple[tuple[int, ...], ...] = ((signal.SIGINT,), (signal.SIGTERM,), (signal.SIGHUP,))
     turn = 0
     for name, command in COMMANDS.items():
         for phase, place in command.phases.items():
-            chosen = others if name == "fit" and phase in TRAINING else others[turn % 3 :][:1]
             turn += 1
-            for signums in ((signal.SIGINT,), *chosen):
+            sharp = (name, phase) in SHARP
+            fits = name == "fit" and phase in TRAINING
+            for signums in (single[0], others[turn % 3]) if fits else (single[0 if sharp else turn % 3],):
                 sent = " twice" if len(signums) > 1 else ""
                 yield Case(
                     fault=SIGNALS,
                     name=f"{name}: {WORDS[signal.Signals(signums[0])]}{sent} while {phase}",
                     check=functools.partial(_check, command, [(signum, *place) for signum in signums]),
-                    sharp=(name, phase, signums) in SHARP,
+                    sharp=sharp,
                 )
     for phase, places in SECOND.items():
         yield Case(
@@ -189,23 +212,117 @@ def cases() -> Iterator[Case]:
             name=f"fit: a second Ctrl-C while {phase}",
             check=functools.partial(_check, COMMANDS["fit"], [(signal.SIGINT, *place) for place in places]),
         )
+    for name, arguments in DOWNLOADING.items():
+        for signum, word in WORDS.items():
+            check = functools.partial(_check_download, arguments, signum)
+            yield Case(fault=SIGNALS, name=f"{name}: {word} while downloading", check=check)
+    for (name, phase), place in TYPED.items():
+        check = functools.partial(_check_typed, COMMANDS[name], place)
+        sharp = (name, phase) == ("verify", "replaying")
+        yield Case(fault=SIGNALS, name=f"{name}: Ctrl-C typed while {phase}", check=check, sharp=sharp)
 
 
-SHARP: set[tuple[str, str, tuple[int, ...]]] = {
-    ("fit", "starting", (signal.SIGINT,)),
-    ("fit", "loading torch", (signal.SIGINT,)),
-    ("fit of a folder", "decoding", (signal.SIGINT,)),
+SHARP = {("fit", "starting"), ("fit of a folder", "decoding")}
+DOWNLOADING: dict[str, Sequence[str]] = {
+    "fit": ("fit", "--data=cifar10", "--gpus=0", "--limit-train=160"),
+    "lr-find": ("lr-find", "--data=cifar10", "--gpus=0", "--limit-train=160"),
+}
+TYPED: dict[tuple[str, str], Place] = {
+    ("fit", "loading the data"): LOADING["loading the data"],
+    ("fit", "a step"): TRAINING["a step"],
+    ("fit", "testing"): ENDING["testing"],
+    ("lr-find", "sweeping"): SWEEPING["sweeping"],
+    ("eval", "evaluating"): EVALUATING["evaluating"],
+    ("verify", "replaying"): REPLAYING["replaying"],
 }
 
 
 def _check(command: Command, strikes: Sequence[Strike], folder: Path) -> None:
     command.before(folder)
     done = era(folder, *command.arguments, changes=Changes(strikes=strikes))
-    signum = strikes[-1][0]
+    _assert_stopped(done, strikes[-1][0])
+    assert_whole(folder)
+    command.after(folder)
+
+
+def _assert_stopped(done: Done, signum: int) -> None:
     assert_ended(done, 128 + signum)
     assert done.seconds < IN_TIME, done.seconds
     *_, last = done.err.splitlines()
     assert last == f"Stopped by {WORDS[signal.Signals(signum)]}.", done.err[-2000:]
     assert done.err.count("Stopped by") == 1, done.err[-2000:]
+
+
+# While it downloads
+
+
+class _Slow(http.server.BaseHTTPRequestHandler):
+    """Sends the beginning of an archive, says so, and then nothing more."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(bytes(400_000))
+        assert isinstance(self.server, _Server)
+        self.server.sent.set()
+        self.server.ended.wait()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Slow)
+        self.sent, self.ended = threading.Event(), threading.Event()
+
+
+@contextlib.contextmanager
+def _slow_server() -> Iterator[_Server]:
+    with _Server() as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.ended.set()
+        server.shutdown()
+
+
+def _check_download(arguments: Sequence[str], signum: int, folder: Path) -> None:
+    with _slow_server() as server:
+        slow = f"lambda url, **rest: old('http://127.0.0.1:{server.server_port}/', **rest)"
+        changes = Changes(set=[("era_cli.core.data.download:fetch", slow)])
+        with started(folder, *arguments, changes=changes) as child:
+            try:
+                assert server.sent.wait(60), "nothing was asked for"
+                time.sleep(0.2)  # what was sent arrives, and it waits for more
+                began = time.monotonic()
+                child.send_signal(signum)
+                out, err = child.communicate(timeout=60)
+            finally:
+                child.kill()
+        _assert_stopped(Done(child.returncode, out, err, time.monotonic() - began), signum)
+    assert_whole(folder)
+    _no_run(folder)
+    left = {path.name for path in (folder / "cache" / "era" / "data").rglob("*") if path.is_file()}
+    assert left <= {".download.lock"}, left
+
+
+# On a terminal
+
+_HIDDEN, _SHOWN = "\x1b[?25l", "\x1b[?25h"
+
+
+def _check_typed(command: Command, place: Place, folder: Path) -> None:
+    command.before(folder)
+    done = on_a_terminal(folder, b"\x03", *command.arguments, changes=Changes(strikes=[(PAUSE, *place)]))
+    screen = done.out
+    assert done.code == 130, (done.code, screen[-2000:])
+    assert done.seconds < IN_TIME, done.seconds
+    assert "Traceback" not in screen, screen[-2000:]
+    assert _HIDDEN in screen, "nothing was drawn"
+    assert screen.rfind(_HIDDEN) < screen.rfind(_SHOWN), "the cursor does not show again"
+    assert screen.count("Stopped by Ctrl-C.") == 1, screen[-2000:]
+    assert screen.rstrip().endswith("Stopped by Ctrl-C."), screen[-2000:]
     assert_whole(folder)
     command.after(folder)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.faults.case import Case, Fault
+from tests.faults.child import Changes
 from tests.faults.ground import (
     FIT,
     PHOTOS,
@@ -17,15 +19,20 @@ from tests.faults.ground import (
     SHORT,
     Done,
     assert_ended,
+    assert_ended_alike,
     assert_refused,
+    assert_unharmed,
     assert_whole,
     bring,
     era,
     finished,
     photos,
     place,
+    started,
+    wait_for_strike,
 )
-from tests.support import TINY_OPTIONS, assert_equal_runs
+from tests.faults.outcome import assert_equal_runs
+from tests.support import TINY_OPTIONS
 
 TOGETHER = Fault(
     title="several processes at once",
@@ -42,6 +49,7 @@ def cases() -> Iterator[Case]:
         ("two fits with one name and --overwrite", _two_overwriting),
         ("two resumes of one run", _two_resumes),
         ("a fit beside evals of its run", _fit_beside_eval),
+        ("a fit beside verifications of its run", _fit_beside_verify),
         ("two evals of one run", _two_evals),
         ("two fits that decode one folder", _two_decoding),
         ("two sweeps", _two_sweeps),
@@ -89,7 +97,7 @@ def _two_resumes(folder: Path) -> None:
     bring("interrupted", folder)
     _one_wins(_at_once(folder, RESUME, RESUME), 1)
     assert_whole(folder)
-    assert_equal_runs(folder / "runs" / RUN, finished())
+    assert_ended_alike(folder / "runs" / RUN, finished())
 
 
 def _fit_beside_eval(folder: Path) -> None:
@@ -110,6 +118,22 @@ def _fit_beside_eval(folder: Path) -> None:
     fitting.join()
     assert_ended(ended[0])
     assert_whole(folder)
+    assert_unharmed(folder / "runs" / RUN)
+
+
+def _fit_beside_verify(folder: Path) -> None:
+    """The fit stands still in its second epoch until one verification is done, and goes on beside another."""
+    standing = Changes(strikes=[(signal.SIGSTOP, "era_cli.core.training.module:Classifier.training_step", 8)])
+    with started(folder, *FIT, changes=standing) as fitting:
+        try:
+            wait_for_strike(folder, fitting)
+            assert_ended(era(folder, "verify"))
+            fitting.send_signal(signal.SIGCONT)
+            assert_ended(era(folder, "verify"))
+            assert_ended(Done(fitting.wait(timeout=60), *fitting.communicate(), 0.0))
+        finally:
+            fitting.kill()
+    assert_whole(folder)
     assert_equal_runs(folder / "runs" / RUN, finished())
 
 
@@ -119,7 +143,7 @@ def _two_evals(folder: Path) -> None:
     for done in _at_once(folder, ("eval", "--gpus=0"), ("eval", "--gpus=0")):
         assert_ended(done)
     assert_whole(folder)
-    assert_equal_runs(run.path, finished())
+    assert_unharmed(run.path)
 
 
 def _two_decoding(folder: Path) -> None:
