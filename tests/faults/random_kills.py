@@ -55,11 +55,11 @@ def _killed(scenario: Scenario, number: int, folder: Path) -> None:
     (at / "work").mkdir(parents=True)
     kills = 0
     for kill in range(draw.randint(1, 3)):
-        scenarios.age(at)
         shutil.rmtree(before, ignore_errors=True)
         scenarios.copy(at, before)
         by_change, when = number in _COMPILED or draw.random() < 0.5, draw.random()
         for part in _EARLIER:
+            scenarios.age(at)
             how: dict[str, Any] = {"kill_after": _LONGEST * when * part}
             if by_change:
                 how = {"plan": Plan(at=1 + int(changes * when * part))}
