@@ -268,9 +268,7 @@ def _limits() -> Iterator[Case]:
             if name in ("lr-find", "misclassified", "plot-curves") and what != "files of 1 kB":
                 continue
             check = functools.partial(_limited, f'{limit}; "$@"', command)
-            yield Case(
-                fault=LIMIT, name=f"{name} with {what}", check=check, sharp=(name, what) == ("lr-find", "files of 1 kB")
-            )
+            yield Case(fault=LIMIT, name=f"{name} with {what}", check=check)
 
 
 def _limited(within: str, command: Sequence[str], folder: Path) -> None:

@@ -218,7 +218,7 @@ def cases() -> Iterator[Case]:
             yield Case(fault=SIGNALS, name=f"{name}: {word} while downloading", check=check)
     for (name, phase), place in TYPED.items():
         check = functools.partial(_check_typed, COMMANDS[name], place)
-        sharp = (name, phase) == ("verify", "replaying")
+        sharp = (name, phase) == ("fit", "loading the data")
         yield Case(fault=SIGNALS, name=f"{name}: Ctrl-C typed while {phase}", check=check, sharp=sharp)
 
 
