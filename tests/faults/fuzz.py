@@ -543,6 +543,7 @@ def cases() -> list[Case]:
             name=f"{_BATCH} examples, seed {number}",
             check=partial(_check, number),
             sharp=number == _QUICK,
+            tries=_BATCH,
         )
         for number in range(_BATCHES)
     ]
