@@ -19,16 +19,16 @@ from tests.faults.case import Case, Fault
 TABLE = Path(__file__).parents[2] / ".github" / "docs" / "faults.md"
 INTRODUCTION = """# What a run survives
 
-`make faults` does to `era` what may happen to it, and writes this table: real commands on the embedded digits, on the
-CPU with one thread, with the real network at an eighth of its width and figures that are written, but blank. A change
-of the disk is a call that makes, opens for writing, writes, syncs, renames, links or removes a file or a folder; they
-are numbered as the command runs. Every fault is done to a command of its own. After it one goes on as a person would,
-with the command that `era` names, and the end is compared bit for bit with that of a run that nothing happened to; from
-two faults that leave the same files one goes on once. Nothing here depends on the speed of the processor but when a
-random or timed signal strikes.
+`make faults` disturbs `era` in every way listed below and writes this table. It runs real commands on the embedded
+digits, on the CPU with one thread; the network is the real one at an eighth of its width, and figures are written but
+blank. A change of the disk is a call that creates, opens for writing, writes, syncs, renames, links or removes a file
+or folder; the changes are numbered as a command runs. Each fault hits a command of its own. Afterwards the harness does
+what a person would do, with the command that `era` names, and compares the result bit for bit with an undisturbed run.
+Where two faults leave the same files, it continues from them once. Results do not depend on the processor's speed,
+except for when a timed signal or kill strikes.
 
-`python -m tests.faults --only WORDS` repeats the cases that have all the words, and leaves the table as it is. The
-sharpest cases are part of `make test`.
+`python -m tests.faults --only WORDS` repeats the cases whose names contain all the words, and leaves the table as it
+is. The sharpest cases are part of `make test`.
 
 """
 PROGRESS = 50  # cases between two lines that say how far it is

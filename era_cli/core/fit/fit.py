@@ -171,7 +171,7 @@ class Fit:
         """Makes metrics.csv and steps.csv what they were at the checkpoint; rows past it will be written again."""
         for path, own in ((self.run.metrics_file, rows.epochs), (self.run.steps_file, rows.steps)):
             if not history.restore(path, own):
-                listener.note(f"{path} was damaged or changed; it was restored from the checkpoint.")
+                listener.note(f"{path} was damaged or changed; its rows were restored.")
 
     def _restore_best(self, rows: Rows, listener: Listener) -> EpochRow | None:
         """The best epoch whose state is kept, which becomes `best`; None if none is.

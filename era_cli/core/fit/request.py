@@ -29,7 +29,7 @@ class FitRequest(Request):
 
 
 def check_resume(run: Run, request: FitRequest) -> None:
-    """Refuses to resume a run that is in use, without its images, made of links, or asked to train otherwise.
+    """Refuses to resume a run that is in use, without its images, with links in it, or asked to train otherwise.
 
     Of a finished run, which has nothing left to train, only the options are checked.
 
