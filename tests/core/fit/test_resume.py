@@ -206,8 +206,7 @@ def test_torn_files_are_restored_from_the_checkpoint(fit_digits: Prepare, finish
     told = Notes()
     resumed(run).train(told)
     assert told.notes == [
-        f"{path} was damaged or changed; its rows were restored."
-        for path in (run.metrics_file, run.steps_file)
+        f"{path} was damaged or changed; its rows were restored." for path in (run.metrics_file, run.steps_file)
     ]
     assert_equal_runs(run.path, finished_run)
 
