@@ -24,7 +24,7 @@ _UNSYNCABLE = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS, errno.EAC
 
 _FIXES = {
     errno.ENAMETOOLONG: "use a shorter name",
-    errno.ELOOP: "it is a loop of links; name another place",
+    errno.ELOOP: "it is a loop of links; choose another path",
     errno.ENOENT: "its folder is gone",
     errno.EISDIR: "remove the folder of that name",
     errno.ENOSPC: "free some space",

@@ -55,7 +55,7 @@ def _refuse_in_the_way(option: str, path: Path) -> None:
     """Refuses a folder that cannot be made: of what there is above it, the nearest is no folder."""
     there = next((each for each in (path, *path.parents) if os.path.lexists(each)), None)
     if there is not None and not there.is_dir():
-        what = "a file, not a folder" if there.exists() else "a link that leads nowhere"
+        what = "a file, not a folder" if there.exists() else "a broken link"
         raise UsageError(f"{option} {path} cannot be used: {there} is {what}")
 
 
@@ -138,7 +138,7 @@ def _gpus(panel: str | None, auto: str = "a GPU if there is one") -> Any:
 
 Gpus = Annotated[str, _gpus(None)]
 TrainingGpus = Annotated[str, _gpus(TRAINING)]
-SameGpus = Annotated[str, _gpus(None, "what the run was trained on, if it is here")]
+SameGpus = Annotated[str, _gpus(None, "the kind of device that the run was trained on, if there is one")]
 RunName = Annotated[
     str,
     typer.Option("--run", help="A run's name, its path, or latest (the most recent run).", metavar="RUN"),

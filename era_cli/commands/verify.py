@@ -25,14 +25,14 @@ def verify(
         int | None,
         typer.Option(
             "--steps",
-            help="Replay only this many steps; by default all from the checkpoint before the last, an epoch or less.",
+            help="Replay only this many steps; by default all since the previous checkpoint, an epoch or less.",
             min=1,
             show_default=False,
         ),
     ] = None,
     from_scratch: Annotated[
         bool,
-        typer.Option("--from-scratch", help="Repeat the run from its first step, which takes as long as it took."),
+        typer.Option("--from-scratch", help="Repeat the run from its first step, which takes as long as training did."),
     ] = False,
     data: Annotated[
         str | None,
@@ -52,7 +52,7 @@ def verify(
 ) -> None:
     """Verify that a run can be reproduced: exit code 0 if it can, 1 if not.
 
-    Replays the last steps from the checkpoint before, tests the best epoch anew, and compares weights, optimizer,
+    Replays the last steps from the previous checkpoint, tests the best epoch again, and compares weights, optimizer,
     losses, metrics and result bit for bit with what the run recorded. Writes nothing to the run.
     """
     with ending():

@@ -37,7 +37,7 @@ def verdict(verification: Verification) -> str:
         where = f"even with {now}" if now else "on this machine"
         return f"bit-identical {where}: {replayed}"
     where = f"with {now}" if now else "on a GPU, whose summation order varies"
-    return f"within {verification.difference:.2g} of it, {where}: {replayed}"
+    return f"reproduced to within {verification.difference:.2g} {where}: {replayed}"
 
 
 def failure(verification: Verification, run: Path) -> str:
@@ -48,7 +48,7 @@ def failure(verification: Verification, run: Path) -> str:
         return f"{run} cannot be verified: {check.detail}"
     others = sum(other.status == "differs" for other in verification.checks) - 1
     more = f" ({plural(others, 'more check')} {'differs' if others == 1 else 'differ'})" if others else ""
-    return f"{run} is not reproduced: {check.detail}{more}; likely cause: {verification.cause}"
+    return f"{run} could not be reproduced: {check.detail}{more}; likely cause: {verification.cause}"
 
 
 def _checks(verification: Verification) -> Table:

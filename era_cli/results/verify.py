@@ -10,10 +10,10 @@ CheckStatus = Literal["identical", "within", "differs", "skipped"]
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One comparison of what a run recorded with what was computed anew.
+    """One comparison of what a run recorded with what was recomputed.
 
-    `difference` is the largest one, where rounding explains it (`within`) or one was measured: relative, but of
-    accuracies the distance. `detail` says what was compared, what differs first, or why the check was skipped.
+    `difference` is the largest one that rounding explains (`within`), or the one that was measured: absolute for
+    accuracies, otherwise relative. `detail` says what was compared, what differs first, or why the check was skipped.
     """
 
     name: str

@@ -155,13 +155,13 @@ def _text(path: Path) -> str:
 
 def _whole(cell: str) -> int:
     if not 0 < (number := int(cell)) <= _LAST_NUMBER:
-        raise ValueError("no number of an epoch or a step")
+        raise ValueError("not the number of an epoch or a step")
     return number
 
 
 def _figure(cell: str) -> float:
     if _LARGEST < abs(figure := float(cell)) < math.inf:
-        raise ValueError("larger than any figure of a training")
+        raise ValueError("larger than any value in training")
     return figure
 
 

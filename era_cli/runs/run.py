@@ -155,8 +155,8 @@ class Run:
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if path.is_symlink():
                     raise EraError(
-                        f"{path} is a link, and era does not write through the links of a run: put what it points to"
-                        " in its place"
+                        f"{path} is a link, and era does not write through links in a run: replace it with what it"
+                        " points to"
                     )
 
     @contextlib.contextmanager

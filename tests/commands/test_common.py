@@ -54,8 +54,8 @@ WRONG = [
     ("gradcam --layer layer1 --seed 18446744073709551616", "a whole number in [0, 4294967295]"),
     (f"gradcam --index {'9' * 5_000}", "999...999"),
     (f"eval --out {'x' * 244}.png", "has too long a name"),
-    ("eval --runs-dir loop", "loop is a link that leads nowhere"),
-    ("eval --out loop/x.png", "loop is a link that leads nowhere"),
+    ("eval --runs-dir loop", "loop is a broken link"),
+    ("eval --out loop/x.png", "loop is a broken link"),
     ("eval --data-dir ~nosuchuser", "names a home folder that does not exist"),
     ("gradcam --alpha 1.5", "--alpha"),
     ("plot-curves --out curves.gif", ".png, .svg or .pdf"),
@@ -222,7 +222,7 @@ def test_cifar10_on_a_disk_that_is_not_mounted_is_not_downloaded(
     run.update(status=status, data=replace(document.data, source="cifar10", data_dir=str(tmp_path / "usb")))
     before = files(tmp_path)
     assert the_error(invoke(*command.split(), code=1)) == (
-        f"the CIFAR-10 of runs/mine was in {tmp_path / 'usb'}, which is not there: put it back, or name its new"
+        f"the CIFAR-10 of runs/mine was in {tmp_path / 'usb'}, which is missing: put it back, or name its new"
         " location with --data-dir (it is downloaded there if it is missing)"
     )
     assert files(tmp_path) == before

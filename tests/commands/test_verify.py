@@ -43,6 +43,6 @@ def test_a_changed_result_ends_with_1_and_the_first_difference(whole_run: Run) -
     assert told["run"] == "runs/mine"
     assert [check["name"] for check in told["checks"] if check["status"] == "differs"] == ["test"]
     assert done.stderr.splitlines()[-1] == (
-        f"Error: runs/mine is not reproduced: test_loss {result.test_loss + 0.5!r} in run.json, {result.test_loss!r}"
-        " computed anew; likely cause: run.json or best.ckpt was changed after the test"
+        f"Error: runs/mine could not be reproduced: test_loss {result.test_loss + 0.5!r} in run.json,"
+        f" {result.test_loss!r} recomputed; likely cause: run.json or best.ckpt was changed after the test"
     )

@@ -14,7 +14,7 @@ from era_cli.results import Check, CheckStatus, Verification
 from tests.console.support import HOSTILE
 from tests.support import too_wide
 
-TORCH = "another torch (2.9.0 then, 2.14.1 now)"
+TORCH = "a different PyTorch version (2.9.0 then, 2.14.1 now)"
 
 
 def verification(*statuses: CheckStatus, **changes: Any) -> Verification:
@@ -47,12 +47,12 @@ def shown(verification: Verification, width: int = 80) -> str:
         (
             verification("identical", "within", last_step=11, changes=(TORCH,)),
             "within",
-            f"within 0.00012 of it, with {TORCH}: step 11 replayed",
+            f"reproduced to within 0.00012 with {TORCH}: step 11 replayed",
         ),
         (
             verification("within"),
             "within",
-            "within 0.00012 of it, on a GPU, whose summation order varies: steps 11 to 15 replayed",
+            "reproduced to within 0.00012 on a GPU, whose summation order varies: steps 11 to 15 replayed",
         ),
     ],
 )
@@ -71,7 +71,7 @@ def test_a_failure_names_the_first_difference_and_its_cause() -> None:
     found = verification("identical", "differs", "skipped", "differs", "differs", cause="another thing")
     assert (found.status, found.reproduced) == ("differs", False)
     assert failure(found, Path("runs/x")) == (
-        "runs/x is not reproduced: b of it (2 more checks differ); likely cause: another thing"
+        "runs/x could not be reproduced: b of it (2 more checks differ); likely cause: another thing"
     )
     one = verification("differs", cause="another thing")
     assert "of it; likely" in failure(one, Path("runs/x"))

@@ -31,18 +31,18 @@ from tests.faults.ground import (
 
 TEST = "tests/faults/changes.py"
 CLOCK = Fault(
-    title="a clock that jumps",
-    promise="the run ends as ever, with a wall time that no clock can make negative",
+    title="the system clock jumps",
+    promise="the run finishes normally, and its wall time is never negative",
     test=TEST,
 )
 MOVED = Fault(
-    title="a run or its images moved",
-    promise="a moved run resumes exactly; for moved images one sentence asks for --data, and with it they do, too",
+    title="a run or its images have moved",
+    promise="a moved run resumes exactly; if images have moved, one sentence asks for --data, with which it does, too",
     test=TEST,
 )
 IMAGES = Fault(
-    title="other images between stop and resume",
-    promise="the resume is refused in a sentence that says what changed, or it is exact",
+    title="the images change between stop and resume",
+    promise="resuming is refused with a sentence that says what changed, or it is exact",
     test=TEST,
 )
 DAY = 86_400.0

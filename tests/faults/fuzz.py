@@ -523,8 +523,8 @@ def try_examples(box: Sandbox, number: int, count: int) -> list[str]:
 
 
 _FAULT = Fault(
-    title="Hostile options and files, drawn at random",
-    promise="Exit code 0, 1 or 2, one sentence, nothing written elsewhere, under 1 GB and 60 s",
+    title="hostile options and files, generated at random",
+    promise="exit code 0, 1 or 2; one sentence on failure; nothing written elsewhere; under 1 GB of memory and 60 s",
     test="tests/faults/test_fuzz.py",
 )
 

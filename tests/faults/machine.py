@@ -35,26 +35,26 @@ from tests.support import TINY_OPTIONS
 TEST = "tests/faults/test_machine.py"
 DISK = Fault(
     title="a full disk",
-    promise="one sentence names the path; files are whole, and with space a fit resumes exactly",
+    promise="one sentence names the path; files are intact, and once there is space a fit resumes exactly",
     test=TEST,
 )
 PERMISSION = Fault(
-    title="a folder or a file without permission",
-    promise="one sentence names the path, or the command does without it; nothing that exists is lost",
+    title="a folder or file without permissions",
+    promise="one sentence names the path, or the command works without it; nothing that exists is lost",
     test=TEST,
 )
 LIMIT = Fault(
     title="a limit on files, file sizes or memory",
-    promise="the command ends well or with one sentence; files are whole, and a fit resumes exactly",
+    promise="the command succeeds or ends with one sentence; files are intact, and a fit resumes exactly",
     test=TEST,
 )
 STREAM = Fault(
-    title="a stream that is closed, full or left",
-    promise="the command does its work; a result that stdout could not take is exit 1",
+    title="a standard stream that is closed, full or no longer read",
+    promise="the command does its work; if stdout could not take the result, the exit code is 1",
     test=TEST,
 )
 TERMINAL = Fault(
-    title="a poor terminal or environment",
+    title="a limited terminal or environment",
     promise="the command does its work and prints what fits",
     test=TEST,
 )

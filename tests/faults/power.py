@@ -19,11 +19,11 @@ from tests.faults.disk import Call
 from tests.faults.scenarios import READING, TRAINING, Scenario
 
 POWER = Fault(
-    title="power cut at any change of the disk: data and names not synced lost, in part, or zeros",
+    title="power cut at any change to the disk: unsynced data and names are lost, partial or zeros",
     promise=(
-        "what was saved before is there, and the run is resumed from it; it ends like an undisturbed run. Where "
-        "nothing was saved yet, one sentence says so. Counted are the states that no kill leaves: most of what is "
-        "written is synced before it has its name. Of a run on an image folder one state in 20"
+        "what was saved before is there, and the run resumes from it and ends like an undisturbed run. If nothing was "
+        "saved yet, one sentence says so. Only states that no kill can leave are counted: most files are synced before "
+        "they get their names. For a run on an image folder, one state in 20 is tried"
     ),
     test="tests/faults/test_power.py",
 )

@@ -22,7 +22,7 @@ _LONGEST = 1.5  # seconds until a kill; the training itself takes about that
 _EARLIER = (1, 1 / 2, 1 / 4, 1 / 8)  # a kill that came after the end is tried again, so much earlier
 
 RANDOM = Fault(
-    title="40 runs killed (SIGKILL) one to three times at random: dropout, fp32 and bf16, two with --compile",
+    title="40 runs killed (SIGKILL) one to three times at random moments: dropout, fp32 and bf16, two with --compile",
     promise="resumed to its end, the run equals an undisturbed one",
     test="tests/faults/test_random_kills.py",
 )

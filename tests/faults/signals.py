@@ -38,7 +38,7 @@ from tests.support import TINY_OPTIONS
 
 SIGNALS = Fault(
     title="a signal",
-    promise="it ends within 10 s with 130, 143 or 129 and one sentence; files are whole, a fit resumes exactly",
+    promise="ends within 10 s with exit code 130, 143 or 129 and one sentence; files are intact, a fit resumes exactly",
     test="tests/faults/test_signals.py",
 )
 WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}

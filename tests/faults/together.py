@@ -36,7 +36,7 @@ from tests.support import TINY_OPTIONS
 
 TOGETHER = Fault(
     title="several processes at once",
-    promise="each ends well or with one sentence, and no run is damaged",
+    promise="each succeeds or ends with one sentence, and no run is damaged",
     test="tests/faults/together.py",
 )
 MANY = 8

@@ -30,10 +30,10 @@ _SILENT = ("utime", "unlink", "rmdir")
 NO_RUN = "no run can be written under runs"
 
 KILLED = Fault(
-    title="killed (SIGKILL) between any two changes of the disk, and within any write",
+    title="killed (SIGKILL) between any two changes to the disk, and within any write",
     promise=(
-        "resumed, or started again where nothing was saved yet, it ends like an undisturbed run: checkpoints, tables, "
-        "run.json and predictions are equal, figures are there, nothing is left over"
+        "resumed, or started again if nothing was saved yet, the run ends like an undisturbed one: checkpoints, "
+        "tables, run.json and predictions are equal, figures exist, and nothing is left over"
     ),
     test=TEST,
 )
@@ -43,17 +43,17 @@ KILLED_READING = Fault(
     test=TEST,
 )
 FAILED = Fault(
-    title="any change of the disk fails: ENOSPC, EIO, EDQUOT, EROFS, EINTR",
+    title="any change to the disk fails: ENOSPC, EIO, EDQUOT, EROFS, EINTR",
     promise=(
-        "exit 1 and one sentence that names what could not be written, or a warning where the file can be drawn "
-        "again; once the disk works, resuming ends like an undisturbed run. All five for `fit`, one at each change of "
-        "`--resume`, `--max-lr auto`, `--val-size 0`, `--overwrite`, of a run on an image folder and of the second run "
-        "of `--seeds 2`. Only the time of a file, leftovers and the cache of decoded images may fail without a word"
+        "exit 1 and one sentence that names what could not be written, or a warning if the file can be drawn "
+        "again; once the disk works, the resumed run ends like an undisturbed one. All five errors for `fit`; one at "
+        "each change for `--resume`, `--max-lr auto`, `--val-size 0`, `--overwrite`, a run on an image folder and the "
+        "second run of `--seeds 2`. Only file times, leftovers and the cache of decoded images may fail silently"
     ),
     test=TEST,
 )
 FAILED_READING = Fault(
-    title="any change of the disk by eval, misclassified, gradcam, plot-curves fails: one of the five errors at each",
+    title="any change to the disk by eval, misclassified, gradcam, plot-curves fails: one of the five errors at each",
     promise=(
         "exit 1 and one sentence that names what could not be written; each of their files is the old one or the new "
         "one, the run is untouched, and the command can be repeated"

@@ -170,7 +170,7 @@ def _parsed(path: Path, md5: str, parse: Callable[[bytes], T]) -> T:
 
 
 def _other_content(path: Path, reason: str) -> str:
-    return f"{path} does not hold what CIFAR-10 does ({reason}): delete it, and era downloads it again"
+    return f"{path} does not hold the data of CIFAR-10 ({reason}): delete it, and era downloads it again"
 
 
 def _verified(path: Path, md5: str) -> bytes:
@@ -240,7 +240,7 @@ def _unpack(file: IO[bytes], folder: Path, missing: list[str], archive: Archive)
             left.remove(name)
             if not left:
                 return
-    raise OSError(f"it holds no file {FOLDER}/{min(left)}")
+    raise OSError(f"it does not contain {FOLDER}/{min(left)}")
 
 
 @contextlib.contextmanager
@@ -265,7 +265,7 @@ def _wait(lock: FileLock, folder: Path, patience: float) -> None:
             lock.acquire(timeout=patience)
             return
     raise EraError(
-        f"another process that is to download CIFAR-10 into {folder} has received nothing for {patience / 60:,.0f}"
+        f"another process that is downloading CIFAR-10 into {folder} has received nothing for {patience / 60:,.0f}"
         " minutes: stop it, or name another --data-dir"
     )
 

@@ -95,7 +95,7 @@ def _bytes_array(value: Any) -> Images:
         _, shape, kind, fortran, content = value.state
         (name, *_) = kind.arguments
         if name != b"u1" or not isinstance(content, bytes):
-            raise ValueError("its images are no bytes")
+            raise ValueError("its images are not bytes")
         return np.frombuffer(content, np.uint8).reshape(shape, order="F" if fortran else "C")
     except (AttributeError, TypeError) as error:
         raise ValueError("it does not hold an array of images") from error

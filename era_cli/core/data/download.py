@@ -64,7 +64,7 @@ def _next(received: _Received, timeout: float) -> bytes:
     try:
         block = received.get(timeout=timeout)
     except queue.Empty:
-        raise TimeoutError(f"timed out: less than {BLOCK // 1024} KiB came within {timeout:g} s") from None
+        raise TimeoutError(f"timed out: less than {BLOCK // 1024} KiB arrived within {timeout:g} s") from None
     if isinstance(block, Exception):
         raise block
     return block
@@ -80,7 +80,7 @@ def _receive(url: str, size: int, timeout: float, received: _Received, stopped: 
             while not stopped.is_set() and (block := response.read(BLOCK)):
                 total += len(block)
                 if total > size:
-                    raise OSError(f"the server sends more than {size:,} bytes")
+                    raise OSError(f"the server sent more than {size:,} bytes")
                 _put(received, block, stopped)
         _put(received, b"", stopped)
     except Exception as error:  # told to the thread that waits

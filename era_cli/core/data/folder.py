@@ -181,7 +181,7 @@ def _splits(root: Path) -> tuple[list[str], Path, Path | None]:
         train, test = by_name[_TRAIN], by_name[_TEST]
         classes = _classes(root, train)
         if extra := sorted(set(_classes(root, test)) - set(classes)):
-            raise EraError(f"{test} has a class {extra[0]!r} that {train} does not: add it there or remove it")
+            raise EraError(f"{test} has a class {extra[0]!r} that {train} does not have: add it there or remove it")
         return classes, train, test
     return _classes(root, root), root, None
 

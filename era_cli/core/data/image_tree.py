@@ -34,7 +34,7 @@ def folders(root: Path, folder: Path) -> list[Path]:
         if path.is_symlink() and not path.is_file():
             _refuse_link_out(root, path)
             if not path.is_dir():
-                raise EraError(f"{path} is a link to nothing: restore what it leads to, or remove it")
+                raise EraError(f"{path} is a broken link: restore its target, or remove it")
         if path.is_dir():
             paths.append(path)
     return paths
@@ -103,8 +103,8 @@ class ImageTree:
             )
         if count := self.linked_folders:
             sentences.append(
-                f"{plural(count, 'link')} to a folder {_are(count)} left out: images count where they are, not where a"
-                " link leads to them."
+                f"{plural(count, 'link')} to a folder {_are(count)} left out: images are read where they are, not"
+                " through such links."
             )
         return sentences
 
@@ -136,6 +136,6 @@ def _refuse_link_out(root: Path, link: Path) -> None:
     target, inside = Path(os.path.realpath(link)), Path(os.path.realpath(root))
     if not target.is_relative_to(inside):
         raise EraError(
-            f"{link} is a link to {target}, out of {root}, where era does not follow:"
-            " put a copy in its place (cp -rL copies what links lead to), or hard links (cp -rlL)"
+            f"{link} is a link to {target}, outside {root}, which era does not follow:"
+            " replace it with a copy (cp -rL follows links) or with hard links (cp -rlL)"
         )

@@ -98,7 +98,7 @@ def check(run: Run, document: RunDocument, *, source: str | None = None, data_di
     if (source or document.data.source) == "cifar10" and data_dir is None:
         remembered = _remembered_dir(document)
         if remembered is not None and not cifar10.is_in(remembered):
-            state = "no longer holds all of its files" if os.path.isdir(remembered) else "is not there"  # noqa: PTH112
+            state = "no longer holds all of its files" if os.path.isdir(remembered) else "is missing"  # noqa: PTH112
             raise EraError(
                 f"the CIFAR-10 of {run.path} was in {remembered}, which {state}: put it back, or name its new"
                 " location with --data-dir (it is downloaded there if it is missing)"

@@ -36,7 +36,7 @@ class Change:
     now: str
 
     def __str__(self) -> str:
-        return f"another {self.name} ({self.before} then, {self.now} now)"
+        return f"a different {self.name} ({self.before} then, {self.now} now)"
 
 
 def state_of(environment: Environment) -> dict[str, Any]:
@@ -74,9 +74,9 @@ def changes(recorded: Environment, now: Environment) -> tuple[Change, ...]:
     before, here = recorded.device, now.device
     pairs = [
         ("processor", before.name, here.name),
-        ("torch", recorded.versions.torch, now.versions.torch),
-        ("lightning", recorded.versions.lightning, now.versions.lightning),
-        ("era", recorded.versions.era, now.versions.era),
+        ("PyTorch version", recorded.versions.torch, now.versions.torch),
+        ("Lightning version", recorded.versions.lightning, now.versions.lightning),
+        ("era version", recorded.versions.era, now.versions.era),
         ("precision", before.precision, here.precision),
     ]
     if before.accelerator == here.accelerator == "cpu":
@@ -102,7 +102,7 @@ def take_threads(recorded: DeviceRecord, device: Device) -> str | None:
     if threads == chosen or not same or threads > _cores():
         return None
     torch.set_num_threads(threads)
-    return f"Training with {plural(threads, 'CPU thread')}, as before, where {chosen} would have been taken."
+    return f"Training with {plural(threads, 'CPU thread')}, as before; by default {chosen} would be used."
 
 
 def _cores() -> int:

@@ -189,9 +189,7 @@ class Fit:
         candidates = [row for row in done if row.epoch * steps in kept]
         best = best_epoch.best(candidates) if candidates else None
         if done and (highest := best_epoch.best(done)) != best:
-            now = (
-                f"holds epoch {best.epoch} until a better one comes" if best else "will hold the best of those to come"
-            )
+            now = f"holds epoch {best.epoch} until a better one comes" if best else "will hold the best of later epochs"
             listener.note(
                 f"The checkpoint of epoch {highest.epoch}, the best so far, is damaged or was not kept by an older "
                 f"version of era: {artifacts.BEST} {now}."

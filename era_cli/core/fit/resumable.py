@@ -49,9 +49,9 @@ def newest(run: Run, document: RunDocument) -> Resumable:
         except EraError as error:
             faults.append(str(error))
         else:
-            notes = [f"{faults[0]}; resuming from {path.name}, the one before it."] if faults else []
+            notes = [f"{faults[0]}; resuming from {path.name}, the checkpoint before it."] if faults else []
             if lost := step - kept.step_count:
-                notes.append(f"{run.steps_file} lacks {plural(lost, 'row')}, which will be missing in the curves.")
+                notes.append(f"{run.steps_file} lacks {plural(lost, 'row')}, which will be missing from the curves.")
             return Resumable(path, step, tuple(notes), kept, continuity.trained_by(writer, document))
     raise EraError("; ".join(faults) + ": no checkpoint is left to resume from; start a new run")
 
@@ -73,8 +73,8 @@ def _rows_of_files(run: Run, step: int, epochs: int) -> Rows:
     done = [row for row in history.salvage(run.metrics_file, EpochRow)[0] if row.epoch <= epochs]
     if [row.epoch for row in done] != list(range(1, epochs + 1)):
         raise EraError(
-            f"{run.metrics_file} lacks rows of the first {plural(epochs, 'epoch')}, of which a checkpoint of an earlier"
-            " version of era has no copy: restore that file from a backup"
+            f"{run.metrics_file} lacks rows of the first {plural(epochs, 'epoch')}, and checkpoints of earlier versions"
+            " of era hold no copy of them: restore that file from a backup"
         )
     steps = {row.step: row for row in history.salvage(run.steps_file, StepRow)[0] if 1 <= row.step <= step}
     return Rows(done, (steps[number] for number in sorted(steps)))

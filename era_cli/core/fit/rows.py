@@ -79,9 +79,9 @@ class Rows:
                 or table.ndim != 2
                 or table.shape[1] != width
             ):
-                raise ValueError(f"its rows of {name} are no table of {width} columns")
+                raise ValueError(f"its rows of {name} are not a table with {width} columns")
             if not bool(table[:, 0].abs().lt(2**53).all()):
-                raise ValueError(f"its rows of {name} are not numbered")
+                raise ValueError(f"its rows of {name} are not numbered consecutively")
         rows = cls([_epoch_row(cells) for cells in state["epochs"].tolist()])
         rows._steps = array("d", state["steps"].numpy().tobytes())
         return rows

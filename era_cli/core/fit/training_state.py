@@ -51,21 +51,21 @@ def check(state: Mapping[str, Any], document: RunDocument, path: Path) -> None:
     try:
         _check(state, document, counters)
     except _Misfit as error:
-        raise EraError(f"the checkpoint {path} does not fit its run: {error}") from error
+        raise EraError(f"the checkpoint {path} does not match its run: {error}") from error
     except KeyError as error:
-        raise EraError(f"the checkpoint {path} does not fit its run: {str(error.args[0])[:80]} is missing") from error
+        raise EraError(f"the checkpoint {path} does not match its run: {str(error.args[0])[:80]} is missing") from error
     except _STRANGE as error:  # a part is of another type than in era's states
-        raise EraError(f"the checkpoint {path} does not fit its run: it is not a training state of era's") from error
+        raise EraError(f"the checkpoint {path} does not match its run: it is not an era training state") from error
 
 
 def _check(state: Mapping[str, Any], document: RunDocument, counters: Mapping[str, Any]) -> None:
     recipe, steps = document.recipe, document.steps_per_epoch
     total, step = steps * recipe.epochs, state["global_step"]
     if type(step) is not int or not 1 <= step <= total:
-        raise _Misfit(f"global_step is {_short(step)}, and the run has {total} steps")
+        raise _Misfit(f"global_step is {_short(step)}, but the run has {total} steps")
     _compare(state["epoch"], (step - 1) // steps, "epoch")
     if not re.fullmatch(r"2(\.\d+){2}((a|b|rc|\.dev|\.post)\d+)?", state["pytorch-lightning_version"]):
-        raise _Misfit("it was written by another version of Lightning")
+        raise _Misfit("it was written by an unsupported version of Lightning")
     with torch.device("meta"):  # shapes alone
         network = networks.build(recipe, len(document.data.classes))
     _check_weights(state["state_dict"], network)
@@ -119,7 +119,7 @@ def _check_optimizer(found: Any, optimizer: Optimizer, recipe: Recipe, step: int
                     raise _Misfit(f"{name} is {float(tensor):g}, after {step} steps")
             blocks.add(tensor.untyped_storage().data_ptr())
     if len(blocks) < len(parameters) * len(kept):
-        raise _Misfit("two tensors of the optimizer share their memory")
+        raise _Misfit("two tensors of the optimizer share memory")
 
 
 def _kept_for_each(recipe: Recipe) -> dict[str, Tensor]:
@@ -178,7 +178,7 @@ def _check_loops(found: Mapping[str, Any], step: int, steps: int, val_count: int
         _check_near(found["epoch_progress"][counts], -(-step // steps), "epoch_progress")
         values = set(found[f"{epoch_loop}val_loop.batch_progress"][counts].values())
         if len(values) != 1 or not 0 <= values.pop() <= val_count:
-            raise _Misfit("the progress of the validation is not that of a whole one")
+            raise _Misfit("the validation progress is not that of a complete validation")
 
 
 def _check_counters(found: Any, like: Any, name: str) -> None:
@@ -214,7 +214,7 @@ def _check_callbacks(found: Mapping[str, Any], step: int, steps: int, batch_size
             raise _Misfit(str(error)) from error
     if not (within := step % steps):
         if "steps" in own:
-            raise _Misfit("it holds a part of an epoch, but was taken at the end of one")
+            raise _Misfit("it holds part of an epoch, but was saved at the end of one")
         return
     for key in ("seconds", "train_seconds"):
         if not 0 <= _number(own[key], key) < math.inf:
@@ -225,7 +225,7 @@ def _check_callbacks(found: Mapping[str, Any], step: int, steps: int, batch_size
     if not bool(((part["correct"] >= 0) & (part["correct"] <= batch_size)).all()):
         raise _Misfit("more images were classified correctly than there are")
     if not all(math.isfinite(_number(rate, "rates")) for rate in _list(part["rates"], within, "rates")):
-        raise _Misfit("rates are not finite")
+        raise _Misfit("a learning rate is not finite")
 
 
 def _check_rows(own: Rows, step: int, epochs: int) -> None:
@@ -248,11 +248,11 @@ def _check_tensor(found: Any, like: Tensor, name: str, *, memory: bool = False) 
     if type(found) is not Tensor or found.layout is not torch.strided or found.device.type != "cpu":
         raise _Misfit(f"{name} is not a tensor")
     if found.shape != like.shape or found.dtype != like.dtype:
-        raise _Misfit(f"{name} is {_kind(found)}, and the run has {_kind(like)}")
+        raise _Misfit(f"{name} is {_kind(found)}, but the run has {_kind(like)}")
     if found.requires_grad:
-        raise _Misfit(f"{name} asks for gradients")
+        raise _Misfit(f"{name} requires gradients")
     if memory and _strides(found) != _strides(like):
-        raise _Misfit(f"{name} has another memory layout than its parameter")
+        raise _Misfit(f"{name} has a different memory layout from its parameter")
     if found.is_floating_point() and not bool(found.isfinite().all()):
         raise _Misfit(f"{name} holds NaN or infinity")
 
@@ -277,9 +277,9 @@ def _compare(found: Any, wanted: Any, name: str) -> None:
             _compare(one, other, name)
     elif isinstance(wanted, int | float) and not isinstance(wanted, bool):
         if not math.isclose(_number(found, name), wanted, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE**2):
-            raise _Misfit(f"{name} is {_short(found)}, and the run has {wanted}")
+            raise _Misfit(f"{name} is {_short(found)}, but the run has {wanted}")
     elif type(found) is not type(wanted) or found != wanted:
-        raise _Misfit(f"{name} is {_short(found)}, and the run has {_short(wanted)}")
+        raise _Misfit(f"{name} is {_short(found)}, but the run has {_short(wanted)}")
 
 
 def _check_names(found: Any, wanted: Mapping[Any, Any], name: str, *, all_of_them: bool = False) -> None:
@@ -299,7 +299,7 @@ def _list(found: Any, length: int, name: str) -> Sequence[Any]:
 
 def _number(found: Any, name: str) -> float:
     if isinstance(found, bool) or not isinstance(found, int | float):
-        raise _Misfit(f"{name} is {_short(found)}, and must be a number")
+        raise _Misfit(f"{name} is {_short(found)}, but must be a number")
     return found
 
 

@@ -9,7 +9,7 @@ from era_cli.runs import artifacts
 
 FEW = 20  # steps, in which rounding does not grow much
 
-_COPY = ": restore it from a copy"
+_COPY = ": restore it from a backup"
 _EDITED = f"an edited csv file or run.json{_COPY}"
 
 
@@ -30,7 +30,7 @@ def likely(
     if failed is None:
         return None
     direct = {
-        "images": "changed data: restore them, or name their folder with --data",
+        "images": "changed images: restore them, or give their folder with --data",
         "counts": f"an edited run.json{_COPY}",
         "checkpoints": f"a damaged or changed checkpoint{_COPY}",
         "rows": _EDITED,
@@ -50,13 +50,13 @@ def likely(
     if steps == "identical" and failed == "epochs" and weights != "differs":
         return _EDITED
     if steps == "identical":
-        return f"{artifacts.LAST} was changed after training: the losses replayed are those recorded"
+        return f"{artifacts.LAST} was changed after training: the replayed losses are the recorded ones"
     if sudden:
         files = "a csv file" if origin is None else f"{origin}, a csv file"
-        more = f"; {'; '.join(changes)} alone would differ less" if changes else ""
+        more = f"; {'; '.join(changes)} alone would cause a smaller difference" if changes else ""
         return f"{files} or the recipe in run.json was changed after training{more}"
     if exact:
         changed = "a changed recipe in run.json" if origin is None else f"a changed {origin}"
-        return f"another number of threads than the {threads} recorded, or {changed}"
+        return f"a number of threads other than the {threads} recorded, or {changed}"
     now = "; ".join(changes) or "a GPU, whose summation order varies"
     return f"{now}; rounding grows from step to step: try --steps {FEW}"

@@ -25,7 +25,7 @@ _TRAINING = ("optimizer_states", "lr_schedulers", "loops")
 
 
 def check_images(dataset: Dataset, document: RunDocument) -> Check:
-    """Whether classes, pixels, labels and test split are those of the training, by their hash, computed anew."""
+    """Whether classes, pixels, labels and test split are those of the training, by their recomputed hash."""
     computed = content_hash(dataset.classes, dataset.images, dataset.labels, dataset.test)
     if computed == document.data.content_hash:
         detail = f"content hash of {plural(len(dataset.images), 'image')}"
@@ -37,8 +37,8 @@ def _changed_images(dataset: Dataset, document: RunDocument) -> str:
     if dataset.classes != document.data.classes:
         return f"the classes of {dataset.source} are no longer those in run.json"
     if new := sorted(set(dataset.skipped) - set(document.data.skipped)):
-        return f"{dataset.source} has an image that could be read when the run was trained: {new[0]}"
-    return f"the images of {dataset.source}, their labels or their number are not those that the run was trained on"
+        return f"an image in {dataset.source} that could be read when the run was trained no longer can: {new[0]}"
+    return f"the images of {dataset.source}, their labels or their number have changed since the run was trained"
 
 
 def check_counts(dataset: Dataset, splits: Mapping[str, Labels], document: RunDocument) -> Check:
@@ -57,8 +57,8 @@ def check_counts(dataset: Dataset, splits: Mapping[str, Labels], document: RunDo
             pairs.append(("result.test_total", document.result.test_total, len(dataset.test)))
         for field, claimed, own in pairs:
             if claimed != own:
-                return Check(name="counts", status="differs", detail=f"{field} {claimed:,} in run.json, {own:,} images")
-    return Check(name="counts", status="identical", detail="images of each split and class in run.json")
+                return Check(name="counts", status="differs", detail=f"{field} {claimed:,} in run.json, {own:,} found")
+    return Check(name="counts", status="identical", detail="number of images per split and class in run.json")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def check_epochs(
 
 
 def check_validation(row: EpochRow, loss: float, correct: int, count: int, rounding: Rounding) -> Check:
-    """The validation of the best epoch's state, computed anew over `count` images, against its row of metrics.csv."""
+    """The validation of the best epoch's state, recomputed over `count` images, against its row of metrics.csv."""
     accuracy = correct / count
     epoch, one = f"epoch {row.epoch}", max(rounding.one_step, 1.5 / count)  # an image between two classes
     values = [
@@ -125,7 +125,7 @@ def check_validation(row: EpochRow, loss: float, correct: int, count: int, round
         _Value(epoch, "val_loss", row.val_loss, loss, rounding.one_step),
     ]
     what = f"validation accuracy {accuracy:.2%} and loss of epoch {row.epoch}"
-    computed = f"by {artifacts.BEST}"
+    computed = f"from {artifacts.BEST}"
     return _checked("validation", what, artifacts.METRICS, computed, values, rounding)
 
 
@@ -158,7 +158,7 @@ def _checked(
             if not rounding.exact:
                 detail += f", {'' if value.field.endswith('_acc') else 'relative '}difference {apart:.2g}"
             return Check(name=name, status="differs", detail=detail, difference=apart)
-        first = first or (f", from {value.row} on" if value.row else ", which rounding changed")
+        first = first or (f", differing from {value.row} on" if value.row else ", differing by rounding")
         most = max(most, apart)
     if not first:
         return Check(name=name, status="identical", detail=what)
@@ -182,12 +182,12 @@ def check_weights(
     """The network's weights and batch norm's statistics in two training states."""
     after = f"after step {recorded['global_step']:,}"
     unequal = difference(recorded["state_dict"], replayed["state_dict"])
-    detail = f"every weight and statistic {after}"
+    detail = f"all weights and batch norm statistics {after}"
     if unequal is None:
         return Check(name=name, status="identical", detail=detail)
     status = rounding.judge(unequal.relative, DRIFT if drift else math.inf)
     if status == "differs":
-        detail = f"{after}: {unequal.first}; relative difference of all {unequal.relative:.2g}"
+        detail = f"{after}: {unequal.first}; overall relative difference {unequal.relative:.2g}"
     return Check(name=name, status=status, detail=detail, difference=unequal.relative)
 
 
@@ -207,7 +207,7 @@ def check_optimizer(recorded: Mapping[str, Any], replayed: Mapping[str, Any], ro
 
 
 def check_test(recorded: FitResult, computed: Evaluation, rounding: Rounding) -> Check:
-    """The test of the best epoch, computed anew, against run.json; always in fp32."""
+    """The test of the best epoch, recomputed, against run.json; always in fp32."""
     count, correct, near = len(computed.labels), computed.correct, EPSILON["fp32"]
     one = max(near, 1.5 / count)  # an image between two classes, but not two
     values = (
@@ -217,13 +217,13 @@ def check_test(recorded: FitResult, computed: Evaluation, rounding: Rounding) ->
         _Value("", "test_loss", recorded.test_loss, computed.loss, near),
     )
     what = f"accuracy {computed.accuracy:.2%} ({correct:,} of {count:,}) and loss"
-    return _checked("test", what, artifacts.DOCUMENT, "computed anew", values, rounding)
+    return _checked("test", what, artifacts.DOCUMENT, "recomputed", values, rounding)
 
 
 def check_repeated(recorded: FitResult, computed: Evaluation, rounding: Rounding) -> Check:
     """The test accuracy of the repeated run against the 95 % interval of the recorded one."""
     low, high = wilson_interval(recorded.test_correct, recorded.test_count)
-    detail = f"test accuracy {recorded.test_acc:.2%} in run.json, {computed.accuracy:.2%} repeated"
+    detail = f"test accuracy {recorded.test_acc:.2%} in run.json, {computed.accuracy:.2%} in the repeated run"
     detail += f"; 95% interval {low:.2%} to {high:.2%}"
     fits = not rounding.exact and low <= computed.accuracy <= high
     apart = relative(recorded.test_acc, computed.accuracy)
@@ -231,12 +231,12 @@ def check_repeated(recorded: FitResult, computed: Evaluation, rounding: Rounding
 
 
 def check_predictions(recorded: Evaluation, computed: Evaluation, rounding: Rounding) -> Check:
-    """The stored logits of the test images against those computed anew."""
+    """The stored logits of the test images against the recomputed ones."""
     left, right = recorded.logits, computed.logits
     unequal = difference(torch.tensor(left), torch.tensor(right))
     if unequal is None:
         return Check(name="predictions", status="identical", detail=f"logits of {plural(len(left), 'image')}")
     rows = np.flatnonzero((left.view(np.uint32) != right.view(np.uint32)).any(axis=1))
-    detail = f"logits of {plural(len(rows), 'image')}, the first of them image {int(computed.index[rows[0]])}"
+    detail = f"logits of {plural(len(rows), 'image')}, the first being image {int(computed.index[rows[0]])}"
     status = rounding.judge(unequal.relative, EPSILON["fp32"])
     return Check(name="predictions", status=status, detail=detail, difference=unequal.relative)

@@ -91,7 +91,7 @@ def check_states(recorded: Recorded, document: RunDocument) -> Check:
         return Check(
             name="checkpoints",
             status="differs",
-            detail=f"{artifacts.LAST} was taken after step {last}, but the run is finished after step {total}",
+            detail=f"{artifacts.LAST} was taken after step {last}, but the run finished after step {total}",
         )
     for one, other in itertools.combinations(recorded.states, 2):
         if recorded.step_of(one) == recorded.step_of(other) and (unequal := _unequal(recorded, one, other)):
@@ -114,7 +114,7 @@ def check_rows(recorded: Recorded, document: RunDocument) -> Check:
     """Whether steps.csv and metrics.csv have a row for every step and epoch of the last state, and agree."""
     done = recorded.step_of(artifacts.LAST)
     if done is None:
-        return Check(name="rows", status="skipped", detail=f"{artifacts.LAST} does not tell how many there must be")
+        return Check(name="rows", status="skipped", detail=f"without a valid {artifacts.LAST} their number is unknown")
     epochs = done // document.steps_per_epoch
     wrong = _wrong_row(recorded, document, done, epochs)
     if wrong is not None:
@@ -132,7 +132,7 @@ def _wrong_row(recorded: Recorded, document: RunDocument, done: int, epochs: int
         (artifacts.METRICS, epochs, [row.epoch for row in recorded.epochs]),
     ):
         if (number := _first_gap(numbers, count)) is not None:
-            return f"row {number} of {name} is missing or not in its place"
+            return f"row {number} of {name} is missing or out of order"
         if document.status == "finished" and len(numbers) > count:
             return f"{name} has {len(numbers)} rows, but the run has {count}"
     for state in recorded.states:
@@ -142,11 +142,9 @@ def _wrong_row(recorded: Recorded, document: RunDocument, done: int, epochs: int
         own = recorded.steps[(row.epoch - 1) * document.steps_per_epoch : row.epoch * document.steps_per_epoch]
         loss = float(torch.tensor([step.loss for step in own], dtype=torch.float64).mean())
         if not math.isclose(row.train_loss, loss, rel_tol=_ROUNDING):
-            return f"epoch {row.epoch}: train_loss {row.train_loss!r} in metrics.csv, {loss!r} by the rows of steps.csv"
+            return f"epoch {row.epoch}: train_loss {row.train_loss!r} in metrics.csv, mean {loss!r} in steps.csv"
         if row.lr != own[-1].lr:
-            return (
-                f"epoch {row.epoch}: lr {row.lr!r} in metrics.csv, {own[-1].lr!r} in the last of its rows of steps.csv"
-            )
+            return f"epoch {row.epoch}: lr {row.lr!r} in metrics.csv, {own[-1].lr!r} in its last row of steps.csv"
     return _wrong_result(recorded, document)
 
 
@@ -188,7 +186,7 @@ def _wrong_result(recorded: Recorded, document: RunDocument) -> str | None:
         return f"best_epoch {result.best_epoch} in run.json, but {artifacts.METRICS} has no such epoch"
     row = recorded.epochs[result.best_epoch - 1]
     if row.epoch in document.lost_epochs:
-        return f"best_epoch {row.epoch} in run.json, which also counts that epoch among lost_epochs"
+        return f"best_epoch {row.epoch} in run.json, which also lists that epoch in lost_epochs"
     best = best_epoch.best(each for each in recorded.epochs if each.epoch not in document.lost_epochs)
     if best != row:
         return f"best_epoch {row.epoch} in run.json, but epoch {best.epoch} is the best in {artifacts.METRICS}"

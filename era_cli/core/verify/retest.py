@@ -1,4 +1,4 @@
-"""The best epoch of a run, and of the same run repeated, tested anew. Loads no lightning."""
+"""The best epoch of a run, and of the same run repeated, tested again. Loads no lightning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from era_cli.runs.run import Run
 def checks(
     run: Run, document: RunDocument, setup: Setup, recorded: Recorded, rounding: Rounding, listener: Listener
 ) -> list[Check]:
-    """The test in run.json, and the stored predictions that belong to it, against those computed anew."""
+    """The test in run.json, and the stored predictions that belong to it, against the recomputed ones."""
     if document.result is None:
         detail = f"the run is not finished (status {document.status}), so it has no test result"
         return [Check(name="test", status="skipped", detail=detail)]

@@ -37,7 +37,7 @@ def span(last: int | None, previous: int | None, steps_per_epoch: int, *, from_s
         NotReplayable: there is nothing to compare with, or only the whole run can be replayed.
     """
     if not last:
-        raise NotReplayable(f"{artifacts.LAST} is damaged or of no step, so there is nothing to compare with")
+        raise NotReplayable(f"there is no valid {artifacts.LAST} with at least one step to compare with")
     if from_scratch:
         origin, done = None, 0
     elif previous is not None and previous < last:
@@ -46,6 +46,6 @@ def span(last: int | None, previous: int | None, steps_per_epoch: int, *, from_s
         origin, done = None, 0
     else:
         raise NotReplayable(
-            f"no earlier state than {artifacts.LAST} is left to replay from: repeat the run with --from-scratch"
+            f"no checkpoint before {artifacts.LAST} is left to replay from: repeat the run with --from-scratch"
         )
     return Span(origin, done + 1, last if most is None else min(last, done + most))

@@ -1,4 +1,4 @@
-"""Replays a run's last steps, tests its best epoch anew, and compares both with what it recorded.
+"""Replays a run's last steps, tests its best epoch again, and compares both with what it recorded.
 
 Writes nothing to the run.
 """
@@ -98,7 +98,7 @@ def _device(request: VerifyRequest) -> devices.Device:
 
 @dataclass(frozen=True)
 class _Conditions:
-    """What computes anew, what has changed since the run, and what rounding may therefore explain."""
+    """What recomputes, what has changed since the run, and what rounding may therefore explain."""
 
     now: Environment
     changes: tuple[str, ...]
@@ -165,7 +165,7 @@ def _replayed(
             if request.from_scratch:
                 results += retest.repeated(scratch, request.document, setup, kept, rounding, listener, drift=drift)
         else:
-            results.append(_skipped("weights", f"the run recorded none after step {steps.last:,}"))
+            results.append(_skipped("weights", f"the run saved no weights after step {steps.last:,}"))
     return _Outcome(tuple(results), steps, checks.sudden(kept.steps, replayed.steps[0], rounding))
 
 

@@ -349,7 +349,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\nabc"
         pytest.param(lambda packed: b"HTTP/1.0 500 Oh No\r\n\r\n", "Oh No", id="broken"),
         pytest.param(lambda packed: redirect("/cifar.tar.gz"), "Found", id="in-circles"),
         pytest.param(lambda packed: redirect("file:///etc/passwd"), "file:///etc/passwd", id="to-a-file"),
-        pytest.param(lambda packed: ok(b"0" * 9_000_000), "the server sends more than", id="without-end"),
+        pytest.param(lambda packed: ok(b"0" * 9_000_000), "the server sent more than", id="without-end"),
         pytest.param(lambda packed: b"Please log in to this hotel's network\r\n\r\n", "", id="not-http"),
         pytest.param(lambda packed: CHUNKED, "", id="broken-chunk"),
     ],
@@ -426,8 +426,8 @@ def escaping(tar: tarfile.TarFile, info: tarfile.TarInfo) -> None:
         pytest.param(instead(tarfile.DIRTYPE), "data_batch_2 in it is not the published file", id="folder"),
         pytest.param(instead(tarfile.FIFOTYPE), "data_batch_2 in it is not the published file", id="pipe"),
         pytest.param(huge, "data_batch_2 in it is larger than 100 MB", id="huge"),
-        pytest.param(escaping, "it holds no file cifar-10-batches-py/data_batch_2", id="escaping"),
-        pytest.param(lambda tar, info: None, "it holds no file cifar-10-batches-py/data_batch_2", id="lacking"),
+        pytest.param(escaping, "it does not contain cifar-10-batches-py/data_batch_2", id="escaping"),
+        pytest.param(lambda tar, info: None, "it does not contain cifar-10-batches-py/data_batch_2", id="lacking"),
         pytest.param(None, "end", id="cut-off"),
     ],
 )
@@ -453,7 +453,7 @@ def test_a_download_that_never_ends_elsewhere_is_not_waited_for(
     ear = Ear()
     with FileLock(tmp_path / FOLDER / ".download.lock"), pytest.raises(EraError) as caught:
         load(published.at(closed_port), tmp_path, patience=0.1, listener=ear)
-    assert f"another process that is to download CIFAR-10 into {tmp_path / FOLDER}" in str(caught.value)
+    assert f"another process that is downloading CIFAR-10 into {tmp_path / FOLDER}" in str(caught.value)
     assert ear.notes == ["Another era process is downloading CIFAR-10; waiting for it."]
 
 
@@ -675,7 +675,7 @@ def batch(**changes: object) -> bytes:
         (batch(data=IMAGES[:0], labels=[]), "its images have the shape (0, 3072)"),
         (batch(data=IMAGES[:2], labels=[0, 1]), "it holds 2 images"),
         (batch().replace(SHAPE, b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f"), "cannot reshape"),
-        (batch().replace(b"U\x02u1", b"U\x02f8"), "its images are no bytes"),
+        (batch().replace(b"U\x02u1", b"U\x02f8"), "its images are not bytes"),
         (pickled([1, 2]), "it does not hold a dictionary"),
         (b"\x80\x02}r\xff\xff\xff\x7f.", "it asks for more memory"),
         (b"\x80\x02\x8a\xff.", ""),
@@ -690,7 +690,7 @@ def test_other_content_of_the_right_checksum_is_named(
     published.files["data_batch_3"] = content
     published.unpack(tmp_path / FOLDER)
     sentence = refusal(published.at(closed_port), tmp_path)
-    assert f"{tmp_path / FOLDER / 'data_batch_3'} does not hold what CIFAR-10 does ({reason}" in sentence
+    assert f"{tmp_path / FOLDER / 'data_batch_3'} does not hold the data of CIFAR-10 ({reason}" in sentence
     assert "\n" not in sentence
 
 
@@ -700,7 +700,7 @@ def test_other_content_of_the_right_checksum_is_named(
 def test_other_class_names_are_refused(tmp_path: Path, published: Published, closed_port: str, names: object) -> None:
     published.files[META_FILE] = pickled({b"label_names": names} if names else {})
     published.unpack(tmp_path / FOLDER)
-    assert f"{META_FILE} does not hold what CIFAR-10 does" in refusal(published.at(closed_port), tmp_path)
+    assert f"{META_FILE} does not hold the data of CIFAR-10" in refusal(published.at(closed_port), tmp_path)
 
 
 def test_that_pickle_works_on_the_plain_unpickler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

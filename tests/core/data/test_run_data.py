@@ -86,7 +86,7 @@ def test_what_was_in_the_data_dir_is_not_downloaded_elsewhere(
         shutil.rmtree(folder if lost == "the folder" else where)
     with pytest.raises(EraError) as caught:
         run_data.load(run, moved, source=source, data_dir=None, listener=Listener())
-    state = "is not there" if lost == "the disk" else "no longer holds all of its files"
+    state = "is missing" if lost == "the disk" else "no longer holds all of its files"
     assert str(caught.value).startswith(f"the CIFAR-10 of {run.path} was in {where}, which {state}: put it back, or")
     assert "--data-dir" in str(caught.value)
     run_data.check(run, moved, source=source, data_dir=tmp_path)  # said by a person

@@ -18,9 +18,9 @@ def test_what_has_changed_since_the_run_is_named() -> None:
         versions=Versions(era="0.1.0", torch="2.15.0", lightning="2.6.6"),
     )
     assert [str(change) for change in continuity.changes(recorded, now)] == [
-        "another processor (a processor then, another now)",
-        "another torch (2.14.1 then, 2.15.0 now)",
-        "another number of threads (2 then, 1 now)",
+        "a different processor (a processor then, another now)",
+        "a different PyTorch version (2.14.1 then, 2.15.0 now)",
+        "a different number of threads (2 then, 1 now)",
     ]
 
 

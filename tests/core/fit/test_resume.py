@@ -188,7 +188,7 @@ def test_a_checkpoint_that_does_not_fit_falls_back_to_the_previous(fit_digits: P
     assert fit.resume_from is not None
     assert fit.resume_from.step == 10
     (note,) = fit.notes
-    assert "does not fit its run: momentum_buffer of parameter 1 is float32 of shape (3,)" in note
+    assert "does not match its run: momentum_buffer of parameter 1 is float32 of shape (3,)" in note
     checkpoint.write(state, run.checkpoints / artifacts.PREVIOUS)
     with pytest.raises(EraError, match="no checkpoint is left"):
         resumed(run)
@@ -220,7 +220,7 @@ def test_torn_files_of_an_earlier_version_are_found_before_training(fit_digits: 
         resumed(run)
     run.metrics_file.write_bytes(whole)
     (note,) = resumed(run).notes
-    assert note == f"{run.steps_file} lacks 4 rows, which will be missing in the curves."
+    assert note == f"{run.steps_file} lacks 4 rows, which will be missing from the curves."
 
 
 def test_an_interrupted_final_test_is_made_up(fit_digits: Prepare, finished_run: Path) -> None:
@@ -449,12 +449,12 @@ def test_a_resumed_run_has_the_threads_that_it_had(after_two_steps: Run, tmp_pat
         fit = resumed(run)
         assert torch.get_num_threads() == 1
         assert fit.environment.device.threads == 1
-        assert fit.notes == ("Training with 1 CPU thread, as before, where 2 would have been taken.",)
+        assert fit.notes == ("Training with 1 CPU thread, as before; by default 2 would be used.",)
         # run.json names the last session, which may have saved nothing: what counts is the checkpoint.
         run.update(device=replace(run.read().device, threads=cores + 2))
         say_computed_by(run, device={"threads": cores + 1, "name": "another processor"})
         (note,) = resumed(run).notes
-        assert note.startswith("The run is resumed with another processor (another processor then, ")
+        assert note.startswith("The run is resumed with a different processor (another processor then, ")
         assert f"number of threads ({cores + 1} then, 1 now): its result may not be bit for bit" in note
         assert torch.get_num_threads() == 1
     finally:

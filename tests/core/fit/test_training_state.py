@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(
     path = run.checkpoints / artifacts.LAST
     with pytest.raises(EraError) as caught:
         training_state.check(altered(state, place, change), run.read(), path)
-    assert str(caught.value).startswith(f"the checkpoint {path} does not fit its run: ")
+    assert str(caught.value).startswith(f"the checkpoint {path} does not match its run: ")
     assert len(str(caught.value)) < len(str(path)) + 200
 
 

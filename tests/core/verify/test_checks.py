@@ -94,7 +94,7 @@ def test_a_result_is_the_one_computed_anew() -> None:
     told = result(computed)
     assert checks.check_test(told, computed, HERE).status == "identical"
     found = checks.check_test(dataclasses.replace(told, test_acc=0.8), computed, HERE)
-    assert (found.status, found.detail) == ("differs", "test_acc 0.8 in run.json, 0.75 computed anew")
+    assert (found.status, found.detail) == ("differs", "test_acc 0.8 in run.json, 0.75 recomputed")
     close = dataclasses.replace(told, test_loss=computed.loss * (1 + 1e-5))
     assert checks.check_test(close, computed, HERE).status == "differs"
     assert checks.check_test(close, computed, ELSEWHERE).status == "within"
@@ -107,7 +107,7 @@ def test_stored_predictions_are_the_ones_computed_anew() -> None:
     altered = dataclasses.replace(computed, logits=logits)
     assert checks.check_predictions(computed, computed, HERE).status == "identical"
     found = checks.check_predictions(altered, computed, HERE)
-    assert (found.status, found.detail) == ("differs", "logits of 1 image, the first of them image 2")
+    assert (found.status, found.detail) == ("differs", "logits of 1 image, the first being image 2")
     assert checks.check_predictions(altered, computed, ELSEWHERE).status == "within"
 
 
@@ -122,12 +122,12 @@ def test_stored_predictions_are_the_ones_computed_anew() -> None:
             "an edited csv file",
         ),
         ({"steps": "identical", "epochs": "differs", "weights": "skipped"}, {}, "an edited csv file"),
-        ({"steps": "differs", "weights": "differs"}, {}, "another number of threads than the 2"),
-        ({"steps": "differs", "weights": "skipped"}, {}, "another number of threads than the 2"),
+        ({"steps": "differs", "weights": "differs"}, {}, "a number of threads other than the 2"),
+        ({"steps": "differs", "weights": "skipped"}, {}, "a number of threads other than the 2"),
         (
             {"steps": "differs", "weights": "skipped"},
             {"origin": None},
-            "another number of threads than the 2 recorded, or a",
+            "a number of threads other than the 2 recorded, or a",
         ),
         ({"steps": "differs", "weights": "differs"}, {"sudden": True}, "previous.ckpt, a csv file or the recipe"),
         ({"steps": "differs", "weights": "differs"}, {"sudden": True, "origin": None}, "a csv file or the recipe"),
@@ -140,7 +140,7 @@ def test_stored_predictions_are_the_ones_computed_anew() -> None:
         ({"steps": "identical", "test": "differs"}, {}, "run.json or best.ckpt was changed"),
         ({"steps": "within", "test": "differs"}, {"changes": ["another torch"]}, "run.json or best.ckpt was changed"),
         ({"steps": "identical", "predictions": "differs"}, {}, "predictions-test.npz or best.ckpt"),
-        ({"images": "differs"}, {}, "changed data"),
+        ({"images": "differs"}, {}, "changed images"),
         ({"counts": "differs", "checkpoints": "differs"}, {}, "an edited run.json"),
         ({"checkpoints": "differs", "steps": "differs"}, {}, "a damaged or changed checkpoint"),
     ],

@@ -111,7 +111,7 @@ def test_a_changed_weight_is_found_even_on_another_torch(run: Run) -> None:
     document = run.read()
     say_computed_by(run, versions={"torch": "1.0"})
     found = verify(asked(run), Listener())
-    assert found.changes == (f"another torch (1.0 then, {document.versions.torch} now)",)
+    assert found.changes == (f"a different PyTorch version (1.0 then, {document.versions.torch} now)",)
     assert (statuses(found)["steps"], statuses(found)["weights"]) == ("identical", "differs")
     assert found.first is not None
     assert "network.linear.weight: 1 of 5,120 numbers differs, by up to 0.001" in found.first.detail
@@ -127,7 +127,7 @@ def test_another_number_of_threads_is_named_as_the_cause(run: Run) -> None:
     assert found.first is not None
     assert found.first.detail.startswith("step 11: loss ")
     assert found.cause is not None
-    assert found.cause.startswith("another number of threads than the 2 recorded")
+    assert found.cause.startswith("a number of threads other than the 2 recorded")
     assert torch.get_num_threads() == 1
 
 
@@ -173,7 +173,7 @@ def test_an_edited_count_is_found(run: Run) -> None:
     run.update(result=replace(result, test_total=10_000))
     found = verify(asked(run, steps=1), Listener())
     assert found.first is not None
-    assert found.first.detail == "result.test_total 10,000 in run.json, 359 images"
+    assert found.first.detail == "result.test_total 10,000 in run.json, 359 found"
     assert found.cause is not None
     assert found.cause.startswith("an edited run.json")
 
@@ -196,7 +196,7 @@ def test_a_run_stopped_within_an_epoch_and_its_moved_images(tmp_path: Path) -> N
     found = verify(asked(run, source=str(moved)), Listener())
     assert (found.status, statuses(found)["steps"]) == ("differs", "skipped")
     assert found.cause is not None
-    assert found.cause.startswith("changed data")
+    assert found.cause.startswith("changed images")
 
 
 def test_a_signal_leaves_nothing_behind(run: Run, scratch: Path) -> None:
