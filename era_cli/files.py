@@ -189,7 +189,12 @@ def sweep_temporaries(folder: Path, *, age: float = 0.0) -> None:
 
     Without an age only for a folder to which nobody else writes.
     """
-    _remove_older(folder.glob(f".*{TEMPORARY_SUFFIX}"), age)
+    orphans = folder.glob(f".*{TEMPORARY_SUFFIX}")
+    if age:
+        _remove_older(orphans, age)
+    else:
+        for orphan in orphans:
+            orphan.unlink(missing_ok=True)
 
 
 def _prefix(path: Path) -> str:
@@ -205,7 +210,7 @@ def _sweep_old(path: Path) -> None:
 def _remove_older(orphans: Iterable[Path], age: float) -> None:
     for orphan in orphans:
         with contextlib.suppress(OSError):
-            if not age or time.time() - orphan.stat().st_mtime > age:
+            if time.time() - orphan.stat().st_mtime > age:
                 orphan.unlink()
 
 
