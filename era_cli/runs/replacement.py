@@ -47,7 +47,7 @@ def take_place(run: Run) -> None:
             raise
         run.path, run.replaces = path, None
         sync_folder(path.parent)
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
 
 
 def discard(run: Run) -> None:
@@ -64,7 +64,7 @@ def put_back(runs_dir: Path) -> None:
     for aside in filter(_is_run, runs_dir.glob(".*.replaced")):
         if Run(aside.with_name(aside.name.removeprefix(".").removesuffix(".replaced"))).document_file.is_file():
             with contextlib.suppress(EraError, OSError), Run(aside).lock():  # in use: it is being removed just now
-                shutil.rmtree(aside, ignore_errors=True)
+                _remove(aside)
     for hidden in runs_dir.glob(".*.new"):
         path = runs_dir / hidden.name.removeprefix(".").removesuffix(".new")
         if not _is_run(_aside(path)) or path.exists() or path.is_symlink():
@@ -73,10 +73,20 @@ def put_back(runs_dir: Path) -> None:
             _aside(path).rename(path)
 
 
+def _remove(run: Path) -> None:
+    """Removes the folder of a run, run.json last: what an error leaves is still one, and removed another time."""
+    with contextlib.suppress(OSError):
+        for path in run.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != artifacts.DOCUMENT:
+                path.unlink()
+        shutil.rmtree(run)
+
+
 def _is_run(folder: Path) -> bool:
-    """Whether it is a run or what is left of one: in a stranger's folder anything may have the name of one."""
-    left = (artifacts.DOCUMENT, artifacts.CHECKPOINTS, artifacts.LOCK)
-    return folder.is_dir() and not folder.is_symlink() and any((folder / name).exists() for name in left)
+    """Whether it is a run's folder: in a stranger's folder anything may have the name of one."""
+    return (folder / artifacts.DOCUMENT).is_file() and not folder.is_symlink()
 
 
 def refuse_if_in_use(path: Path) -> None:

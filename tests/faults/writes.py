@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from era_cli.files import TEMPORARY_SUFFIX
+from era_cli.runs.artifacts import LOCK
 from tests.faults import disk, outcome, scenarios
 from tests.faults.case import Case, Fault
 from tests.faults.disk import Call, Plan
@@ -172,7 +173,9 @@ def _is_silent(calls: Sequence[Call], place: int) -> bool:
         return bool(later) and (later[0].kind, later[0].path, later[0].data) == ("write", call.path, call.data)
     if call.kind == "link":  # copied instead
         return any(each.kind == "rename" and _target(each) == _target(call) for each in later)
-    return call.kind in _SILENT or call.path.startswith("cache/")
+    if call.kind in ("mkdir", "open") and any(each.path == f"{call.path}/{LOCK}" for each in later):
+        return True  # tried by filelock before it made the lock in that folder
+    return call.kind in _SILENT or call.path.split("/")[0] == "cache"
 
 
 def _is_named(said: str, calls: Sequence[Call], place: int, at: Path) -> bool:
@@ -180,12 +183,13 @@ def _is_named(said: str, calls: Sequence[Call], place: int, at: Path) -> bool:
     call = calls[place]
     if call.kind == "fsync" and not Path(call.path).suffix and place:  # of a folder: of the name just changed in it
         call = calls[place - 1]
-    if any(part.endswith((".creating", ".new")) for part in f"{call.path}/{call.to}".split("/")):
-        return NO_RUN in said
-    top, *folders, name = _target(call).split("/")
+    parts = f"{call.path}/{call.to}".split("/")
+    if NO_RUN in said and any(part == LOCK or part.endswith((".creating", ".new", ".replaced")) for part in parts):
+        return True
+    top, *rest = _target(call).split("/")
     if top == "cache":  # what is being decoded has no name of its own yet
         return f"{at}/cache/era/" in said
-    return "/".join((*folders, name)) in said
+    return "/".join(rest) in said
 
 
 def _target(call: Call) -> str:
