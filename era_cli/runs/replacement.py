@@ -61,7 +61,7 @@ def put_back(runs_dir: Path) -> None:
 
     What one killed after them left of a replaced run is removed.
     """
-    for aside in filter(_is_run, runs_dir.glob(".*.replaced")):
+    for aside in filter(_is_left, runs_dir.glob(".*.replaced")):
         if Run(aside.with_name(aside.name.removeprefix(".").removesuffix(".replaced"))).document_file.is_file():
             with contextlib.suppress(EraError, OSError), Run(aside).lock():  # in use: it is being removed just now
                 _remove(aside)
@@ -74,19 +74,27 @@ def put_back(runs_dir: Path) -> None:
 
 
 def _remove(run: Path) -> None:
-    """Removes the folder of a run, run.json last: what an error leaves is still one, and removed another time."""
+    """Removes the folder of a run, run.json last: what an error leaves is still a run, to be removed next time."""
     with contextlib.suppress(OSError):
         for path in run.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path.name != artifacts.DOCUMENT:
                 path.unlink()
+        sync_folder(run)  # a power cut may keep later changes and lose earlier ones
         shutil.rmtree(run)
 
 
 def _is_run(folder: Path) -> bool:
     """Whether it is a run's folder: in a stranger's folder anything may have the name of one."""
     return (folder / artifacts.DOCUMENT).is_file() and not folder.is_symlink()
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether it is a run, or what is left of one that was almost removed."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return _is_run(folder) or {path.name for path in folder.iterdir()} <= {artifacts.LOCK}
 
 
 def refuse_if_in_use(path: Path) -> None:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,11 +117,14 @@ def copy(one: Path, other: Path) -> None:
             first[path.stat().st_ino] = target
 
 
-def go_on(scenario: Scenario, at: Path, done: int, *, may_lack: Collection[str] = ()) -> None:
+def go_on(
+    scenario: Scenario, at: Path, done: int, *, may_lack: Collection[str] = (), swept: Sequence[str] = ("work", "cache")
+) -> None:
     """Goes on from whatever lies in `at` as a person would, and checks that the end is as if nothing had happened.
 
     What had been saved by the `done` changes of the disk before the fault must not be lost. A run `may_lack` files that
-    a warning gave up. From a state that was survived before, however it came about, nobody goes on again.
+    a warning gave up. Nothing temporary is left in the `swept` folders. From a state that was survived before, however
+    it came about, nobody goes on again.
     """
     for name, step in _saved(undisturbed(scenario).calls[:done]).items():
         assert _newest_step(at / "work" / "runs" / name / CHECKPOINTS) >= step, f"step {step} is lost"
@@ -133,7 +136,8 @@ def go_on(scenario: Scenario, at: Path, done: int, *, may_lack: Collection[str] 
         _finish(scenario, at, may_lack)
     else:
         _repeat(scenario, at)
-    outcome.assert_nothing_stray(at)
+    for folder in swept:
+        outcome.assert_nothing_stray(at / folder)
     _survived.add(state)
 
 

@@ -148,7 +148,7 @@ COMMANDS = {
     "fit --max-lr auto": Command(arguments=(*FIT, "--max-lr=auto"), phases=SWEEPING, after=_no_run),
     "fit --overwrite": Command(
         arguments=(*FIT, "--overwrite"),
-        phases={**SETTING_UP, "taking the place": ("era_cli.runs.replacement:take_place", 1)},
+        phases={**SETTING_UP, "the first step": ("era_cli.core.fit.run_writer:RunWriter.on_train_batch_end", 1)},
         before=functools.partial(bring, "finished"),
         after=_unharmed,
     ),
