@@ -23,8 +23,8 @@ POWER = Fault(
     promise=(
         "what was saved before is there, and the run resumes from it and ends like an undisturbed run. If nothing was "
         "saved yet, one sentence says so. Only states that no kill can leave are counted: most files are synced before "
-        "they get their names. For a run on an image folder, one state in 20 is tried; an unfinished entry in the cache "
-        "of decoded images stays until images are decoded again"
+        "they get their names. For a run on an image folder, one state in 20 is tried; an unfinished entry in the "
+        "cache of decoded images stays until images are decoded again"
     ),
     test="tests/faults/test_power.py",
 )
