@@ -224,8 +224,20 @@ def _known(runs_dir: Path) -> str:
 def _latest(runs_dir: Path) -> Run:
     files = _documents(runs_dir)
     if not files:
+        _refuse_unreadable(runs_dir)
         raise EraError(f"there is no run under {runs_dir} yet: train one with era fit, or name another --runs-dir")
     return Run(max(files, key=lambda file: (_started(file), file.parent.name)).parent)
+
+
+def _refuse_unreadable(runs_dir: Path) -> None:
+    """Names a folder that may be a run but cannot be entered: a glob passes over it."""
+    for folder in runs_dir.glob("*/"):
+        try:
+            (folder / artifacts.DOCUMENT).stat()
+        except PermissionError as error:
+            raise EraError(f"{folder} cannot be read ({error.strerror}): check its permissions") from error
+        except OSError:
+            continue
 
 
 def _documents(runs_dir: Path) -> list[Path]:

@@ -43,6 +43,7 @@ PERMISSION = Fault(
     promise="one sentence names the path, or the command works without it; nothing that exists is lost",
     test=TEST,
 )
+SHARP_PERMISSIONS = ("lr-find into a read-only folder", "eval of an unreadable run")
 LIMIT = Fault(
     title="a limit on files, file sizes or memory",
     promise="the command succeeds or ends with one sentence; files are intact, and a fit resumes exactly",
@@ -192,7 +193,7 @@ def _permissions() -> Iterator[Case]:
         ("fit --resume with read-only checkpoints", 0o500, f"runs/{RUN}/checkpoints", RESUME, (1,)),
         ("fit --resume of an unreadable run.json", 0o000, f"runs/{RUN}/run.json", RESUME, (1,)),
         ("fit --resume of an unreadable checkpoint", 0o000, f"runs/{RUN}/checkpoints/last.ckpt", RESUME, (0, 1)),
-        ("fit --resume of an unreadable metrics.csv", 0o000, f"runs/{RUN}/metrics.csv", RESUME, (1,)),
+        ("fit --resume of an unreadable metrics.csv", 0o000, f"runs/{RUN}/metrics.csv", RESUME, (0,)),
         ("fit with a read-only cache", 0o500, "cache", PHOTO_FIT, (0,)),
         ("fit with an unreadable cache", 0o000, "cache", PHOTO_FIT, (0,)),
         ("fit in a read-only working folder", 0o500, ".", FIT, (1,)),
@@ -215,7 +216,7 @@ def _permissions() -> Iterator[Case]:
         ("eval of unreadable predictions", 0o000, f"runs/{RUN}/predictions-test.npz", READERS["eval"], (0, 1)),
     ):
         check = functools.partial(_without_permission, mode, path, command, codes)
-        yield Case(fault=PERMISSION, name=name, check=check, sharp=name == "lr-find into a read-only folder")
+        yield Case(fault=PERMISSION, name=name, check=check, sharp=name in SHARP_PERMISSIONS)
 
 
 def _without_permission(mode: int, path: str, command: Sequence[str], codes: Sequence[int], folder: Path) -> None:
