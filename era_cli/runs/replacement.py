@@ -62,15 +62,12 @@ def put_back(runs_dir: Path) -> None:
     What one killed after them left of a replaced run is removed.
     """
     for aside in filter(_is_left, runs_dir.glob(".*.replaced")):
-        if Run(aside.with_name(aside.name.removeprefix(".").removesuffix(".replaced"))).document_file.is_file():
-            with contextlib.suppress(EraError, OSError), Run(aside).lock():  # in use: it is being removed just now
+        path = aside.with_name(aside.name.removeprefix(".").removesuffix(".replaced"))
+        with contextlib.suppress(EraError, OSError), Run(aside).lock():  # in use: it is being replaced just now
+            if Run(path).document_file.is_file():
                 _remove(aside)
-    for hidden in runs_dir.glob(".*.new"):
-        path = runs_dir / hidden.name.removeprefix(".").removesuffix(".new")
-        if not _is_run(_aside(path)) or path.exists() or path.is_symlink():
-            continue
-        with contextlib.suppress(EraError, OSError), Run(_aside(path)).lock():  # in use: it is being replaced just now
-            _aside(path).rename(path)
+            elif _is_run(aside) and not path.exists() and not path.is_symlink():
+                aside.rename(path)
 
 
 def _remove(run: Path) -> None:

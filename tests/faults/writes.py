@@ -189,7 +189,7 @@ def _is_named(said: str, calls: Sequence[Call], place: int, at: Path) -> bool:
     top, *rest = _target(call).split("/")
     if top == "cache":  # what is being decoded has no name of its own yet
         return f"{at}/cache/era/" in said
-    return "/".join(rest) in said
+    return "/".join(rest) in said or call.path.removeprefix("work/") in said
 
 
 def _target(call: Call) -> str:
