@@ -175,7 +175,8 @@ def _is_silent(calls: Sequence[Call], place: int) -> bool:
         return any(each.kind == "rename" and _target(each) == _target(call) for each in later)
     if call.kind in ("mkdir", "open") and any(each.path == f"{call.path}/{LOCK}" for each in later):
         return True  # tried by filelock before it made the lock in that folder
-    return call.kind in _SILENT or call.path.split("/")[0] == "cache"
+    # What is left of a replaced run is removed another time.
+    return call.kind in _SILENT or call.path.endswith(".replaced") or call.path.split("/")[0] == "cache"
 
 
 def _is_named(said: str, calls: Sequence[Call], place: int, at: Path) -> bool:
