@@ -27,8 +27,7 @@ what a person would do, with the command that `era` names, and compares the resu
 Where two faults leave the same files, it continues from them once. Results do not depend on the processor's speed,
 except for when a timed signal or kill strikes.
 
-`python -m tests.faults --only WORDS` repeats the cases whose names contain all the words, and leaves the table as it
-is. The sharpest cases are part of `make test`.
+The sharpest cases are part of `make test`. `tests/faults/__main__.py` says how to repeat some of the others.
 
 """
 PROGRESS = 50  # cases between two lines that say how far it is

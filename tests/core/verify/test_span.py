@@ -27,7 +27,8 @@ def test_steps_begin_after_the_previous_state(
 
 
 @pytest.mark.parametrize(
-    ("last", "previous", "why"), [(15, None, "--from-scratch"), (15, 15, "--from-scratch"), (None, 10, "damaged")]
+    ("last", "previous", "why"),
+    [(15, None, "--from-scratch"), (15, 15, "--from-scratch"), (None, 10, "no valid last.ckpt")],
 )
 def test_what_cannot_be_replayed_says_why(last: int | None, previous: int | None, why: str) -> None:
     with pytest.raises(NotReplayable, match=why):
