@@ -7,10 +7,8 @@ exit code once the copy has ended; it never trains itself, so that no thread of 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
-import pkgutil
 import signal
 import subprocess
 import sys
@@ -22,15 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from tests.faults import disk
 from tests.faults.disk import Plan
+from tests.faults.loaded import load_everything
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 300.0  # seconds of one command
-DOTS = 30  # per inch of a figure, a fifth of what they have
-CHANNELS = (8, 16, 32, 64)  # an eighth of the network's: the files are the same, but for their size
 NOTHING = Plan()
 
 
@@ -114,38 +109,13 @@ def run(at: Path, *command: str, **options: Any) -> Ended:
 
 
 def _load() -> None:
-    """Imports what any command may need, and narrows the network."""
-    import era_cli
-
-    for module in pkgutil.walk_packages(era_cli.__path__, "era_cli."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    for name in _LATER:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    """Loads everything; figures are written, but blank: to draw them takes longer than all the rest."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    from era_cli.core.networks import resnet
-    from era_cli.reports import style
-
-    Image.preinit()
-    resnet.CHANNELS = CHANNELS
-    style.DPI = DOTS
-    # Figures are written, but blank: to lay them out and to draw them takes longer than all the rest.
+    load_everything()
     Figure.draw = lambda self, renderer: None  # type: ignore[method-assign]
     ConstrainedLayoutEngine.execute = lambda self, fig: None  # type: ignore[method-assign]
-
-
-# What the commands, typer and matplotlib import when they first need it.
-_LATER = (
-    "matplotlib.backends.backend_agg",
-    "pytorch_grad_cam",
-    "pydantic.type_adapter",
-    "pydantic._internal._generate_schema",
-    "typer._adapters",
-    "lightning.pytorch.utilities.combined_loader",
-)
 
 
 def _serve() -> None:
