@@ -8,12 +8,11 @@ import glob
 import json
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 from era_cli.errors import EraError, UsageError
 
@@ -29,13 +28,6 @@ _FIXES = {
     errno.EISDIR: "remove the folder of that name",
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
-}
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFDIR: "a folder",
 }
 
 
@@ -93,34 +85,6 @@ def atomic_write_json(path: Path, document: dict[str, Any]) -> None:
     except UnicodeEncodeError:  # a file name that is no UTF-8: escapes carry it
         text = json.dumps(document, indent=2, allow_nan=False)
     atomic_write_text(path, text + "\n")
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """The file opened for reading, if it is a regular one: a named pipe would block, a device never end.
-
-    Raises:
-        OSError: it cannot be opened, or is a pipe, a device, a socket or a folder; `strerror` says which.
-    """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, f"it is {_KINDS.get(stat.S_IFMT(mode), 'not a regular file')}", str(path))
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def read_regular(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes.
-
-    Raises:
-        OSError: as for `open_regular`, or it is larger; `strerror` says so.
-    """
-    with open_regular(path) as file:
-        if (size := os.fstat(file.fileno()).st_size) > most:
-            raise OSError(errno.EFBIG, f"it is larger than {most / 1e6:,.0f} MB", str(path))
-        return file.read(size)
 
 
 def make_folder(path: Path) -> None:

@@ -20,7 +20,6 @@ from era_cli.files import (
     atomic_write,
     atomic_write_json,
     atomic_write_text,
-    read_regular,
     sweep_temporaries,
 )
 
@@ -225,15 +224,3 @@ def test_a_copy_to_a_full_disk_keeps_the_old_target(tiny_disk: Path, tmp_path: P
         atomic_link(tmp_path / "source", tiny_disk / "target")
     assert (tiny_disk / "target").read_text() == "old"
     assert names(tiny_disk) == ["target"]
-
-
-@posix_only
-def test_only_regular_files_are_read(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"content")
-    os.mkfifo(tmp_path / "pipe")
-    assert read_regular(tmp_path / "file", 7) == b"content"
-    for name, most, reason in (("pipe", 9, "named pipe"), (".", 9, "folder"), ("file", 6, "larger")):
-        with pytest.raises(OSError, match=reason):
-            read_regular(tmp_path / name, most)
-    with pytest.raises(OSError, match="device"):
-        read_regular(Path("/dev/zero"), 9)

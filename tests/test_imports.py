@@ -16,7 +16,10 @@ import era_cli
 
 # Anybody may import these.
 GROUND = frozenset(
-    {"choices", "recipes", "results", "errors", "files", "old_names", "intervals", "listener", "signals", "text"}
+    {
+        *("choices", "recipes", "results", "errors", "files", "regular_file", "old_names", "intervals", "listener"),
+        *("signals", "text"),
+    }
 )
 
 # layer: the layers that it may import besides itself and the ground floor

@@ -20,7 +20,8 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
-from era_cli.files import atomic_write, make_folder, open_regular
+from era_cli.files import atomic_write, make_folder
+from era_cli.regular_file import open_regular
 from era_cli.text import without_controls
 
 DPI = 150

@@ -18,9 +18,10 @@ import msgspec
 from msgspec import Meta
 
 from era_cli.errors import EraError
-from era_cli.files import atomic_write_json, read_regular
+from era_cli.files import atomic_write_json
 from era_cli.old_names import with_old_names
 from era_cli.recipes import RECIPES, RENAMED_PRECISIONS, Recipe, UnknownField
+from era_cli.regular_file import read_regular
 from era_cli.results import FitResult, SweepSummary
 from era_cli.results.units import Count, Fraction, Positive, Seconds
 from era_cli.text import quoted

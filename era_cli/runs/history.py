@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from era_cli.errors import EraError
-from era_cli.files import append_text, atomic_write_text, open_regular, read_regular
+from era_cli.files import append_text, atomic_write_text
+from era_cli.regular_file import open_regular, read_regular
 from era_cli.results import EpochRow, StepRow
 
 _MOST_BYTES = 500_000_000  # of a file: ten million steps

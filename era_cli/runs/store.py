@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from era_cli.errors import EraError, UsageError
-from era_cli.files import ORPHAN_AGE, make_durable_folder, read_regular, sync_folder, umask
+from era_cli.files import ORPHAN_AGE, make_durable_folder, sync_folder, umask
+from era_cli.regular_file import read_regular
 from era_cli.runs import artifacts, document, replacement
 from era_cli.runs.artifacts import SWEEPS
 from era_cli.runs.document import RunDocument

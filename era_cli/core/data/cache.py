@@ -20,7 +20,8 @@ import numpy as np
 import platformdirs
 
 from era_cli.errors import EraError
-from era_cli.files import atomic_write_text, open_regular, read_regular
+from era_cli.files import atomic_write_text
+from era_cli.regular_file import open_regular, read_regular
 from era_cli.results import Images, Labels
 
 FORMAT = 4  # raise it when the layout of an entry changes, or when the same files would decode differently

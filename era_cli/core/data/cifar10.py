@@ -22,8 +22,9 @@ from filelock import FileLock, Timeout
 from era_cli.core.data import cache, cifar10_pickles, download
 from era_cli.core.data.dataset import Dataset, content_hash, resize
 from era_cli.errors import EraError
-from era_cli.files import atomic_write, read_regular, sweep_temporaries
+from era_cli.files import atomic_write, sweep_temporaries
 from era_cli.listener import Listener
+from era_cli.regular_file import read_regular
 from era_cli.results import Images, Labels
 
 FOLDER = "cifar-10-batches-py"

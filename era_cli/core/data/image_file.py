@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from era_cli.core.data.memory_budget import MemoryBudget
 from era_cli.errors import EraError
-from era_cli.files import open_regular
+from era_cli.regular_file import open_regular
 from era_cli.results import Images
 
 # What Pillow decodes in this process, in C: no EPS, which starts Ghostscript, none that needs a plugin, and none whose

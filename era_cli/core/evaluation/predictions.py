@@ -25,8 +25,9 @@ from era_cli.core.evaluation import inference
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.networks import checkpoint
 from era_cli.errors import EraError
-from era_cli.files import atomic_write, read_regular
+from era_cli.files import atomic_write
 from era_cli.listener import Listener
+from era_cli.regular_file import read_regular
 from era_cli.results import Evaluation
 from era_cli.runs import artifacts
 
