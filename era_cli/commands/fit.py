@@ -101,13 +101,7 @@ def fit(
 
     Ctrl-C saves first; --resume continues as if nothing had happened.
     """
-    find_lr = given.get("max_lr") == AUTO
-    if find_lr:
-        del given["max_lr"]
-    elif "max_lr" in given:
-        given["max_lr"] = _learning_rate(given["max_lr"])
-    settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
-
+    settings, find_lr = _settings(recipe, given)  # before torch is loaded
     if resume is not None and seeds > 1:
         raise UsageError("--seeds starts new runs and --resume continues one: use one of them")
     if overwrite and (name is None or resume is not None):
@@ -119,13 +113,11 @@ def fit(
     names = [name] if seeds == 1 else [name and f"{name}-{own.seed}" for own in each]
 
     with ending():
-        from era_cli import documents
         from era_cli.console import terminal
-        from era_cli.console.fit import FitProgress, headline, print_seeds, seeds_headline
+        from era_cli.console.fit import FitProgress
         from era_cli.console.progress import print_next
         from era_cli.core.fit import request as asked
-        from era_cli.results import SeedResults
-        from era_cli.runs import artifacts, store
+        from era_cli.runs import store
 
     request = asked.FitRequest(
         recipe=settings,
@@ -169,28 +161,58 @@ def fit(
         done.append((run, result))
         if not as_json:
             progress.show_result(result, *_files(run))
-    then = next_step.line("eval", run=resume or name, runs_dir=runs_dir)
     if seeds > 1:
-        several = SeedResults(
-            runs=tuple(run.path for run, _ in done),
-            seeds=tuple(own.seed for own in each),
-            results=tuple(result for _, result in done),
-        )
-        if as_json:
-            terminal.print_json(deliver.with_schema(documents.seeds(several)))
-        elif quiet:
-            deliver.print_headline(seeds_headline(several))
-        else:
-            print_seeds(terminal.record_console(), several)
-        then = next_step.line("plot-curves", run=[str(path) for path in several.runs[:_OVERLAID]])
-    elif as_json:
-        run, _ = done[0]
+        then = next_step.line("plot-curves", run=[str(run.path) for run, _ in done[:_OVERLAID]])
+        _deliver_seeds(done, [own.seed for own in each], quiet=quiet, as_json=as_json)
+    else:
+        then = next_step.line("eval", run=resume or name, runs_dir=runs_dir)
+        _deliver_run(*done[0], quiet=quiet, as_json=as_json)
+    if not quiet and not as_json:
+        print_next(terminal.record_console(), then)
+
+
+def _settings(recipe: str | None, given: dict[str, Any]) -> tuple[Recipe, bool]:
+    """The recipe with the options `given`, and whether its peak learning rate is to be found first.
+
+    `max_lr`, which is text, becomes a number in `given`, or is left out.
+    """
+    find_lr = given.get("max_lr") == AUTO
+    if find_lr:
+        del given["max_lr"]
+    elif "max_lr" in given:
+        given["max_lr"] = _learning_rate(given["max_lr"])
+    return recipes.with_options(recipes.named(recipe or "default"), given), find_lr
+
+
+def _deliver_run(run: Run, result: FitResult, *, quiet: bool, as_json: bool) -> None:
+    """Prints what is still to be printed of one run: JSON, or one line where nothing else was shown."""
+    from era_cli.console import terminal
+    from era_cli.console.fit import headline
+    from era_cli.runs import artifacts
+
+    if as_json:
         files = [str(path) for path in artifacts.of_fit(run.path)]
         terminal.print_json(deliver.with_schema({**run.read().as_dict(), "run": str(run.path), "files": files}))
     elif quiet:
-        deliver.print_headline(headline(done[0][1]))
-    if not quiet and not as_json:
-        print_next(terminal.record_console(), then)
+        deliver.print_headline(headline(result))
+
+
+def _deliver_seeds(done: Sequence[tuple[Run, FitResult]], seeds: Sequence[int], *, quiet: bool, as_json: bool) -> None:
+    """Prints what runs with these seeds reached together."""
+    from era_cli import documents
+    from era_cli.console import terminal
+    from era_cli.console.fit import print_seeds, seeds_headline
+    from era_cli.results import SeedResults
+
+    several = SeedResults(
+        runs=tuple(run.path for run, _ in done), seeds=tuple(seeds), results=tuple(result for _, result in done)
+    )
+    if as_json:
+        terminal.print_json(deliver.with_schema(documents.seeds(several)))
+    elif quiet:
+        deliver.print_headline(seeds_headline(several))
+    else:
+        print_seeds(terminal.record_console(), several)
 
 
 def _trained(

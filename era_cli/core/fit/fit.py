@@ -15,7 +15,7 @@ from era_cli.choices import Tta
 from era_cli.core.data.batches import epoch_order
 from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
-from era_cli.core.fit import resumable, training_state
+from era_cli.core.fit import training_state
 from era_cli.core.fit.resumable import Resumable
 from era_cli.core.fit.rows import Rows
 from era_cli.core.fit.run_writer import AtomicCheckpointIO, RunWriter
@@ -179,16 +179,19 @@ class Fit:
         A crash between two files, a damaged state or an older version of era may have left another there. A note says
         so where a better epoch, which the curves still mark, cannot be had.
         """
+        steps = self.setup.steps_per_epoch
+        done = rows.epochs
+        highest = best_epoch.best(done) if done else None
         kept: dict[int, Path] = {}  # by step
         for name in (artifacts.BEST, artifacts.LAST, artifacts.PREVIOUS):
             path = self.run.checkpoints / name
             if (step := self._step_of(path)) is not None:
                 kept.setdefault(step, path)
-        steps = self.setup.steps_per_epoch
-        done = rows.epochs
+            if highest is not None and highest.epoch * steps in kept:
+                break
         candidates = [row for row in done if row.epoch * steps in kept]
         best = best_epoch.best(candidates) if candidates else None
-        if done and (highest := best_epoch.best(done)) != best:
+        if highest is not None and highest != best:
             now = f"holds epoch {best.epoch} until a better one comes" if best else "will hold the best of later epochs"
             listener.note(
                 f"The checkpoint of epoch {highest.epoch}, the best so far, is damaged or was not kept by an older "
@@ -212,9 +215,12 @@ class Fit:
 
     def _step_of(self, path: Path) -> int | None:
         """After how many steps the state at `path` was taken; None if it is absent, damaged or not this run's."""
+        resumed = self.resume_from
         try:
+            if resumed is not None and path.samefile(resumed.path):
+                return resumed.step
             return self._checked_step(path)
-        except EraError:
+        except (EraError, OSError):
             return None
 
     def _checked_step(self, path: Path) -> int:
@@ -226,8 +232,7 @@ class Fit:
         """Another era process may have trained this run while this one loaded its data."""
         if self.resume_from is None:
             return
-        document = self.run.read()
-        if document.status == "finished" or resumable.newest(self.run, document) != self.resume_from:
+        if self.run.read().status == "finished" or not self.resume_from.is_newest():
             raise EraError(f"{self.run.path} was trained by another era process in the meantime: retry")
 
     def _test(self, rows: Rows, listener: Listener, watch: Stopwatch) -> FitResult:

@@ -50,8 +50,8 @@ def check_resume(run: Run, request: FitRequest) -> None:
 def finished(run: Run, document: RunDocument) -> str:
     """The sentence about a run that has nothing left to train."""
     return (
-        f"{run.path} is finished ({plural(document.recipe.epochs, 'epoch')}): to train longer, start a new run:"
-        " a one-cycle schedule is fixed to its number of epochs."
+        f"{run.path} is finished ({plural(document.recipe.epochs, 'epoch')}): to train longer, start a new run,"
+        " since a one-cycle schedule is fixed to its number of epochs."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from era_cli.runs.document import Environment, RunDocument
 from era_cli.runs.run import Run
 from era_cli.text import plural
 
+_Version = tuple[str, int, int, int]  # name, inode, size and time of change: every save makes a new file
+
 
 @dataclass(frozen=True)
 class Resumable:
@@ -28,12 +30,17 @@ class Resumable:
     path: Path
     step: int
     notes: tuple[str, ...]
-    rows: Rows = field(compare=False)
-    environment: Environment = field(compare=False)
+    rows: Rows
+    environment: Environment
+    versions: tuple[_Version, ...]
+
+    def is_newest(self) -> bool:
+        """Whether the run's training states are still the files that they were when this one was read."""
+        return _versions(self.path.parent) == self.versions
 
 
 def newest(run: Run, document: RunDocument) -> Resumable:
-    """The most recent valid training state of the run described by `document` (run.json).
+    """The most recent valid training state of the run described by `document` (run.json), which nobody else trains.
 
     Raises:
         EraError: there is none, or none is valid.
@@ -52,8 +59,14 @@ def newest(run: Run, document: RunDocument) -> Resumable:
             notes = [f"{faults[0]}; resuming from {path.name}, the checkpoint before it."] if faults else []
             if lost := step - kept.step_count:
                 notes.append(f"{run.steps_file} lacks {plural(lost, 'row')}, which will be missing from the curves.")
-            return Resumable(path, step, tuple(notes), kept, continuity.trained_by(writer, document))
+            by = continuity.trained_by(writer, document)
+            return Resumable(path, step, tuple(notes), kept, by, _versions(run.checkpoints))
     raise EraError("; ".join(faults) + ": no checkpoint is left to resume from; start a new run")
+
+
+def _versions(checkpoints: Path) -> tuple[_Version, ...]:
+    files = [(path.name, path.stat()) for path in artifacts.training_states(checkpoints)]
+    return tuple((name, file.st_ino, file.st_size, file.st_mtime_ns) for name, file in files)
 
 
 def _rows(run: Run, document: RunDocument, writer: Mapping[str, Any], step: int) -> Rows:
