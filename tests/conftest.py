@@ -18,6 +18,7 @@ from hypothesis import settings
 from era_cli.core.data.cifar10 import FOLDER, META_FILE, default_data_dir
 from era_cli.listener import Listener
 from era_cli.signals import STOPPING
+from tests.faults.small import CHANNELS
 from tests.support import request
 
 # Where a failure blocks others the examples are the same each time; at a desk they wander and find more.
@@ -103,6 +104,24 @@ def fit_digits(tmp_path: Path) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the tiny recipe, trained to its end; tests must not write to it."""
+    from era_cli.core.fit import start
+
+    fit = start.prepare(request(tmp_path_factory.mktemp("runs")), Listener())
+    fit.train(Listener())
+    return fit.run.path
+
+
+@pytest.fixture(scope="module")
+def narrow_network() -> Iterator[None]:
+    """Everything in this process but the arithmetic is as with the whole network, in a third of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("era_cli.core.networks.resnet.CHANNELS", CHANNELS)
+        yield
+
+
+@pytest.fixture(scope="module")
+def narrow_run(narrow_network: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`finished_run` of the narrow network; tests must not write to it."""
     from era_cli.core.fit import start
 
     fit = start.prepare(request(tmp_path_factory.mktemp("runs")), Listener())

@@ -6,8 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from era_cli.core.fit import continuity, rows, start
+from era_cli.core.fit import rows, start
 from era_cli.core.fit.fit import Fit
 from era_cli.core.networks import checkpoint
 from era_cli.core.training.setup import Setup
@@ -30,24 +28,12 @@ from era_cli.listener import Listener
 from era_cli.results import EpochRow, LrSuggestion, LrSweep
 from era_cli.runs import artifacts, history, store
 from era_cli.runs.run import Run
-from tests.support import assert_equal_runs, environment, files, request
+from tests.sessions import SignalAt, resumed, say_computed_by, stopped
+from tests.support import assert_equal_runs, files, request
 
+pytestmark = pytest.mark.usefixtures("narrow_network")
 STEPS_PER_EPOCH = 5
 Prepare = Callable[..., Fit]
-
-
-class SignalAt(Listener):
-    """Sends this process a signal after the given steps, counted over the session."""
-
-    def __init__(self, *steps: int, signum: int = signal.SIGINT) -> None:
-        self._steps = steps
-        self._signum = signum
-        self.done = 0
-
-    def step_done(self) -> None:
-        self.done += 1
-        if self.done in self._steps:
-            os.kill(os.getpid(), self._signum)
 
 
 class Notes(Listener):
@@ -60,19 +46,6 @@ class Notes(Listener):
         self.notes.append(text)
 
 
-def stopped(fit: Fit, step: int) -> Run:
-    """The run of `fit`, stopped by Ctrl-C after this step."""
-    with pytest.raises(Interrupted) as caught:
-        fit.train(SignalAt(step))
-    assert caught.value.exit_code == 130
-    return fit.run
-
-
-def resumed(run: Run, **changes: Any) -> Fit:
-    """The run to be resumed as `era fit --resume` without other options does."""
-    return start.resume(run, replace(request(run.path.parent, source=None), given={}, **changes), Listener())
-
-
 def as_earlier(run: Run) -> None:
     """Takes the rows out of the run's checkpoints, which those of earlier versions of era do not have."""
     for path in run.checkpoints.iterdir():
@@ -81,78 +54,34 @@ def as_earlier(run: Run) -> None:
         checkpoint.write(state, path)
 
 
-def say_computed_by(run: Run, *, device: Any = None, versions: Any = None) -> None:
-    """Puts other values into what the run's checkpoints say of the device and versions that computed them."""
-    for path in run.checkpoints.iterdir():
-        state = checkpoint.read(path)
-        environment = state["callbacks"]["RunWriter"][continuity.KEY]
-        environment["device"].update(device or {})
-        environment["versions"].update(versions or {})
-        path.unlink()  # two may be one file
-        checkpoint.write(state, path)
-
-
 @pytest.fixture(scope="module")
-def after_two_steps(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def after_two_steps(narrow_network: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run stopped after its second step; not to be written to."""
     return stopped(start.prepare(request(tmp_path_factory.mktemp("runs")), Listener()), 2)
 
 
 @pytest.mark.parametrize("step", [5, 7, 15], ids=lambda step: f"after step {step}")
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
-    step: int, fit_digits: Prepare, finished_run: Path
+    step: int, fit_digits: Prepare, narrow_run: Path
 ) -> None:
     run = stopped(fit_digits(), step)
     assert run.read().status == "interrupted"
     assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == step
     resumed(run).train(Listener())
-    assert_equal_runs(run.path, finished_run)
+    assert_equal_runs(run.path, narrow_run)
 
 
-def test_a_run_stopped_three_times_equals_an_uninterrupted_one(fit_digits: Prepare, finished_run: Path) -> None:
+def test_a_run_stopped_three_times_equals_an_uninterrupted_one(fit_digits: Prepare, narrow_run: Path) -> None:
     run = stopped(fit_digits(), 3)
     stopped(resumed(run), 1)
     with pytest.raises(Interrupted) as caught:
         resumed(run).train(SignalAt(7, signum=signal.SIGTERM))
     assert caught.value.exit_code == 143
     resumed(run).train(Listener())
-    assert_equal_runs(run.path, finished_run)
+    assert_equal_runs(run.path, narrow_run)
 
 
-KILLED = """
-import os, sys
-from pathlib import Path
-import torch
-from era_cli.core.fit import run_writer, start
-from era_cli.listener import Listener
-from tests.support import request
-
-class Kill(Listener):
-    done = 0
-    def step_done(self):
-        self.done += 1
-        if self.done == 9:
-            os.kill(os.getpid(), 9)
-
-torch.set_num_threads(1)
-run_writer.RunWriter.__init__.__kwdefaults__["save_every"] = 0.0
-start.prepare(request(Path(sys.argv[1]), name="killed"), Listener()).train(Kill())
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
-def test_kill_9_and_resume_equal_an_uninterrupted_run(tmp_path: Path, finished_run: Path) -> None:
-    command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[3], env=environment(), capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    run = Run(tmp_path / "killed")
-    assert run.read().status == "running"
-    assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == 8
-    resumed(run).train(Listener())
-    assert_equal_runs(run.path, finished_run)
-
-
-def test_a_truncated_checkpoint_falls_back_to_the_previous(fit_digits: Prepare, finished_run: Path) -> None:
+def test_a_truncated_checkpoint_falls_back_to_the_previous(fit_digits: Prepare, narrow_run: Path) -> None:
     run = stopped(fit_digits(), 12)
     newest = run.checkpoints / artifacts.LAST
     newest.write_bytes(newest.read_bytes()[:-1000])
@@ -166,7 +95,7 @@ def test_a_truncated_checkpoint_falls_back_to_the_previous(fit_digits: Prepare, 
     plan = fit.plan()
     assert (plan.steps_done, [row.epoch for row in plan.rows_done]) == (10, [1, 2])
     fit.train(Listener())
-    assert_equal_runs(run.path, finished_run)
+    assert_equal_runs(run.path, narrow_run)
 
 
 def test_a_damaged_checkpoint_never_becomes_the_previous_one(fit_digits: Prepare) -> None:
@@ -200,7 +129,7 @@ def spoil(run: Run) -> None:
     run.steps_file.write_bytes(b"".join(run.steps_file.read_bytes().splitlines(keepends=True)[4:]))
 
 
-def test_torn_files_are_restored_from_the_checkpoint(fit_digits: Prepare, finished_run: Path) -> None:
+def test_torn_files_are_restored_from_the_checkpoint(fit_digits: Prepare, narrow_run: Path) -> None:
     run = stopped(fit_digits(), 12)
     spoil(run)
     told = Notes()
@@ -208,7 +137,7 @@ def test_torn_files_are_restored_from_the_checkpoint(fit_digits: Prepare, finish
     assert told.notes == [
         f"{path} was damaged or changed; its rows were restored." for path in (run.metrics_file, run.steps_file)
     ]
-    assert_equal_runs(run.path, finished_run)
+    assert_equal_runs(run.path, narrow_run)
 
 
 def test_torn_files_of_an_earlier_version_are_found_before_training(fit_digits: Prepare) -> None:
@@ -223,7 +152,7 @@ def test_torn_files_of_an_earlier_version_are_found_before_training(fit_digits: 
     assert note == f"{run.steps_file} lacks 4 rows, which will be missing from the curves."
 
 
-def test_an_interrupted_final_test_is_made_up(fit_digits: Prepare, finished_run: Path) -> None:
+def test_an_interrupted_final_test_is_made_up(fit_digits: Prepare, narrow_run: Path) -> None:
     class StopTesting(Listener):
         def epoch_ended(self, row: EpochRow, best: bool) -> None:
             if row.epoch == 3:
@@ -236,7 +165,7 @@ def test_an_interrupted_final_test_is_made_up(fit_digits: Prepare, finished_run:
     counter = SignalAt()
     resumed(fit.run).train(counter)
     assert counter.done == 0
-    assert_equal_runs(fit.run.path, finished_run)
+    assert_equal_runs(fit.run.path, narrow_run)
 
 
 @pytest.mark.parametrize(
@@ -270,9 +199,9 @@ def test_other_data_are_refused(fit_digits: Prepare) -> None:
         resumed(run)
 
 
-def test_a_run_that_cannot_be_resumed_says_why(fit_digits: Prepare, finished_run: Path) -> None:
+def test_a_run_that_cannot_be_resumed_says_why(fit_digits: Prepare, narrow_run: Path) -> None:
     with pytest.raises(EraError, match="is finished"):
-        resumed(store.find(finished_run.parent, "latest"))
+        resumed(store.find(narrow_run.parent, "latest"))
     fit = fit_digits()
     with pytest.raises(EraError, match="holds no checkpoint yet"):
         resumed(fit.run)
@@ -297,9 +226,9 @@ def test_links_within_a_run_are_not_written_through(name: str, after_two_steps: 
 
 
 def test_a_crash_before_the_best_checkpoint_is_fixed(
-    fit_digits: Prepare, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+    fit_digits: Prepare, narrow_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = Run(finished_run).read().result
+    result = Run(narrow_run).read().result
     assert result is not None
     real = checkpoint.mark_best
 
@@ -315,7 +244,7 @@ def test_a_crash_before_the_best_checkpoint_is_fixed(
     assert fit.run.read().status == "failed"
     monkeypatch.setattr(checkpoint, "mark_best", real)
     resumed(fit.run).train(Listener())
-    assert_equal_runs(fit.run.path, finished_run)
+    assert_equal_runs(fit.run.path, narrow_run)
 
 
 def test_a_damaged_best_checkpoint_costs_only_its_epoch(fit_digits: Prepare) -> None:

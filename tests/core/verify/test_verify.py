@@ -30,7 +30,7 @@ from era_cli.listener import Advance, Listener
 from era_cli.results import FitResult, Verification
 from era_cli.runs import artifacts
 from era_cli.runs.run import Run
-from tests.core.fit.test_resume import resumed, say_computed_by, stopped
+from tests.sessions import resumed, say_computed_by, stopped
 from tests.support import digit_folder, request
 
 CPU = devices.Device(accelerator="cpu", name="a processor", precision="fp32")
