@@ -15,6 +15,10 @@ class UsageError(EraError):
     exit_code = 2
 
 
+class ProcessLost(EraError):
+    """One of the processes that train together is gone; what was saved can be resumed."""
+
+
 class Interrupted(BaseException):
     """A signal asked the command to stop.
 

@@ -60,6 +60,17 @@ class HeldSignals:
 
 
 @contextlib.contextmanager
+def forwarded(send: Callable[[int], None]) -> Iterator[None]:
+    """Within the block every signal is handed to `send`, and stops nothing else."""
+    before: dict[int, Any] = {}
+    try:
+        _install(lambda signum, frame: send(signum), before)
+        yield
+    finally:
+        _restore(before)
+
+
+@contextlib.contextmanager
 def held() -> Iterator[None]:
     """Holds the first signal back until the block is done."""
     signals = HeldSignals()

@@ -38,8 +38,8 @@ def quoted(value: object) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """The count with its noun: 1 image, 1,000 images."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """The count with its noun: 1 image, 1,000 images, 2 processes."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def sample(count: int, total: int) -> str:

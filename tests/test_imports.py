@@ -18,7 +18,7 @@ import era_cli
 GROUND = frozenset(
     {
         *("choices", "recipes", "results", "errors", "files", "regular_file", "old_names", "intervals", "listener"),
-        *("signals", "text"),
+        *("place", "signals", "text"),
     }
 )
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from era_cli import recipes
-from era_cli.commands import deliver, next_step, options
+from era_cli import place, recipes
+from era_cli.commands import deliver, next_step, options, several
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import help_text, takes_recipe
-from era_cli.errors import EraError, Interrupted, UsageError
+from era_cli.errors import EraError, Interrupted, ProcessLost, UsageError
 from era_cli.recipes.recipe import SCHEDULE, TRAINING
 from era_cli.signals import ending
 from era_cli.text import did_you_mean, quoted
@@ -22,6 +23,8 @@ from era_cli.text import did_you_mean, quoted
 if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.console.fit import FitProgress
     from era_cli.core.fit.request import FitRequest
+    from era_cli.core.training.group import Group
+    from era_cli.place import Place
     from era_cli.recipes import Recipe
     from era_cli.results import FitPlan, FitResult
     from era_cli.runs.run import Run
@@ -56,6 +59,10 @@ def fit(
         ),
     ] = 1,
     gpus: options.TrainingGpus = "auto",
+    cpu_procs: several.CpuProcs = None,
+    nodes: several.Nodes = None,
+    strategy: several.StrategyOption = None,
+    sync_batchnorm: several.SyncBatchnorm = False,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -112,6 +119,9 @@ def fit(
         given["name"] = recipe
     names = [name] if seeds == 1 else [name and f"{name}-{own.seed}" for own in each]
 
+    asked_team = several.Asked(gpus=gpus, cpu_procs=cpu_procs, nodes=nodes, sync_batchnorm=sync_batchnorm)
+    at = place.here()
+
     with ending():
         from era_cli.console import terminal
         from era_cli.console.fit import FitProgress
@@ -119,23 +129,30 @@ def fit(
         from era_cli.core.fit import request as asked
         from era_cli.runs import store
 
+    run = store.find(runs_dir, resume) if resume is not None and at.is_first else None
+    team = several.team(asked_team, at, None if run is None else run.read().device)
     request = asked.FitRequest(
         recipe=settings,
         given=given,
         source=data,
         data_dir=data_dir,
         strict=strict,
-        gpus=gpus,
+        gpus=team.gpus,
         find_lr=find_lr,
+        sync_batchnorm=sync_batchnorm,
         runs_dir=runs_dir,
         name=name,
         overwrite=overwrite,
         command=["era", *sys.argv[1:]],
     )
+    if not at.is_first:
+        _follow(at, request)
+        return
+    if "batch_size" in given:
+        asked.check_batch(settings.batch_size, team.processes)
     done: list[tuple[Run, FitResult]] = []
     finished = ""
-    if resume is not None:
-        run = store.find(runs_dir, resume)
+    if run is not None:
         asked.check_resume(run, request)
         document = run.read()
         if document.status == "finished" and document.result is not None:
@@ -146,6 +163,8 @@ def fit(
         for own_name in names:  # all of them before the first is trained
             store.check_name(runs_dir, own_name, overwrite=overwrite)
         request.check()
+    if team.processes > at.processes and not finished:
+        _start(team)
     progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
     if finished:
         progress.note(finished)
@@ -155,12 +174,13 @@ def fit(
         with loading(progress):
             from era_cli.core.fit import start  # noqa: F401 `_trained` uses it
 
-    for own, own_name in zip(each, names, strict=True):
-        job = dataclasses.replace(request, recipe=own, name=own_name)
-        run, result = _trained(job, resume, progress, first=not done, left=each[len(done) + 1 :])
-        done.append((run, result))
-        if not as_json:
-            progress.show_result(result, *_files(run))
+        with _together(at, request) as group:
+            for own, own_name in zip(each, names, strict=True):
+                job = dataclasses.replace(request, recipe=own, name=own_name)
+                run, result = _trained(job, resume, progress, group, first=not done, left=each[len(done) + 1 :])
+                done.append((run, result))
+                if not as_json:
+                    progress.show_result(result, *_files(run))
     if seeds > 1:
         then = next_step.line("plot-curves", run=[str(run.path) for run, _ in done[:_OVERLAID]])
         _deliver_seeds(done, [own.seed for own in each], quiet=quiet, as_json=as_json)
@@ -182,6 +202,49 @@ def _settings(recipe: str | None, given: dict[str, Any]) -> tuple[Recipe, bool]:
     elif "max_lr" in given:
         given["max_lr"] = _learning_rate(given["max_lr"])
     return recipes.with_options(recipes.named(recipe or "default"), given), find_lr
+
+
+def _start(team: several.Team) -> NoReturn:
+    """Runs this command in several processes, and ends as the first of them does."""
+    with ending():
+        from era_cli.commands import launch
+
+    raise typer.Exit(launch.run(team.per_node, team.nodes))
+
+
+@contextlib.contextmanager
+def _together(at: Place, request: FitRequest) -> Iterator[Group]:
+    """The processes that train together, of which this is the first; they are released when the block is done."""
+    from era_cli.core.fit.job import DONE
+    from era_cli.core.training import devices, group
+
+    everyone = group.meet(at, on_gpus=devices.choose(request.gpus, "fp32", at).accelerator == "cuda")
+    devices.share_cores(at)
+    yield everyone
+    everyone.tell(DONE)
+    everyone.leave()
+
+
+def _follow(at: Place, request: FitRequest) -> None:
+    """Trains with the first process, which speaks for all; the first of each machine says if it cannot be reached."""
+    with ending():
+        from era_cli.core.fit.follow import follow
+        from era_cli.core.training import devices, group
+
+    try:
+        device = devices.choose(request.gpus, "fp32", at)
+        everyone = group.meet(at, on_gpus=device.accelerator == "cuda")
+    except EraError as error:
+        if at.local_rank:
+            raise typer.Exit(error.exit_code) from error
+        raise
+    try:
+        follow(everyone, request)
+    except EraError as error:
+        raise typer.Exit(error.exit_code) from error
+    except Interrupted as error:
+        raise typer.Exit(error.exit_code) from error
+    everyone.leave()
 
 
 def _deliver_run(run: Run, result: FitResult, *, quiet: bool, as_json: bool) -> None:
@@ -216,7 +279,7 @@ def _deliver_seeds(done: Sequence[tuple[Run, FitResult]], seeds: Sequence[int], 
 
 
 def _trained(
-    job: FitRequest, resume: str | None, progress: FitProgress, *, first: bool, left: Sequence[Recipe]
+    job: FitRequest, resume: str | None, progress: FitProgress, group: Group, *, first: bool, left: Sequence[Recipe]
 ) -> tuple[Run, FitResult]:
     """Prepares, trains and draws one run, whose data are released when it is done; `left` are still to come."""
     from era_cli.core.fit import start
@@ -225,9 +288,9 @@ def _trained(
     try:
         with progress.waiting("loading the data"):
             if resume is None:
-                prepared = start.prepare(job, progress)
+                prepared = start.prepare(job, progress, group)
             else:
-                prepared = start.resume(store.find(job.runs_dir, resume), job, progress)
+                prepared = start.resume(store.find(job.runs_dir, resume), job, progress, group)
     except (EraError, Interrupted):
         if not first:
             progress.warn(_not_started(job, [job.recipe, *left]))
@@ -238,7 +301,7 @@ def _trained(
         progress.stop()
         if (old := prepared.run.replaces) is not None:
             progress.warn(f"The new run did not get through its first step: {old} is still the old one.")
-        elif isinstance(error, Interrupted):
+        elif isinstance(error, Interrupted | ProcessLost):
             progress.warn(_how_to_resume(prepared.run))
         elif prepared.run.read().status == "failed" and prepared.run.metrics_file.exists():
             _draw_curves(prepared.run, progress)

@@ -50,7 +50,7 @@ def lr_find(
     ] = 1,
     recipe: options.RecipeName = None,
     given: dict[str, Any],
-    gpus: options.TrainingGpus = "auto",
+    gpus: options.TrainingGpu = "auto",
     data: Annotated[str | None, options.DATA_OPTION] = None,
     data_dir: options.DataDir = None,
     strict: options.Strict = False,

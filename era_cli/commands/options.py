@@ -34,12 +34,23 @@ def debug_asked(context: typer.Context) -> bool:
     return bool(context.meta.get(_DEBUG_KEY, False))
 
 
-def _check_gpus(value: str) -> str:
+_MOST_GPUS = 1_024  # of one machine
+
+
+def _check_gpu(value: str) -> str:
     if value in ("auto", "0", "1"):
         return value
-    if value.isdecimal():
-        raise UsageError(f"--gpus {value} asks for several GPUs, and era trains on at most one so far: use --gpus 1")
+    if value == "all" or (value.isdecimal() and value.isascii()):
+        raise UsageError(f"--gpus {quoted(value)} names several GPUs, and only fit uses more than one: use --gpus 1")
     raise UsageError(f"--gpus is {quoted(value)}, but must be auto, 0 or 1")
+
+
+def _check_gpus(value: str) -> str:
+    if value in ("auto", "all"):
+        return value
+    if value.isdecimal() and value.isascii() and len(value) < 10 and int(value) <= _MOST_GPUS:
+        return str(int(value))
+    raise UsageError(f"--gpus is {quoted(value)}, but must be auto, all, or a number up to {_MOST_GPUS}")
 
 
 def _folder(context: typer.CallbackParam, path: Path | None) -> Path | None:
@@ -131,13 +142,23 @@ def _gpus(panel: str | None, auto: str = "a GPU if there is one") -> Any:
         "--gpus",
         help=f"auto uses {auto}; 0 is the CPU.",
         metavar="auto|0|1",
-        callback=_check_gpus,
+        callback=_check_gpu,
         rich_help_panel=panel,
     )
 
 
 Gpus = Annotated[str, _gpus(None)]
-TrainingGpus = Annotated[str, _gpus(TRAINING)]
+TrainingGpu = Annotated[str, _gpus(TRAINING)]
+TrainingGpus = Annotated[
+    str,
+    typer.Option(
+        "--gpus",
+        help="auto uses a GPU if there is one; 0 is the CPU; several, or all, share each batch.",
+        metavar="auto|all|INTEGER",
+        callback=_check_gpus,
+        rich_help_panel=TRAINING,
+    ),
+]
 SameGpus = Annotated[str, _gpus(None, "the kind of device that the run was trained on, if there is one")]
 RunName = Annotated[
     str,

@@ -167,7 +167,7 @@ def _header(plan: FitPlan) -> Table:
     side = plan.image_size
     table.add_row("data", printable(f"{plan.source}: {counts}, {len(plan.classes)} classes, {side}x{side} px"))
     table.add_row("network", f"{plan.recipe.network}, {plan.parameters:,} parameters")
-    table.add_row("device", printable(f"{plan.device}, {plan.precision}"))
+    table.add_row("device", printable(f"{plan.device}, {plan.precision}{_processes(plan)}"))
     table.add_row(
         "recipe",
         f"{recipe.name}: {recipe.optimizer}, one-cycle to {recipe.max_lr:g},"
@@ -178,6 +178,13 @@ def _header(plan: FitPlan) -> Table:
         epoch, step = divmod(plan.steps_done, plan.steps_per_epoch)
         table.add_row("resumed", f"after {plural(epoch, 'epoch')}" + (f" and {plural(step, 'step')}" if step else ""))
     return table
+
+
+def _processes(plan: FitPlan) -> str:
+    if plan.processes == 1:
+        return ""
+    machines = "" if plan.nodes == 1 else f" on {plan.nodes} nodes"
+    return f", {plan.processes} processes of {plural(plan.threads, 'thread')}{machines}"
 
 
 def _class_table(plan: FitPlan) -> Table:

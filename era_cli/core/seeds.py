@@ -23,9 +23,13 @@ class Stream(IntEnum):
     TEST_SPLIT = 6
 
 
-def derived_seed(seed: int, stream: Stream, index: int = 0) -> int:
-    """A well-mixed 64-bit seed for draw `index` (an epoch or a step) of `stream`."""
-    low, high = np.random.SeedSequence((seed, int(stream), index)).generate_state(2)
+def derived_seed(seed: int, stream: Stream, index: int = 0, rank: int = 0) -> int:
+    """A well-mixed 64-bit seed for draw `index` (an epoch or a step) of `stream`.
+
+    Of several processes the one of `rank` 0 draws what a process alone does.
+    """
+    own = (rank,) if rank else ()
+    low, high = np.random.SeedSequence((seed, int(stream), index, *own)).generate_state(2)
     return int(low) | int(high) << 32
 
 

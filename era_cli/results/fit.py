@@ -45,7 +45,8 @@ class FitPlan:
 
     `test_total` are the images of the whole test split, of which `class_counts` may count a sample. `rows_done` are
     the epochs of a resumed run that are done, `sweep` found the peak rate, if one was made. `warnings` are what makes
-    its result doubtful, `notes` what else a person should know first.
+    its result doubtful, `notes` what else a person should know first. Each of `processes` on `nodes` machines has a
+    `device` of its own, or `threads` threads of a CPU.
     """
 
     run: Path
@@ -66,6 +67,9 @@ class FitPlan:
     sweep: LrSweep | None
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    processes: int = 1
+    nodes: int = 1
+    threads: int = 1
 
     @property
     def parameters(self) -> int:

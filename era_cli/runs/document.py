@@ -92,12 +92,19 @@ class DataRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRecord:
-    """The processor that a run was trained on, the precision that was chosen for it, and the CPU threads."""
+    """The processor that a run was trained on, the precision that was chosen for it, and the CPU threads of a process.
 
-    accelerator: Literal["cpu", "cuda"]
+    `processes` trained together on `nodes` machines, each on a device of this kind, with batch-norm's statistics those
+    of each process or, with `sync_batchnorm`, of all of them.
+    """
+
+    accelerator: Literal["cpu", "cuda", "mps"]
     name: str
     precision: Precision
     threads: Positive
+    processes: Positive = 1
+    nodes: Positive = 1
+    sync_batchnorm: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +248,11 @@ def _parsed(fields: Any, schema: Any) -> RunDocument:
     if recipe.name not in RECIPES:
         raise ValueError(f"recipe.name is {recipe.name[:60]!r}, but must be one of {', '.join(RECIPES)}")
     return msgspec.convert({**fields, "recipe": recipe}, RunDocument)
+
+
+def of_dict(fields: dict[str, Any]) -> RunDocument:
+    """The document of what `as_dict` gave another process of the same era."""
+    return _parsed(fields, fields["schema"])
 
 
 def _upgraded(fields: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from era_cli.core.data.share import WHOLE, Share
 from era_cli.core.seeds import Stream, generator
 from era_cli.recipes import REFERENCE_IMAGE_SIZE
 
@@ -18,7 +19,8 @@ Batch = tuple[Tensor, Tensor]
 class Batches:
     """Batches of images (B, 3, H, W) uint8 and labels (B,) in the order of the indices `order`, from batch `skip` on.
 
-    The length is that of the whole epoch: Lightning counts skipped batches as done.
+    The length is that of the whole epoch: Lightning counts skipped batches as done. Of each batch only the `share` of
+    one process is yielded.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Batches:
         *,
         skip: int = 0,
         drop_last: bool,
+        share: Share = WHOLE,
     ) -> None:
         self._images = images
         self._labels = labels
@@ -37,6 +40,7 @@ class Batches:
         self._batch_size = batch_size
         self._skip = skip
         self._drop_last = drop_last
+        self._share = share
 
     def __len__(self) -> int:
         full, rest = divmod(len(self._order), self._batch_size)
@@ -45,7 +49,8 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         for number in range(self._skip, len(self)):
             indices = self._order[number * self._batch_size : (number + 1) * self._batch_size]
-            yield self._images[indices], self._labels[indices]
+            own = indices[self._share.slice_of(len(indices))]
+            yield self._images[own], self._labels[own]
 
 
 def epoch_order(train: Tensor, seed: int, epoch: int) -> Tensor:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import msgspec
 import torch
 
+from era_cli.core.training import devices
 from era_cli.core.training.devices import Device
 from era_cli.runs.document import DeviceRecord, Environment, RunDocument, Versions
 from era_cli.text import plural
@@ -59,7 +59,8 @@ def of_state(state: Any) -> Environment:
         )
     except (msgspec.ValidationError, LookupError, TypeError) as error:
         raise ValueError("its environment is damaged") from error
-    if state != state_of(environment):
+    written = state_of(environment)
+    if set(state) != set(written) or any(not state[part].items() <= written[part].items() for part in written):
         raise ValueError("its environment has unknown fields")
     return environment
 
@@ -78,6 +79,7 @@ def changes(recorded: Environment, now: Environment) -> tuple[Change, ...]:
         ("Lightning version", recorded.versions.lightning, now.versions.lightning),
         ("era version", recorded.versions.era, now.versions.era),
         ("precision", before.precision, here.precision),
+        ("number of processes", str(before.processes), str(here.processes)),
     ]
     if before.accelerator == here.accelerator == "cpu":
         pairs.append(("number of threads", str(before.threads), str(here.threads)))
@@ -99,15 +101,10 @@ def take_threads(recorded: DeviceRecord, device: Device) -> str | None:
     """
     threads, chosen = recorded.threads, torch.get_num_threads()
     same = device.accelerator == recorded.accelerator == "cpu" and device.name == recorded.name
-    if threads == chosen or not same or threads > _cores():
+    if threads == chosen or not same or threads > devices.cores():
         return None
     torch.set_num_threads(threads)
     return f"Training with {plural(threads, 'CPU thread')}, as before; by default {chosen} would be used."
-
-
-def _cores() -> int:
-    """The cores that this process may use: a cluster may give it few of many."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

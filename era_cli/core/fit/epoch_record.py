@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from era_cli.core.training.group import Group
 from era_cli.results import StepRow
 
 
@@ -18,6 +19,7 @@ class EpochRecord:
         self._correct = torch.zeros(steps, dtype=torch.int64, device=device)
         self._rates: list[float] = []
         self._batch_size = batch_size
+        self._gathered = 0
 
     def __len__(self) -> int:
         return len(self._rates)
@@ -38,6 +40,14 @@ class EpochRecord:
         self._correct[len(self)] = correct
         self._rates.append(rate)
 
+    def gather(self, group: Group) -> None:
+        """Makes the steps since the last call those of all processes: the mean loss, and the sum of correct answers."""
+        if not group.is_alone:
+            losses, correct = self._losses[self._gathered : len(self)], self._correct[self._gathered : len(self)]
+            group.add_up(losses, correct)
+            losses /= group.place.processes
+        self._gathered = len(self)
+
     def rows(self, first_step: int, start: int = 0) -> list[StepRow]:
         """The rows of steps.csv from the `start`-th of this epoch on; its first step has number `first_step`."""
         losses = self._losses[start : len(self)].tolist()
@@ -54,7 +64,7 @@ class EpochRecord:
     @property
     def loss(self) -> float:
         """Mean loss over the steps, which all have batches of one size; added up in float64."""
-        return float(self._losses[: len(self)].double().mean())
+        return float(self._losses[: len(self)].cpu().double().mean())
 
     @property
     def accuracy(self) -> float:
@@ -73,5 +83,6 @@ class EpochRecord:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over the steps that `state_dict` held."""
         self._rates = list(state["rates"])
+        self._gathered = len(self)
         self._losses[: len(self)] = state["losses"].to(self._losses.device)
         self._correct[: len(self)] = state["correct"].to(self._correct.device)

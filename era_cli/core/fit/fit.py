@@ -16,6 +16,7 @@ from era_cli.core.data.batches import epoch_order
 from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.fit import training_state
+from era_cli.core.fit.job import Job
 from era_cli.core.fit.resumable import Resumable
 from era_cli.core.fit.rows import Rows
 from era_cli.core.fit.run_writer import AtomicCheckpointIO, RunWriter
@@ -26,7 +27,7 @@ from era_cli.core.seeds import Stream, generator
 from era_cli.core.training import trainer
 from era_cli.core.training.schedules import OneCycle
 from era_cli.core.training.setup import Setup
-from era_cli.errors import EraError, Interrupted
+from era_cli.errors import EraError, Interrupted, ProcessLost
 from era_cli.files import ORPHAN_AGE, atomic_link, sweep_temporaries
 from era_cli.listener import Listener
 from era_cli.results import EpochRow, FitPlan, FitResult, LrSweep, Samples
@@ -77,6 +78,9 @@ class Fit:
             sweep=self.sweep,
             notes=self.notes,
             warnings=self.warnings,
+            processes=setup.group.place.processes,
+            nodes=setup.group.place.nodes,
+            threads=torch.get_num_threads(),
         )
 
     def train(
@@ -122,7 +126,7 @@ class Fit:
                 result = self._test(rows, listener, watch)
                 status, outcome = "finished", {"result": result}
                 return result
-            except (Interrupted, KeyboardInterrupt):
+            except (Interrupted, KeyboardInterrupt, ProcessLost):
                 status = "interrupted"
                 raise
             except Exception as error:
@@ -152,16 +156,24 @@ class Fit:
             environment=self.environment,
             rows=rows,
             best=best,
+            group=setup.group,
         )
+        self._tell_others()
         trainer.run(
             setup,
             setup.classifier(OneCycle(setup.recipe, setup.total_steps), listener.note),
             callbacks=[writer],
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(setup.group)],
             epochs=setup.recipe.epochs,
             resume_from=None if self.resume_from is None else self.resume_from.path,
         )
         return rows
+
+    def _tell_others(self) -> None:
+        """Says to the other processes what is trained now; they have waited for it."""
+        resume_from = None if self.resume_from is None else str(self.resume_from.path)
+        job = Job(str(self.run.path), self.run.read().as_dict(), resume_from, torch.get_num_threads())
+        self.setup.group.tell(job.text())
 
     @property
     def _steps_done(self) -> int:

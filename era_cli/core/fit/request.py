@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from era_cli.core.data import run_data, sources
-from era_cli.core.training.request import Request
+from era_cli.core.training.request import Request, check_batch
 from era_cli.errors import UsageError
 from era_cli.recipes import flag
 from era_cli.runs import artifacts
 from era_cli.runs.document import RunDocument
 from era_cli.runs.run import Run
 from era_cli.text import plural
+
+__all__ = ["FitRequest", "check_batch", "check_resume", "finished"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from era_cli.core.fit.epoch_record import EpochRecord
 from era_cli.core.fit.rows import Rows
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.networks import checkpoint
+from era_cli.core.training.group import NOBODY_ELSE, Group
 from era_cli.core.training.lightning import CheckpointIO, L
 from era_cli.core.training.module import Classifier
 from era_cli.core.training.signals import SignalCallback
@@ -32,8 +33,12 @@ _CHECK_EVERY = 50  # steps between two looks for NaN on a GPU, where a look wait
 class AtomicCheckpointIO(CheckpointIO):
     """How Lightning reads and writes checkpoints: whole files, plain tensors.
 
-    Lightning's own stages files in another folder and moves them unsynced (PL#21253).
+    Lightning's own stages files in another folder and moves them unsynced (PL#21253). Of several processes the first
+    alone reads and writes.
     """
+
+    def __init__(self, group: Group = NOBODY_ELSE) -> None:
+        self._group = group
 
     def save_checkpoint(self, checkpoint_state: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes the state to `path`, whole or not at all."""
@@ -41,7 +46,8 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads the state, never more than tensors and plain values, whatever Lightning asks for."""
-        return checkpoint.read(Path(path))
+        content = checkpoint.read_bytes(Path(path)) if self._group.is_first else None
+        return checkpoint.parse(self._group.bytes_of_first(content), Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         """Removes the file."""
@@ -56,7 +62,12 @@ class RunWriter(SignalCallback):
     A row is written before the checkpoint that counts on it, so that what a crash leaves can always
     be cut back to the checkpoint.
 
+    Of several processes each has one: after every step they agree on whether to save or to stop, so that all do it
+    there. The first one writes.
+
     Args:
+        run: where to write; None in the other processes.
+        group: the processes that train together.
         environment: what trains in this session; every checkpoint says what computed it.
         rows: those of the steps and epochs done so far, to which it adds.
         best: the epoch whose state is the best one kept so far, of a resumed run.
@@ -64,7 +75,7 @@ class RunWriter(SignalCallback):
 
     def __init__(
         self,
-        run: Run,
+        run: Run | None,
         listener: Listener,
         steps_per_epoch: int,
         batch_size: int,
@@ -73,6 +84,7 @@ class RunWriter(SignalCallback):
         environment: Environment,
         rows: Rows,
         best: EpochRow | None = None,
+        group: Group = NOBODY_ELSE,
         save_every: float = SAVE_EVERY,
     ) -> None:
         super().__init__()
@@ -84,7 +96,8 @@ class RunWriter(SignalCallback):
         self._environment = environment
         self._rows = rows
         self._best = best
-        self._save_every = save_every
+        self._group = group
+        self._save_every = save_every if run is not None else math.inf  # the first process says when
         self._record: EpochRecord | None = None
         self._restored: dict[str, Any] = {}
         self._written = 0  # steps of this epoch that stand in steps.csv
@@ -148,12 +161,14 @@ class RunWriter(SignalCallback):
         assert self._record is not None
         self._record.add(outputs["loss"], outputs["correct"], self._rate)
         if pl_module.device.type == "cpu" or len(self._record) % _CHECK_EVERY == 0:
-            self._refuse_nan_loss(trainer)
+            (nan,) = self._group.highest([self._record.first_not_finite() is not None])
+            if nan:
+                self._refuse_nan_loss(trainer)
         self._listener.step_done()
         if self._after_first_step is not None:
             self._epoch_watch.stop()
             self._train_watch.stop()
-            if self._run.replaces is not None:
+            if self._run is not None and self._run.replaces is not None:
                 self.signals.raise_received()  # while the old run is still there
                 replacement.take_place(self._run)
             self._after_first_step()
@@ -170,8 +185,7 @@ class RunWriter(SignalCallback):
         # One more step like this one, and the validation if that step is the last, must not push the
         # gap between two saves over the bound.
         ahead = now - self._step_began + (self._val_seconds if self._record.remaining == 1 else 0.0)
-        due = now + ahead - self._saved_at >= self._save_every
-        if due or self.signals.received is not None:
+        if self._agree(save=now + ahead - self._saved_at >= self._save_every):
             self._write_steps(trainer, pl_module)
             self._save(trainer, best=False)
         self.signals.raise_received()
@@ -209,7 +223,8 @@ class RunWriter(SignalCallback):
             self._diverged(trainer, "the validation loss was NaN or infinite")
         self._val_seconds = self._epoch_watch.seconds - self._train_watch.seconds
         self._begin_epoch(pl_module.device)
-        history.append(self._run.metrics_file, [row])
+        if self._run is not None:
+            history.append(self._run.metrics_file, [row])
         self._rows.epochs.append(row)
         # Not the rows alone: the state of a better one may be lost, or was never kept by an older version of era.
         best = self._best is None or best_epoch.best([self._best, row]) == row
@@ -217,7 +232,15 @@ class RunWriter(SignalCallback):
         if best:
             self._best = row
         self._listener.epoch_ended(row, best)
+        self._agree()
         self.signals.raise_received()
+
+    def _agree(self, *, save: bool = False) -> bool:
+        """Whether all processes save now, because one has to or was sent a signal, which all of them then received."""
+        save_now, signum = self._group.highest([save, self.signals.received or 0])
+        if signum and self.signals.received is None:
+            self.signals.received = signum
+        return bool(save_now or signum)
 
     def _begin_epoch(self, device: torch.device) -> None:
         self._record = EpochRecord(self._steps_per_epoch, self._batch_size, device)
@@ -233,27 +256,31 @@ class RunWriter(SignalCallback):
             self._diverged(trainer, f"a weight was NaN or infinite after step {trainer.global_step}")
         first_step = trainer.global_step - len(self._record) + 1
         added = self._record.rows(first_step, self._written)
-        history.append(self._run.steps_file, added)
+        if self._run is not None:
+            history.append(self._run.steps_file, added)
         self._rows.add_steps(added)
         self._written = len(self._record)
 
     def _save(self, trainer: L.Trainer, *, best: bool) -> None:
-        folder = self._run.checkpoints
-        checkpoint.keep_previous(folder)
-        trainer.save_checkpoint(folder / artifacts.LAST, weights_only=False)
-        if best:
-            checkpoint.mark_best(folder)
+        if self._run is None:
+            trainer.save_checkpoint(artifacts.LAST, weights_only=False)  # Lightning's wait for the first process
+        else:
+            folder = self._run.checkpoints
+            checkpoint.keep_previous(folder)
+            trainer.save_checkpoint(folder / artifacts.LAST, weights_only=False)
+            if best:
+                checkpoint.mark_best(folder)
         self._saved_at = time.monotonic()
 
     def _refuse_nan_loss(self, trainer: L.Trainer) -> None:
         assert self._record is not None
+        self._record.gather(self._group)
         if (place := self._record.first_not_finite()) is not None:
             step = trainer.global_step - len(self._record) + place + 1
             self._diverged(trainer, f"the loss was NaN or infinite at step {step}")
 
     def _diverged(self, trainer: L.Trainer, what: str) -> None:
-        kept = (self._run.checkpoints / artifacts.LAST).exists()
-        raise EraError(
-            f"training diverged: {what} (epoch {trainer.current_epoch + 1}); lower --max-lr"
-            + (f", or see the last good checkpoint in {self._run.checkpoints}" if kept else "")
-        )
+        kept = ""
+        if self._run is not None and (self._run.checkpoints / artifacts.LAST).exists():
+            kept = f", or see the last good checkpoint in {self._run.checkpoints}"
+        raise EraError(f"training diverged: {what} (epoch {trainer.current_epoch + 1}); lower --max-lr{kept}")

@@ -17,10 +17,12 @@ from era_cli.core.fit.request import FitRequest, check_resume, finished
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.lr_find import sweep as lr_range
 from era_cli.core.training import devices
+from era_cli.core.training.group import NOBODY_ELSE, Group
 from era_cli.core.training.schedules import FEWEST_STEPS
 from era_cli.core.training.setup import Setup
 from era_cli.errors import EraError, UsageError
 from era_cli.listener import Listener
+from era_cli.place import ALONE, Place
 from era_cli.results import LrSuggestion, LrSweep
 from era_cli.runs import store
 from era_cli.runs.document import (
@@ -38,14 +40,14 @@ from era_cli.text import plural
 SETTLING_STEPS = 40  # after which 0.9 ** 40, 1.5 %, of batch-norm's first averages is left
 
 
-def prepare(request: FitRequest, listener: Listener) -> Fit:
+def prepare(request: FitRequest, listener: Listener, group: Group = NOBODY_ELSE) -> Fit:
     """Loads and splits the data, checks the machine, finds the peak learning rate if asked, and creates the run folder.
 
     Raises:
         EraError: anything is wrong; no folder was created then.
     """
     store.check_name(request.runs_dir, request.name, overwrite=request.overwrite)
-    setup = Setup.of(request, listener)
+    setup = Setup.of(request, listener, group)
     _require_steps(setup)
     if not request.find_lr:
         return make_fit(setup, request)
@@ -65,7 +67,7 @@ def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None, se
     Raises:
         EraError: the folder cannot be written.
     """
-    now = environment(setup.device, request.command)
+    now = environment(setup.device, request.command, setup.group.place, sync_batchnorm=setup.sync_batchnorm)
     run = store.create(
         request.runs_dir,
         request.name,
@@ -115,7 +117,7 @@ def _data_record(setup: Setup, request: FitRequest) -> DataRecord:
     )
 
 
-def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
+def resume(run: Run, request: FitRequest, listener: Listener, group: Group = NOBODY_ELSE) -> Fit:
     """The Fit that resumes `run` from its newest valid checkpoint.
 
     Every option given must be as it is in the run, except for the location of the same data and the device.
@@ -132,17 +134,17 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
     with run.lock():
         newest = resumable.newest(run, document)
     try:
-        device = devices.choose(request.gpus, precision)
+        device = devices.choose(request.gpus, precision, group.place)
     except UsageError as error:
         raise UsageError(
             f"{run.path} was started with precision {precision}, and cannot be resumed here: {error}"
         ) from error
     threads = continuity.take_threads(newest.environment.device, device)
-    now = environment(device, request.command)
+    now = environment(device, request.command, group.place, sync_batchnorm=document.device.sync_batchnorm)
     data = run_data.load(
         run, document, source=request.source, data_dir=request.data_dir, strict=request.strict, listener=listener
     )
-    setup = Setup.of_run(document, data, device)
+    setup = Setup.of_run(document, data, device, group)
     return Fit(
         run=run,
         setup=setup,
@@ -154,7 +156,7 @@ def resume(run: Run, request: FitRequest, listener: Listener) -> Fit:
 
 
 def _found_rate(setup: Setup, listener: Listener) -> tuple[LrSweep, LrSuggestion]:
-    sweep = lr_range.sweep(setup, listener)
+    sweep = lr_range.sweep(dataclasses.replace(setup, group=NOBODY_ELSE), listener)  # the others wait
     if sweep.recommended is None:
         raise EraError(f"--max-lr auto found no learning rate ({sweep.verdict}): give --max-lr a number")
     listener.note(f"--max-lr auto chose {sweep.recommended.lr:g}: {sweep.reason}.")
@@ -185,10 +187,14 @@ def _doubts(setup: Setup) -> list[str]:
     return doubts
 
 
-def environment(device: devices.Device, command: Sequence[str]) -> Environment:
+def environment(
+    device: devices.Device, command: Sequence[str], place: Place = ALONE, *, sync_batchnorm: bool = False
+) -> Environment:
     """What runs here and now: device, versions, git commit of the working directory, and command line."""
     return Environment(
-        device=DeviceRecord(**device.as_dict()),
+        device=DeviceRecord(
+            **device.as_dict(), processes=place.processes, nodes=place.nodes, sync_batchnorm=sync_batchnorm
+        ),
         versions=Versions(era=era_cli.__version__, torch=str(torch.__version__), lightning=version("lightning")),
         git_commit=_git_commit(),
         command=tuple(command),

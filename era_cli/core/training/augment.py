@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from era_cli.core.data.share import WHOLE, Share
 from era_cli.recipes import REFERENCE_IMAGE_SIZE, Recipe
 
 
@@ -44,17 +45,19 @@ class Augmentation:
         sizes = {"random crop": self.padding, "random flip": self.flip, "cutout": self.cutout}
         return ", ".join(name for name, size in sizes.items() if size)
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator, share: Share = WHOLE) -> Tensor:
         """Augments images (N, 3, H, W) uint8 into a new channels_last tensor of the same shape.
 
-        All draws come from `generator`, on the CPU, so that they are the same on every device.
+        All draws come from `generator`, on the CPU, so that they are the same on every device; they are drawn for the
+        whole batch, so that they are the same on any number of processes, of which this one has the `share` `images`.
         """
         count, _, height, width = images.shape
-        shift_y = torch.randint(-self.padding, self.padding + 1, (count, 1), generator=generator)
-        shift_x = torch.randint(-self.padding, self.padding + 1, (count, 1), generator=generator)
-        flipped = torch.rand((count, 1), generator=generator) < self.flip
-        cutout_y = torch.randint(0, height - min(self.cutout, height) + 1, (count, 1), generator=generator)
-        cutout_x = torch.randint(0, width - min(self.cutout, width) + 1, (count, 1), generator=generator)
+        drawn, own = (count * share.of, 1), share.slice_of(count * share.of)
+        shift_y = torch.randint(-self.padding, self.padding + 1, drawn, generator=generator)[own]
+        shift_x = torch.randint(-self.padding, self.padding + 1, drawn, generator=generator)[own]
+        flipped = torch.rand(drawn, generator=generator)[own] < self.flip
+        cutout_y = torch.randint(0, height - min(self.cutout, height) + 1, drawn, generator=generator)[own]
+        cutout_x = torch.randint(0, width - min(self.cutout, width) + 1, drawn, generator=generator)[own]
 
         rows = torch.arange(height) + shift_y
         columns = torch.arange(width)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from era_cli.core.data.batches import Batches, epoch_order, evaluation_batch_size
 from era_cli.core.data.dataset import Dataset
+from era_cli.core.data.share import WHOLE, Share
 from era_cli.core.training.lightning import L
 from era_cli.results import Labels
 
@@ -19,16 +20,26 @@ class EraDataModule(L.LightningDataModule):
     Args:
         train: indices of the training images, (T,).
         val: indices of the validation images, (V,).
+        share: what this process takes of each training batch, and of the validation images.
     """
 
     def __init__(
-        self, dataset: Dataset, train: Labels, val: Labels, batch_size: int, steps_per_epoch: int, seed: int
+        self,
+        dataset: Dataset,
+        train: Labels,
+        val: Labels,
+        batch_size: int,
+        steps_per_epoch: int,
+        seed: int,
+        share: Share = WHOLE,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer validation images than processes
+        self._share = share
         self._images = torch.from_numpy(dataset.images)
         self._labels = torch.from_numpy(dataset.labels)
         self._train = torch.from_numpy(train)
-        self._val = torch.from_numpy(val)
+        self._val = torch.from_numpy(val)[share.slice_of(len(val))]
         self._batch_size = batch_size
         self._steps_per_epoch = steps_per_epoch
         self._seed = seed
@@ -49,13 +60,14 @@ class EraDataModule(L.LightningDataModule):
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
         done = progress.processed  # type: ignore[attr-defined] # Lightning types it as its base class
         epoch, skip = divmod(done, self._steps_per_epoch)
-        return self._batches(epoch_order(self._train, self._seed, epoch), self._batch_size, skip, drop_last=True)
+        order = epoch_order(self._train, self._seed, epoch)
+        return self._batches(order, self._batch_size, skip, drop_last=True, share=self._share)
 
     def val_dataloader(self) -> Batches:
-        """Every validation image once, in order, as it is."""
+        """Every validation image of this process once, in order, as it is."""
         size = evaluation_batch_size(self._images.shape[-1])
         return self._batches(self._val, size, 0, drop_last=False)
 
-    def _batches(self, order: Tensor, size: int, skip: int, *, drop_last: bool) -> Batches:
+    def _batches(self, order: Tensor, size: int, skip: int, *, drop_last: bool, share: Share = WHOLE) -> Batches:
         order = order.to(self._images.device)
-        return Batches(self._images, self._labels, order, size, skip=skip, drop_last=drop_last)
+        return Batches(self._images, self._labels, order, size, skip=skip, drop_last=drop_last, share=share)

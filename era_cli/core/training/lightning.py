@@ -46,12 +46,28 @@ try:
     with _left_out():
         import lightning.pytorch as L
         from lightning.fabric.plugins import CheckpointIO
+        from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
         from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+        from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+        from lightning.pytorch.strategies import DDPStrategy
 except Exception:  # a version of Lightning that looks further into them
     for _name in [name for name in sys.modules if name.partition(".")[0] == "lightning"]:
         del sys.modules[_name]
     import lightning.pytorch as L
     from lightning.fabric.plugins import CheckpointIO
+    from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
     from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning.pytorch.strategies import DDPStrategy
 
-__all__ = ["CheckpointIO", "L", "LightningEnvironment"]
+__all__ = [
+    "CheckpointIO",
+    "ClusterEnvironment",
+    "DDPStrategy",
+    "L",
+    "LightningEnvironment",
+    "SLURMEnvironment",
+    "TorchElasticEnvironment",
+]

@@ -14,6 +14,7 @@ from era_cli.core.seeds import Stream, derived_seed, generator
 from era_cli.core.training import optimizers
 from era_cli.core.training.augment import Augmentation
 from era_cli.core.training.compilation import Compiled
+from era_cli.core.training.group import NOBODY_ELSE, Group
 from era_cli.core.training.lightning import L
 from era_cli.core.training.schedules import Schedule
 from era_cli.recipes import Recipe
@@ -36,8 +37,10 @@ class Classifier(L.LightningModule):
         normalization: Normalization,
         schedule: Schedule,
         note: Callable[[str], None],
+        group: Group = NOBODY_ELSE,
     ) -> None:
         super().__init__()
+        self._group = group
         self.network = network
         self._recipe = recipe
         self._augmentation = augmentation
@@ -52,15 +55,18 @@ class Classifier(L.LightningModule):
         images, labels = batch
         step = self.trainer.global_step
         if self._recipe.dropout:  # nn.Dropout knows only the global generator
-            torch.manual_seed(derived_seed(self._recipe.seed, Stream.DROPOUT, step))
-        augmented = self._augmentation(images, generator(self._recipe.seed, Stream.AUGMENTATION, step))
+            torch.manual_seed(derived_seed(self._recipe.seed, Stream.DROPOUT, step, self._group.share.rank))
+        draws = generator(self._recipe.seed, Stream.AUGMENTATION, step)
+        augmented = self._augmentation(images, draws, self._group.share)
         logits = self._forward(self._normalization(augmented)).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         return {"loss": loss, "correct": _correct(logits, labels)}
 
     def on_validation_epoch_start(self) -> None:
-        """Resets the sums."""
-        self.val_loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        """Resets the sums, and evaluates the same network in every process."""
+        self._group.take_buffers_of_first(self.network)
+        wide = torch.float32 if self.device.type == "mps" else torch.float64  # which Apple's GPU lacks
+        self.val_loss_sum = torch.zeros((), dtype=wide, device=self.device)
         self.val_correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.val_count = 0
 
@@ -68,9 +74,15 @@ class Classifier(L.LightningModule):
         """Adds one batch, not augmented, to the sums; the loss is plain cross-entropy."""
         images, labels = batch
         logits = self.network(self._normalization(images)).float()
-        self.val_loss_sum += F.cross_entropy(logits, labels, reduction="sum").double()
+        self.val_loss_sum += F.cross_entropy(logits, labels, reduction="sum").to(self.val_loss_sum.dtype)
         self.val_correct += _correct(logits, labels)
         self.val_count += len(labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Adds up the sums of all processes."""
+        count = torch.tensor(self.val_count)
+        self._group.add_up(self.val_loss_sum, self.val_correct, count)
+        self.val_count = int(count)
 
     def configure_optimizers(self) -> Any:
         """The recipe's optimizer; its rate follows the schedule, step by step."""

@@ -8,9 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from era_cli.core.data import sources
+from era_cli.errors import UsageError
 from era_cli.recipes import Recipe
 
 DEFAULT_SOURCE = "cifar10"
+
+
+SMALLEST_SHARE = 2  # of a batch, for a process: batch-norm needs two images to have a deviation
+
+
+def check_batch(size: int, processes: int) -> None:
+    """Refuses a batch that cannot be divided equally among the processes.
+
+    Raises:
+        UsageError: it leaves a rest, or a process one image; the sentence names sizes that do not.
+    """
+    least = SMALLEST_SHARE * processes
+    below, rest = size // processes * processes, size % processes
+    if processes == 1 or (not rest and size >= least):
+        return
+    near = [below, below + processes] if below >= least else [least, least + processes]
+    raise UsageError(
+        f"--batch-size {size} cannot be divided among {processes} processes, each with the same number of images and at"
+        f" least {SMALLEST_SHARE}: use {near[0]} or {near[1]}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +49,7 @@ class Request:
     strict: bool
     gpus: str
     find_lr: bool = False
+    sync_batchnorm: bool = False
 
     @property
     def data(self) -> str:

@@ -18,8 +18,9 @@ from era_cli.core.seeds import Stream, derived_seed
 from era_cli.core.training import devices
 from era_cli.core.training.augment import Augmentation
 from era_cli.core.training.data_module import EraDataModule
+from era_cli.core.training.group import NOBODY_ELSE, Group
 from era_cli.core.training.module import Classifier
-from era_cli.core.training.request import Request
+from era_cli.core.training.request import SMALLEST_SHARE, Request, check_batch
 from era_cli.core.training.schedules import Schedule
 from era_cli.errors import UsageError
 from era_cli.listener import Listener
@@ -45,17 +46,19 @@ class Setup:
     test_indices: Labels
     normalization: Normalization
     device: devices.Device
+    group: Group = NOBODY_ELSE
+    sync_batchnorm: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, request: Request, listener: Listener) -> Setup:
+    def of(cls, request: Request, listener: Listener, group: Group = NOBODY_ELSE) -> Setup:
         """Checks the machine, loads and splits the data, and fits the recipe to them.
 
         Raises:
             EraError: the device is absent, or the data are absent, damaged or too few.
         """
-        device = devices.choose(request.gpus, request.recipe.precision)
+        device = devices.choose(request.gpus, request.recipe.precision, group.place)
         dataset = sources.load(
             request.data,
             image_size=request.recipe.image_size,
@@ -68,7 +71,8 @@ class Setup:
             recipe = dataclasses.replace(recipe, flip=0.0)
         data = run_data.split(dataset, recipe)
         _require_every_class(data)
-        recipe, batch_note = _with_fitting_batch(recipe, len(data.train), request)
+        recipe, batch_note = _with_fitting_batch(recipe, len(data.train), request, group.place.processes)
+        check_batch(recipe.batch_size, group.place.processes)
         # What was left to the data is settled now, so that a resumed run has it in its recipe.
         recipe = dataclasses.replace(
             splits.settled(dataset.labels[dataset.train], recipe), image_size=dataset.image_size
@@ -81,12 +85,16 @@ class Setup:
             test_indices=data.test,
             normalization=Normalization(*mean_and_std(dataset.images, data.train)),
             device=device,
+            group=group,
+            sync_batchnorm=request.sync_batchnorm,
             notes=(*machine_notes(device), *batch_note),
             warnings=data_warnings(dataset),
         )
 
     @classmethod
-    def of_run(cls, document: RunDocument, data: run_data.RunData, device: devices.Device) -> Setup:
+    def of_run(
+        cls, document: RunDocument, data: run_data.RunData, device: devices.Device, group: Group = NOBODY_ELSE
+    ) -> Setup:
         """That of the run described by `document` (run.json), to be continued on its `data`."""
         return cls(
             recipe=document.recipe,
@@ -96,6 +104,8 @@ class Setup:
             test_indices=data.test,
             normalization=Normalization.of(document),
             device=device,
+            group=group,
+            sync_batchnorm=document.device.sync_batchnorm,
             notes=machine_notes(device),
             warnings=data_warnings(data.dataset),
         )
@@ -125,7 +135,7 @@ class Setup:
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
         network = networks.build(self.recipe, len(self.dataset.classes))
         network.initialize(self.recipe, self.dataset, self.train_indices, self.normalization)
-        return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, note)
+        return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, note, self.group)
 
     def data_module(self) -> EraDataModule:
         """The batches of both splits, in the seed's order."""
@@ -136,14 +146,18 @@ class Setup:
             self.recipe.batch_size,
             self.steps_per_epoch,
             self.recipe.seed,
+            self.group.share,
         )
 
 
 def machine_notes(device: devices.Device) -> tuple[str, ...]:
     """What a person should know about the machine."""
-    if not device.emulated:
-        return ()
-    return (f"{device.name} emulates bf16 in software, which is slow: --precision fp32 is faster on it.",)
+    notes = []
+    if device.emulated:
+        notes.append(f"{device.name} emulates bf16 in software, which is slow: --precision fp32 is faster on it.")
+    if device.accelerator == "mps":
+        notes.append("era has not been tried on Apple's GPU: should it fail, --gpus 0 uses the CPU.")
+    return tuple(notes)
 
 
 def data_warnings(dataset: Dataset) -> tuple[str, ...]:
@@ -159,14 +173,17 @@ def _require_every_class(data: run_data.RunData) -> None:
         )
 
 
-def _with_fitting_batch(recipe: Recipe, count: int, request: Request) -> tuple[Recipe, tuple[str, ...]]:
+def _with_fitting_batch(recipe: Recipe, count: int, request: Request, processes: int) -> tuple[Recipe, tuple[str, ...]]:
     """A smaller batch for few images, unless the person named one, and a sentence that says so.
+
+    It can be divided by the number of `processes`, of which none gets a batch of one.
 
     SGD's peak shrinks in proportion (Goyal et al. 2017, arXiv:1706.02677), unless it was named or a sweep picks it.
     """
     if "batch_size" in request.given or count // recipe.batch_size >= FEWEST_STEPS_PER_EPOCH:
         return recipe, ()
     batch = max(SMALLEST_BATCH, 2 ** int(math.log2(max(1, count / FEWEST_STEPS_PER_EPOCH))))
+    batch = max(SMALLEST_SHARE * processes, batch // processes * processes)
     changes: dict[str, Any] = {"batch_size": batch}
     if recipe.optimizer == "sgd" and "max_lr" not in request.given:
         changes["max_lr"] = recipe.max_lr * batch / recipe.batch_size

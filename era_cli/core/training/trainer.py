@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from era_cli.core.training import devices
-from era_cli.core.training.lightning import L, LightningEnvironment
+from era_cli.core.training.lightning import (
+    ClusterEnvironment,
+    DDPStrategy,
+    L,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from era_cli.core.training.module import Classifier
 from era_cli.core.training.setup import Setup
 from era_cli.errors import EraError, is_out_of_memory
+from era_cli.place import Place
 from era_cli.recipes import Recipe
 
 
@@ -37,7 +45,7 @@ def run(
     with _quiet_lightning(), _memory_explained(setup.recipe):
         trainer = L.Trainer(
             accelerator=setup.device.accelerator,
-            devices=1,
+            **_strategy(setup),
             precision=devices.LIGHTNING_PRECISION[setup.device.precision],  # type: ignore[arg-type]
             max_epochs=epochs,
             max_steps=steps,
@@ -52,10 +60,30 @@ def run(
             enable_progress_bar=False,
             enable_model_summary=False,
             callbacks=list(callbacks),
-            # A SLURM environment would requeue and resume by itself.
-            plugins=[LightningEnvironment(), *plugins],
+            plugins=[_environment(setup.group.place), *plugins],
         )
-        trainer.fit(module, datamodule=setup.data_module(), ckpt_path=resume_from, weights_only=True)
+        with setup.group.watched():
+            trainer.fit(module, datamodule=setup.data_module(), ckpt_path=resume_from, weights_only=True)
+
+
+def _strategy(setup: Setup) -> dict[str, Any]:
+    """One device, or several processes whose gradients are averaged: Lightning's DistributedDataParallel."""
+    place = setup.group.place
+    if place.processes == 1:
+        return {"devices": 1}
+    return {
+        "devices": place.per_node,
+        "num_nodes": place.nodes,
+        "strategy": DDPStrategy(),
+        "sync_batchnorm": setup.sync_batchnorm,
+    }
+
+
+def _environment(place: Place) -> ClusterEnvironment:
+    """What tells Lightning which of several processes this one is."""
+    if place.by_slurm:
+        return SLURMEnvironment(auto_requeue=False)  # else it would requeue and resume by itself
+    return LightningEnvironment() if place.processes == 1 else TorchElasticEnvironment()
 
 
 def fresh_counters() -> dict[str, Any]:

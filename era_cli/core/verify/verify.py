@@ -66,7 +66,7 @@ def verify(request: VerifyRequest, listener: Listener) -> Verification:
     if setup is None:
         results.append(_skipped("test", "the images have changed"))
     else:
-        with _conditions(device, document) as conditions:
+        with _conditions(device, _tested_by(document)) as conditions:
             results += retest.checks(run, document, setup, kept, conditions.rounding, listener)
             if document.result is not None:
                 changed += conditions.changes
@@ -115,6 +115,11 @@ def _conditions(device: devices.Device, *before: Environment) -> Iterator[_Condi
         yield _Conditions(now, changes, Rounding(exact=exact, precision=device.precision))
 
 
+def _tested_by(document: RunDocument) -> Environment:
+    """What tested the best epoch: of several processes the first alone."""
+    return dataclasses.replace(document, device=dataclasses.replace(document.device, processes=1, nodes=1))
+
+
 def _shown_by_replay(kept: Recorded, replayed: tuple[Check, ...]) -> bool:
     """Whether the replay came to the state of `best.ckpt`, so that it need not be validated again."""
     names = {check.name for check in replayed if check.status == "identical"}
@@ -135,6 +140,10 @@ def _replayed(
     request: VerifyRequest, setup: Setup, kept: Recorded, conditions: _Conditions, listener: Listener
 ) -> _Outcome:
     """Replays what can be and compares it, in a temporary folder."""
+    if (processes := kept.environment_of(artifacts.LAST, request.document).device.processes) > 1:
+        return _Outcome(
+            (_skipped("steps", f"the run was trained by {processes} processes, and verify replays by one"),)
+        )
     rounding = conditions.rounding
     last, previous = kept.step_of(artifacts.LAST), kept.step_of(artifacts.PREVIOUS)
     try:

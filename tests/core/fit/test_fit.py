@@ -192,8 +192,8 @@ def test_the_plan_shows_what_the_first_step_sees(fit_digits: Prepare, monkeypatc
     seen: list[Any] = []
     real = Augmentation.__call__
 
-    def spy(self: Augmentation, images: Any, generator: Any) -> Any:
-        seen.append(real(self, images, generator))
+    def spy(self: Augmentation, *given: Any) -> Any:
+        seen.append(real(self, *given))
         return seen[-1]
 
     monkeypatch.setattr(Augmentation, "__call__", spy)

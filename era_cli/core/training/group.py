@@ -1,0 +1,220 @@
+"""The processes that train together: how they meet, agree, and notice that one of them is gone.
+
+Numbers on the CPU go through gloo, on GPUs through NCCL. Waiting for the first process is done in short looks at the
+store, since a signal is not handled while a collective operation waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
+
+from era_cli.core.data.share import Share
+from era_cli.errors import EraError, ProcessLost
+from era_cli.place import ALONE, Place
+from era_cli.text import plural
+
+MEETING_SECONDS = 30.0  # in which all processes must have come
+_PATIENCE = timedelta(minutes=10)  # with a process that is there and does not answer: a slow disk, a paused machine
+_LOOK_EVERY = 0.05  # seconds
+_SIGNS = ("gloo", "nccl", "connection", "socket", "store", "peer", "process group")  # in the error of a lost process
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train together, seen from one of them; alone it does nothing."""
+
+    place: Place = ALONE
+    store: Any = None
+
+    @property
+    def share(self) -> Share:
+        """The part of every batch that this process takes."""
+        return Share(self.place.rank, self.place.processes)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other process."""
+        return self.place.processes == 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes and prints."""
+        return self.place.is_first
+
+    def highest(self, numbers: Sequence[int]) -> list[int]:
+        """The highest of each of these numbers over all processes, each of which must call this."""
+        if self.is_alone:
+            return list(numbers)
+        everyones = torch.tensor(numbers, dtype=torch.int64)
+        with self.watched():
+            dist.all_reduce(everyones, dist.ReduceOp.MAX)
+        return [int(number) for number in everyones.tolist()]
+
+    def add_up(self, *tensors: Tensor) -> None:
+        """Replaces each tensor by its sum over all processes, each of which must call this."""
+        if self.is_alone:
+            return
+        with self.watched():
+            for tensor in tensors:
+                dist.all_reduce(tensor)
+
+    def take_buffers_of_first(self, module: torch.nn.Module) -> None:
+        """Gives every process the buffers of the first: batch-norm's averages, of which each has its own."""
+        if self.is_alone:
+            return
+        with self.watched():
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
+
+    def bytes_of_first(self, content: bytes | None) -> bytes:
+        """The `content` that the first process gave, in every process."""
+        if self.is_alone:
+            assert content is not None
+            return content
+        with self.watched():
+            size = torch.tensor([len(content or b"")])
+            dist.broadcast(size, 0)
+            shared = torch.empty(int(size), dtype=torch.uint8)
+            if content is not None:
+                shared.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+            dist.broadcast(shared, 0)
+        return shared.numpy().tobytes()
+
+    def tell(self, text: str) -> None:
+        """Sends a message to all others, which listen for it."""
+        if not self.is_alone:
+            with self.watched():
+                self.store.set(f"message {self.store.add('told', 1)}", text)
+
+    def listen(self) -> str:
+        """The next message of the first process.
+
+        Raises:
+            ProcessLost: it is gone.
+        """
+        with self.watched():
+            name = f"message {self.store.add(f'heard by {self.place.rank}', 1)}"
+            while not self.store.check([name]):
+                time.sleep(_LOOK_EVERY)
+            return str(self.store.get(name).decode())
+
+    def excuse(self, text: str) -> None:
+        """Leaves a sentence that explains to the first process why this one ends."""
+        with contextlib.suppress(Exception):
+            self.store.set("excuse", f"process {self.place.rank} of {self.place.processes}: {text}")
+
+    def leave(self) -> None:
+        """Ends the group once everybody is here: the store of the others lives in the first process."""
+        if self.is_alone:
+            return
+        with contextlib.suppress(Exception):
+            here = self.store.add("leaving", 1)
+            until = time.monotonic() + 5
+            while self.is_first and here < self.place.processes and time.monotonic() < until:
+                time.sleep(_LOOK_EVERY)
+                here = self.store.add("leaving", 0)
+        with contextlib.suppress(Exception):
+            dist.destroy_process_group()
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Turns the error of a lost connection into a sentence.
+
+        Raises:
+            ProcessLost: another process is gone.
+        """
+        try:
+            yield
+        except (RuntimeError, OSError) as error:
+            if self.is_alone or not _is_of_connection(error):
+                raise
+            raise ProcessLost(self._excuse()) from error
+
+    def _excuse(self) -> str:
+        with contextlib.suppress(Exception):
+            if self.store.check(["excuse"]):
+                return str(self.store.get("excuse").decode())
+        return f"one of the {self.place.processes} processes ended unexpectedly (killed, or its machine is gone)"
+
+
+NOBODY_ELSE = Group()
+
+
+def _is_of_connection(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, dist.DistError | OSError) or any(sign in text for sign in _SIGNS)
+
+
+def meet(place: Place, *, on_gpus: bool) -> Group:
+    """Connects this process with the others of its `place`; alone, with nobody.
+
+    Raises:
+        EraError: they are not all there within MEETING_SECONDS, or the port is in use.
+    """
+    if place.processes == 1:
+        return Group()
+    address, port = _address(place)
+    try:
+        url = "env://" if not place.by_slurm else f"tcp://{address}:{port}"
+        store, _, _ = next(rendezvous(url, place.rank, place.processes, timeout=timedelta(seconds=MEETING_SECONDS)))
+        store.set_timeout(timedelta(seconds=MEETING_SECONDS))
+        _wait_for_everybody(store, place)
+    except (RuntimeError, ValueError, OSError) as error:
+        if "EADDRINUSE" in str(error) or "in use" in str(error):
+            raise EraError(
+                f"port {port} of {address} is in use, so the processes cannot meet there: set MASTER_PORT to another"
+            ) from error
+        raise EraError(
+            f"process {place.rank} of {place.processes} could not reach the first one at {address}, port {port}, within"
+            f" {MEETING_SECONDS:g} s: check that every process was started, and MASTER_ADDR and MASTER_PORT"
+        ) from error
+    store.set_timeout(_PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
+    group = Group(place, store)
+    with group.watched():
+        dist.init_process_group(
+            backend,
+            store=store,
+            rank=place.rank,
+            world_size=place.processes,
+            timeout=_PATIENCE,
+        )
+    return group
+
+
+def _wait_for_everybody(store: Any, place: Place) -> None:
+    """Counts the processes in; so it is known how many are missing."""
+    until = time.monotonic() + MEETING_SECONDS
+    came = store.add("came", 1)
+    while came < place.processes:
+        if time.monotonic() > until:
+            raise EraError(
+                f"only {came} of {plural(place.processes, 'process')} came within"
+                f" {MEETING_SECONDS:g} s: start one process for each device of each node"
+                + (" (with srun)" if place.by_slurm else "")
+            )
+        time.sleep(_LOOK_EVERY)
+        came = store.add("came", 0)
+
+
+def _address(place: Place) -> tuple[str, int]:
+    if place.by_slurm:
+        from era_cli.core.training.lightning import SLURMEnvironment
+
+        try:
+            slurm = SLURMEnvironment(auto_requeue=False)
+            return slurm.main_address, slurm.main_port
+        except (RuntimeError, ValueError) as error:
+            raise EraError(f"SLURM's variables are not those of srun: {error}") from error
+    return os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", "29500"))
