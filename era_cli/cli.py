@@ -17,7 +17,7 @@ from era_cli.commands import eval as eval_command
 from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves, values, verify
 from era_cli.errors import EraError, Interrupted, is_out_of_memory
 from era_cli.signals import end_on_signals, raise_on_signals, sentence
-from era_cli.text import one_line, without_controls
+from era_cli.text import bounded, one_line, without_controls
 
 
 class _PlainTypes:
@@ -87,7 +87,7 @@ class EraGroup(_PlainTypes, TyperGroup):
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
             if options.debug_asked(ctx):
-                _tell(*map(without_controls, traceback.format_exc().splitlines()))
+                _tell(*(bounded(without_controls(line)) for line in traceback.format_exc().splitlines()))
             else:
                 _tell(one_line(_sentence(error)))
             raise typer.Exit(error.exit_code if isinstance(error, EraError | Interrupted) else 1) from None

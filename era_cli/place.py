@@ -27,6 +27,11 @@ class Place:
         return self.processes // self.nodes
 
     @property
+    def node(self) -> int:
+        """The number of this machine, from 0."""
+        return self.rank // self.per_node
+
+    @property
     def is_first(self) -> bool:
         """Whether this is the one process that writes and prints."""
         return self.rank == 0
@@ -43,7 +48,8 @@ def here(environment: Mapping[str, str] = os.environ) -> Place:
     """
     if "RANK" in environment and "WORLD_SIZE" in environment:
         processes = _number(environment, "WORLD_SIZE")
-        per_node = _number(environment, "LOCAL_WORLD_SIZE", processes)
+        # Who names neither starts one process on each machine, as Kubernetes does.
+        per_node = _number(environment, "LOCAL_WORLD_SIZE", processes if "LOCAL_RANK" in environment else 1)
         rank = _number(environment, "RANK")
         return _place(
             rank=rank,

@@ -23,7 +23,12 @@ def one_line(text: str) -> str:
     """A sentence for the terminal, whatever it quotes: line breaks are spaces, controls replaced, and it is bounded."""
     text = without_controls(" ".join(line.strip() for line in text.strip().splitlines()))
     long_word = rf"\S{{{_MOST_IN_A_WORD + 1},}}"
-    return shortened(re.sub(long_word, lambda word: shortened(word[0]), text), _MOST_IN_A_SENTENCE)
+    return bounded(re.sub(long_word, lambda word: shortened(word[0]), text))
+
+
+def bounded(line: str) -> str:
+    """The line, with its middle left out where it is longer than any path."""
+    return shortened(line, _MOST_IN_A_SENTENCE)
 
 
 def shortened(text: str, most: int = _MOST_QUOTED) -> str:

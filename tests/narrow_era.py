@@ -1,7 +1,8 @@
 """`era` with the narrow network, in this process and in all that it starts; `python -m tests.narrow_era fit ...`.
 
-The variable AT_STEP=RANK:STEP:SIGNAL makes a process send itself a signal in a training step, counted from 0 over the
-whole run. MEET_WITHIN is how many seconds the processes wait for each other.
+The variable AT_STEP=RANK:STEP:SIGNAL:WHOM makes that process send a signal when it begins a training step, counted from
+0 over the whole run: to itself, its parent, or all (every process of the training). MEET_WITHIN is how many seconds the
+processes wait for each other.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from tests.faults.small import CHANNELS
 resnet.CHANNELS = CHANNELS
 group.MEETING_SECONDS = float(os.environ.get("MEET_WITHIN", group.MEETING_SECONDS))
 
-_rank, _step, _signal = (os.environ.get("AT_STEP") or "-:-:-").split(":")
+_RANK, _STEP, _SIGNAL, _WHOM = (os.environ.get("AT_STEP") or ":::").split(":")
 _training_step = module.Classifier.training_step
 
 
 def _disturbed(self: module.Classifier, batch: Any, batch_idx: int) -> Any:
-    if os.environ.get("RANK", "0") == _rank and str(self.trainer.global_step) == _step:
-        os.kill(os.getpid(), getattr(signal, _signal))
+    step = self.trainer.global_step
+    if _WHOM == "all" and str(step) == _STEP:
+        os.kill(os.getpid(), getattr(signal, _SIGNAL))
+    if os.environ.get("RANK", "0") == _RANK and str(step) == _STEP and _WHOM != "all":
+        os.kill(os.getppid() if _WHOM == "parent" else os.getpid(), getattr(signal, _SIGNAL))
     return _training_step(self, batch, batch_idx)
 
 

@@ -71,8 +71,13 @@ def test_debug_shows_the_traceback_and_keeps_the_code(tmp_path: Path) -> None:
         ("fit --warmup 1", "warmup is 1.0, but must be a number in (0, 1) (--warmup)"),
         ("fit --seed -1", "(--seed)"),
         ("fit --precision 64", "one of auto, fp32, bf16, fp16 (--precision)"),
-        ("fit --gpus 2", "--gpus 1"),
-        ("fit --gpus many", "auto, 0 or 1"),
+        pytest.param("fit --gpus 2", "needs 2 GPUs, and torch finds none", marks=no_gpu),
+        ("fit --gpus many", "auto, all, or a number"),
+        ("eval --gpus 2", "only fit uses more than one"),
+        ("fit --gpus 2 --cpu-procs 2", "use one of them"),
+        ("fit --cpu-procs 3 --batch-size 32", "use 30 or 33"),
+        ("fit --cpu-procs 2 --nodes 2", "MASTER_ADDR"),
+        ("fit --cpu-procs 2 --sync-batchnorm", "needs GPUs"),
         ("fit --name ../elsewhere", "--name"),
         ("fit --data no/such/folder", "--data takes"),
         ("fit --data digits --val-size 1000000", "--val-size"),
@@ -96,10 +101,11 @@ def test_what_was_typed_reaches_no_terminal_as_a_control(option: str, finished_r
     assert "\ufffd[2J\ufffd" in said
 
 
-def test_a_traceback_has_no_controls_either(tmp_path: Path) -> None:
-    done = era("eval", "--runs-dir", "\x1b[2J", "--debug", cwd=tmp_path)
+def test_a_traceback_is_bounded_and_has_no_controls_either(tmp_path: Path) -> None:
+    done = era("eval", "--runs-dir", "\x1b[2J" + "x " * 50_000, "--debug", cwd=tmp_path)
     assert "Traceback (most recent call last)" in done.stderr
     assert "\x1b" not in done.stderr
+    assert max(map(len, done.stderr.splitlines())) <= 5_000
 
 
 def raising(error: BaseException) -> Result:

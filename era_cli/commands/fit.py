@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from era_cli import place, recipes
+from era_cli import recipes
 from era_cli.commands import deliver, next_step, options, several
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import help_text, takes_recipe
 from era_cli.errors import EraError, Interrupted, ProcessLost, UsageError
+from era_cli.place import Place, here
 from era_cli.recipes.recipe import SCHEDULE, TRAINING
 from era_cli.signals import ending
 from era_cli.text import did_you_mean, quoted
@@ -24,7 +25,6 @@ if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.console.fit import FitProgress
     from era_cli.core.fit.request import FitRequest
     from era_cli.core.training.group import Group
-    from era_cli.place import Place
     from era_cli.recipes import Recipe
     from era_cli.results import FitPlan, FitResult
     from era_cli.runs.run import Run
@@ -120,7 +120,7 @@ def fit(
     names = [name] if seeds == 1 else [name and f"{name}-{own.seed}" for own in each]
 
     asked_team = several.Asked(gpus=gpus, cpu_procs=cpu_procs, nodes=nodes, sync_batchnorm=sync_batchnorm)
-    at = place.here()
+    at = here()
 
     with ending():
         from era_cli.console import terminal
@@ -164,7 +164,7 @@ def fit(
             store.check_name(runs_dir, own_name, overwrite=overwrite)
         request.check()
     if team.processes > at.processes and not finished:
-        _start(team)
+        _start(team, settings.precision)
     progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
     if finished:
         progress.note(finished)
@@ -204,11 +204,13 @@ def _settings(recipe: str | None, given: dict[str, Any]) -> tuple[Recipe, bool]:
     return recipes.with_options(recipes.named(recipe or "default"), given), find_lr
 
 
-def _start(team: several.Team) -> NoReturn:
+def _start(team: several.Team, precision: str) -> NoReturn:
     """Runs this command in several processes, and ends as the first of them does."""
     with ending():
         from era_cli.commands import launch
+        from era_cli.core.training import devices
 
+    devices.choose(team.gpus, precision, Place(processes=team.processes, nodes=team.nodes))  # refuses what is absent
     raise typer.Exit(launch.run(team.per_node, team.nodes))
 
 

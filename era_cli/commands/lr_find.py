@@ -13,6 +13,7 @@ from era_cli.commands import deliver, next_step, options
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import takes_recipe
 from era_cli.errors import EraError, UsageError
+from era_cli.place import here
 from era_cli.recipes.recipe import SCHEDULE, Range, Recipe
 from era_cli.signals import ending
 
@@ -70,6 +71,9 @@ def lr_find(
     Trains a temporary model on augmented batches while the learning rate rises from step to step, and stops when the
     loss diverges. Writes a figure and the whole sweep as JSON into the folder lr-find under --runs-dir.
     """
+    at = here()
+    if not at.is_first:
+        return
     settings = recipes.with_options(recipes.named(recipe or "default"), given)  # before torch is loaded
     allowed = Range(LOWEST_LR, Recipe.__dataclass_fields__["max_lr"].metadata["range"].high)
     if not (min_lr in allowed and max_lr in allowed and min_lr < max_lr):
@@ -102,6 +106,8 @@ def lr_find(
 
     with progress.waiting("loading the data"):
         prepared = setup.Setup.of(request, progress)
+    if at.processes > 1:
+        progress.note("lr-find uses one process and one device; the others have ended.")
     for note in prepared.notes:
         progress.note(note)
     for warning in prepared.warnings:

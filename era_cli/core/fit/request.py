@@ -66,6 +66,11 @@ def _refuse_changes(run: Run, document: RunDocument, request: FitRequest) -> Non
     ]
     if request.find_lr and document.lr_find is None:
         changes.append(("--max-lr", "auto", recipe.max_lr))
+    if request.sync_batchnorm and not document.device.sync_batchnorm:
+        raise UsageError(
+            f"{run.path} was trained without --sync-batchnorm: a resumed run keeps its settings; leave the option"
+            " out, or start a new run"
+        )
     # One folder for another may be the same that was moved: its content will tell.
     if request.source is not None and request.source != source and {request.source, source} & set(sources.NAMED):
         changes.append(("--data", request.source, source))

@@ -156,7 +156,9 @@ def resume(run: Run, request: FitRequest, listener: Listener, group: Group = NOB
 
 
 def _found_rate(setup: Setup, listener: Listener) -> tuple[LrSweep, LrSuggestion]:
-    sweep = lr_range.sweep(dataclasses.replace(setup, group=NOBODY_ELSE), listener)  # the others wait
+    if not setup.group.is_alone:
+        listener.note("The range test runs in one process, on whole batches; the others wait.")
+    sweep = lr_range.sweep(dataclasses.replace(setup, group=NOBODY_ELSE), listener)
     if sweep.recommended is None:
         raise EraError(f"--max-lr auto found no learning rate ({sweep.verdict}): give --max-lr a number")
     listener.note(f"--max-lr auto chose {sweep.recommended.lr:g}: {sweep.reason}.")

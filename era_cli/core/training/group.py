@@ -17,12 +17,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from era_cli.core.data.share import Share
 from era_cli.errors import EraError, ProcessLost
 from era_cli.place import ALONE, Place
-from era_cli.text import plural
 
 MEETING_SECONDS = 30.0  # in which all processes must have come
 _PATIENCE = timedelta(minutes=10)  # with a process that is there and does not answer: a slow disk, a paused machine
@@ -168,16 +168,18 @@ def meet(place: Place, *, on_gpus: bool) -> Group:
     try:
         url = "env://" if not place.by_slurm else f"tcp://{address}:{port}"
         store, _, _ = next(rendezvous(url, place.rank, place.processes, timeout=timedelta(seconds=MEETING_SECONDS)))
+        # torchrun keeps one store through all attempts to start the processes.
+        store = PrefixStore(f"era {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         store.set_timeout(timedelta(seconds=MEETING_SECONDS))
-        _wait_for_everybody(store, place)
     except (RuntimeError, ValueError, OSError) as error:
         if "EADDRINUSE" in str(error) or "in use" in str(error):
             raise EraError(
                 f"port {port} of {address} is in use, so the processes cannot meet there: set MASTER_PORT to another"
             ) from error
+        missing = "not all processes came" if place.is_first else "the first process did not answer"
         raise EraError(
-            f"process {place.rank} of {place.processes} could not reach the first one at {address}, port {port}, within"
-            f" {MEETING_SECONDS:g} s: check that every process was started, and MASTER_ADDR and MASTER_PORT"
+            f"{missing} within {MEETING_SECONDS:g} s at {address}, port {port}: start {place.processes},"
+            f" {place.per_node} on each node{' with srun' * place.by_slurm}, and check MASTER_ADDR and MASTER_PORT"
         ) from error
     store.set_timeout(_PATIENCE)
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
@@ -191,21 +193,6 @@ def meet(place: Place, *, on_gpus: bool) -> Group:
             timeout=_PATIENCE,
         )
     return group
-
-
-def _wait_for_everybody(store: Any, place: Place) -> None:
-    """Counts the processes in; so it is known how many are missing."""
-    until = time.monotonic() + MEETING_SECONDS
-    came = store.add("came", 1)
-    while came < place.processes:
-        if time.monotonic() > until:
-            raise EraError(
-                f"only {came} of {plural(place.processes, 'process')} came within"
-                f" {MEETING_SECONDS:g} s: start one process for each device of each node"
-                + (" (with srun)" if place.by_slurm else "")
-            )
-        time.sleep(_LOOK_EVERY)
-        came = store.add("came", 0)
 
 
 def _address(place: Place) -> tuple[str, int]:

@@ -83,7 +83,23 @@ def _environment(place: Place) -> ClusterEnvironment:
     """What tells Lightning which of several processes this one is."""
     if place.by_slurm:
         return SLURMEnvironment(auto_requeue=False)  # else it would requeue and resume by itself
-    return LightningEnvironment() if place.processes == 1 else TorchElasticEnvironment()
+    return LightningEnvironment() if place.processes == 1 else _Placed(place)
+
+
+class _Placed(TorchElasticEnvironment):
+    """torchrun's variables, of which other launchers leave some out."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self._place = place
+
+    def local_rank(self) -> int:
+        """The number of this process on its machine."""
+        return self._place.local_rank
+
+    def node_rank(self) -> int:
+        """The number of its machine."""
+        return self._place.node
 
 
 def fresh_counters() -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import subprocess
-import sys
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,43 +25,15 @@ from era_cli.core.training.schedules import OneCycle
 from era_cli.listener import Listener
 from era_cli.runs import artifacts
 from era_cli.runs.run import Run
-from tests.support import environment, request
+from tests.several import OPTIONS, ended, era, free_port, none_left
+from tests.support import assert_equal_runs, request
 
 ROOT = Path(__file__).parents[3]
 STEPS_PER_EPOCH = 7
 FIELDS: dict[str, Any] = {"batch_size": 24, "limit_train": 170, "epochs": 3}  # 21 steps
-OPTIONS = (
-    *("--data=digits", "--image-size=8", "--precision=fp32", "--batch-size=24", "--limit-train=170"),
-    *("--dropout=0.1", "--epochs=3"),
-)
 DURING = 10  # a step of the second epoch
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and process groups of POSIX")
-
-
-def era(
-    folder: Path, *arguments: str, launcher: tuple[str, ...] = ("-m",), env: dict[str, str] | None = None
-) -> subprocess.Popen[str]:
-    """`era` with the narrow network, one thread in each process."""
-    whole = environment(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", **(env or {}))
-    return subprocess.Popen(
-        [sys.executable, *launcher, "tests.narrow_era", *arguments, f"--runs-dir={folder}"],
-        cwd=ROOT,
-        env=whole,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def ended(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
-    """What it printed, after it ended with this exit code; none of the processes that it started is left."""
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == code, f"{process.returncode}\n{out}{err}"
-    assert "Traceback" not in err
-    left = subprocess.run(["pgrep", "-f", f"tests.narrow_era.*{process.args[-1]}"], capture_output=True, text=True)  # type: ignore[index]
-    assert not left.stdout
-    return out, err
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +64,8 @@ def sliced(folder: Path, processes: int, steps: int) -> tuple[dict[str, Tensor],
         draws = generator(0, Stream.AUGMENTATION, step)
         augmented = setup.normalization(setup.augmentation(images[batch], draws))
         optimizer.zero_grad()
-        of_step, averages = [], {}
+        of_step: list[float] = []
+        averages: dict[str, Tensor] = {}
         for rank in range(processes):
             own = Share(rank, processes).slice_of(recipe.batch_size)
             torch.manual_seed(derived_seed(0, Stream.DROPOUT, step, rank))
@@ -120,3 +94,108 @@ def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, narrow_ne
         torch.testing.assert_close(state[f"network.{name}"], tensor, rtol=0, atol=1e-6, msg=name)
     device = run.read().device
     assert (device.processes, device.nodes, device.threads) == (2, 1, 1)
+
+
+def test_a_run_stopped_and_killed_equals_one_that_was_not(two: Path, tmp_path: Path) -> None:
+    """A process that is not the first gets SIGTERM, then SIGKILL, and then the process that watches all is killed."""
+
+    def disturbed(*arguments: str, at: str, code: int) -> str:
+        _, err = ended(era(tmp_path, "fit", *arguments, env={"AT_STEP": at}), code)
+        assert none_left(tmp_path)
+        return err
+
+    run = Run(tmp_path / "two")
+    err = disturbed(*OPTIONS, "--cpu-procs=2", "--name=two", at=f"1:{DURING}:SIGTERM:self", code=143)
+    assert err.count("is saved; resume it with: era fit --resume") == 1
+    assert run.read().status == "interrupted"
+    assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == DURING + 1
+    err = disturbed("--resume=two", at=f"1:{DURING + 2}:SIGKILL:self", code=1)
+    assert err.strip().splitlines()[-1].startswith("Error: one of the 2 processes ended unexpectedly")
+    assert run.read().status == "interrupted"
+    disturbed("--resume=two", at=f"0:{DURING + 4}:SIGKILL:parent", code=-9)
+    assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] >= DURING + 5
+    ended(era(tmp_path, "fit", "--resume=two"))
+    assert_equal_runs(run.path, two)
+
+
+def test_torchrun_starts_them_as_well(two: Path, tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m")
+    ended(era(tmp_path, "fit", *OPTIONS, "--name=two", launcher=launcher))
+    assert_equal_runs(tmp_path / "two", two)
+
+
+def test_srun_starts_them_as_well(two: Path, tmp_path: Path) -> None:
+    """By SLURM's variables alone: two nodes of one task each."""
+    slurm = {
+        **{"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_JOB_ID": "1"},
+        **{"SLURM_LOCALID": "0", "SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": free_port()},
+    }
+    tasks = [
+        era(
+            tmp_path, "fit", *OPTIONS, "--name=two", env={**slurm, "SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank)}
+        )
+        for rank in range(2)
+    ]
+    texts = [ended(task) for task in tasks]
+    assert texts[1] == ("", "")
+    run = Run(tmp_path / "two")
+    assert run.read().device.nodes == 2
+    assert_equal_runs(run.path, two)
+
+
+def test_nodes_meet_by_address_and_number(two: Path, tmp_path: Path) -> None:
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    nodes = [
+        era(
+            tmp_path, "fit", *OPTIONS, "--name=two", "--cpu-procs=1", "--nodes=2", env={**where, "NODE_RANK": str(node)}
+        )
+        for node in range(2)
+    ]
+    for node in nodes:
+        ended(node)
+    assert_equal_runs(tmp_path / "two", two)
+
+
+def test_seeds_sweep_and_json_are_those_of_one_process(tmp_path: Path) -> None:
+    options = ("--data=digits", "--image-size=8", "--batch-size=24", "--epochs=1", "--limit-test=40", "--json")
+    out, err = ended(era(tmp_path, "fit", *options, "--cpu-procs=2", "--seeds=2", "--max-lr=auto"))
+    printed = json.loads(out)
+    assert [Path(each["run"]).name for each in printed["runs"]] == ["digits-1", "digits-2"]
+    assert err.count("--max-lr auto chose") == 2
+    documents = [Run(Path(each["run"])).read() for each in printed["runs"]]
+    assert [(document.seed, document.device.processes) for document in documents] == [(0, 2), (1, 2)]
+    assert all(document.lr_find is not None for document in documents)
+
+
+def test_a_missing_process_is_one_sentence(tmp_path: Path) -> None:
+    alone = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "MEET_WITHIN": "1"}
+    _, err = ended(era(tmp_path, "fit", *OPTIONS, env=alone), 1)
+    assert err.splitlines()[-1].startswith("Error: not all processes came within 1 s at 127.0.0.1")
+    _, err = ended(era(tmp_path, "fit", *OPTIONS, env={**alone, "RANK": "1", "LOCAL_WORLD_SIZE": "1"}), 1)
+    assert "the first process did not answer within 1 s" in err.splitlines()[-1]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        _, err = ended(era(tmp_path, "fit", *OPTIONS, env={**alone, "MASTER_PORT": port}), 1)
+    assert f"port {port} of 127.0.0.1 is in use" in err.splitlines()[-1]
+    assert not any(tmp_path.iterdir())
+
+
+def test_data_that_differ_on_another_machine_are_named(tmp_path: Path) -> None:
+    """Here the second process is told of another folder than the first."""
+    for folder, grey in (("mine", 100), ("other", 200)):
+        for number in range(60):
+            image = tmp_path / folder / "ab"[number % 2] / f"{number}.png"
+            image.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), grey + number % 2 * 40).save(image)
+    where = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    options = ("fit", "--batch-size=8", "--epochs=1")
+    both = [
+        era(tmp_path / "runs", *options, f"--data={tmp_path / data}", env={**where, "RANK": str(rank)})
+        for rank, data in enumerate(("mine", "other"))
+    ]
+    _, err = ended(both[0], 1)
+    assert "Error: process 1 of 2: the images of" in err.splitlines()[-1]
+    assert "are not those that" in err.splitlines()[-1]
+    ended(both[1], 1)
