@@ -2,13 +2,15 @@
 
 The variable AT_STEP=RANK:STEP:SIGNAL:WHOM makes that process send a signal when it begins a training step, counted from
 0 over the whole run: to itself, its parent, or all (every process of the training). MEET_WITHIN is how many seconds the
-processes wait for each other.
+processes wait for each other. The time of the signal is written to the file STRUCK.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 from era_cli.core.networks import resnet
@@ -23,10 +25,9 @@ _training_step = module.Classifier.training_step
 
 
 def _disturbed(self: module.Classifier, batch: Any, batch_idx: int) -> Any:
-    step = self.trainer.global_step
-    if _WHOM == "all" and str(step) == _STEP:
-        os.kill(os.getpid(), getattr(signal, _SIGNAL))
-    if os.environ.get("RANK", "0") == _RANK and str(step) == _STEP and _WHOM != "all":
+    if str(self.trainer.global_step) == _STEP and (_WHOM == "all" or os.environ.get("RANK", "0") == _RANK):
+        if "STRUCK" in os.environ:
+            Path(os.environ["STRUCK"]).write_text(str(time.time()), encoding="utf-8")
         os.kill(os.getppid() if _WHOM == "parent" else os.getpid(), getattr(signal, _SIGNAL))
     return _training_step(self, batch, batch_idx)
 

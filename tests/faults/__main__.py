@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults import changes, fuzz, machine, power, random_kills, signals, together, writes
+from tests.faults import changes, fuzz, machine, power, random_kills, ranks, signals, together, writes
 from tests.faults.case import Case, Fault
 
 TABLE = Path(__file__).parents[2] / ".github" / "docs" / "faults.md"
@@ -49,6 +49,7 @@ def every_case() -> list[Case]:
         *signals.cases(),
         *machine.cases(),
         *together.cases(),
+        *ranks.cases(),
         *changes.cases(),
         *fuzz.cases(),
     ]

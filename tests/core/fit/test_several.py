@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,11 @@ from era_cli.listener import Listener
 from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 from tests.several import OPTIONS, ended, era, free_port, none_left
-from tests.support import assert_equal_runs, request
+from tests.support import assert_equal_runs, invoke, request
 
-ROOT = Path(__file__).parents[3]
 STEPS_PER_EPOCH = 7
 FIELDS: dict[str, Any] = {"batch_size": 24, "limit_train": 170, "epochs": 3}  # 21 steps
+PAGE = (Path(__file__).parents[3] / ".github" / "docs" / "several.md").read_text(encoding="utf-8")
 DURING = 10  # a step of the second epoch
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and process groups of POSIX")
@@ -94,6 +93,8 @@ def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, narrow_ne
         torch.testing.assert_close(state[f"network.{name}"], tensor, rtol=0, atol=1e-6, msg=name)
     device = run.read().device
     assert (device.processes, device.nodes, device.threads) == (2, 1, 1)
+    verified = invoke("verify", "--run", str(two))
+    assert "the run was trained by 2 processes, and verify replays by one" in verified.stdout
 
 
 def test_a_run_stopped_and_killed_equals_one_that_was_not(two: Path, tmp_path: Path) -> None:
@@ -119,7 +120,9 @@ def test_a_run_stopped_and_killed_equals_one_that_was_not(two: Path, tmp_path: P
 
 
 def test_torchrun_starts_them_as_well(two: Path, tmp_path: Path) -> None:
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m")
+    """By the line of the documentation."""
+    (option,) = re.findall(r"^torchrun (--[a-z-]+) 4 -m era_cli fit", PAGE, re.MULTILINE)
+    launcher = ("-m", "torch.distributed.run", "--standalone", option, "2", "-m")
     ended(era(tmp_path, "fit", *OPTIONS, "--name=two", launcher=launcher))
     assert_equal_runs(tmp_path / "two", two)
 
@@ -157,7 +160,7 @@ def test_nodes_meet_by_address_and_number(two: Path, tmp_path: Path) -> None:
 
 
 def test_seeds_sweep_and_json_are_those_of_one_process(tmp_path: Path) -> None:
-    options = ("--data=digits", "--image-size=8", "--batch-size=24", "--epochs=1", "--limit-test=40", "--json")
+    options = (*OPTIONS, "--epochs=1", "--limit-test=40", "--json")
     out, err = ended(era(tmp_path, "fit", *options, "--cpu-procs=2", "--seeds=2", "--max-lr=auto"))
     printed = json.loads(out)
     assert [Path(each["run"]).name for each in printed["runs"]] == ["digits-1", "digits-2"]
@@ -165,21 +168,6 @@ def test_seeds_sweep_and_json_are_those_of_one_process(tmp_path: Path) -> None:
     documents = [Run(Path(each["run"])).read() for each in printed["runs"]]
     assert [(document.seed, document.device.processes) for document in documents] == [(0, 2), (1, 2)]
     assert all(document.lr_find is not None for document in documents)
-
-
-def test_a_missing_process_is_one_sentence(tmp_path: Path) -> None:
-    alone = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "MEET_WITHIN": "1"}
-    _, err = ended(era(tmp_path, "fit", *OPTIONS, env=alone), 1)
-    assert err.splitlines()[-1].startswith("Error: not all processes came within 1 s at 127.0.0.1")
-    _, err = ended(era(tmp_path, "fit", *OPTIONS, env={**alone, "RANK": "1", "LOCAL_WORLD_SIZE": "1"}), 1)
-    assert "the first process did not answer within 1 s" in err.splitlines()[-1]
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        _, err = ended(era(tmp_path, "fit", *OPTIONS, env={**alone, "MASTER_PORT": port}), 1)
-    assert f"port {port} of 127.0.0.1 is in use" in err.splitlines()[-1]
-    assert not any(tmp_path.iterdir())
 
 
 def test_data_that_differ_on_another_machine_are_named(tmp_path: Path) -> None:
