@@ -11,9 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.benchmarks import launcher, memory_limit, report, suite
+from era_cli.core.training import devices
+from tests.benchmarks import launcher, memory_limit, processes_curves, processes_scaling, report, suite
+from tests.benchmarks.data_here import Data
 from tests.benchmarks.measuring import (
     Absent,
     CannotRun,
@@ -25,6 +28,8 @@ from tests.benchmarks.measuring import (
     take_turns,
 )
 from tests.benchmarks.memory_limit import limited_to
+from tests.benchmarks.processes_curves import Learned
+from tests.benchmarks.processes_scaling import Trained, Training
 from tests.benchmarks.report import PartResult
 
 posix_only = pytest.mark.skipif(not hasattr(os, "wait4"), reason="wait4 is of POSIX")
@@ -202,6 +207,63 @@ def test_stopping_the_measuring_stops_the_measured(tmp_path: Path) -> None:
     assert measuring.returncode == 3
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
+
+
+# Several processes
+
+
+@pytest.mark.parametrize(
+    ("gpus", "efficiencies", "waiting"),
+    [
+        (1, {"2 CPU processes": 1.5}, [0, 0.2]),
+        (5, {"2 CPU processes": 1.5, "2 GPUs": 0.75, "4 GPUs": 0.5}, [0, 0.2, 0, 0.2, 0.2]),
+    ],
+)
+def test_processes_share_one_cpu_and_have_a_gpu_each(
+    gpus: int, efficiencies: dict[str, float], waiting: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_processes(training: Training, count: int) -> Trained:
+        """Of a step of 100 ms, several processes wait for 20."""
+        speed = {1: 1.0, 2: 1.5, 4: 2.0}
+        return Trained(rate=speed[count], step=100, step_alone=100 if count == 1 else 80, precision="fp32", threads=1)
+
+    monkeypatch.setattr(devices, "count_gpus", lambda: gpus)
+    monkeypatch.setattr(Training, "in_processes", in_processes)
+    found = list(processes_scaling.figures(Options(rounds=2, quick=True)))
+    figures = [one for one in found if isinstance(one, Figure)]
+    assert {one.left: one.ratio for one in figures if one.left != "waiting"} == efficiencies
+    assert [one.ratio for one in figures if one.left == "waiting"] == waiting
+    assert len(found) - len(figures) == (gpus == 1)  # a row says that there are no several GPUs
+
+
+@posix_only
+def test_processes_train_together_and_then_each_by_itself(tmp_path: Path) -> None:
+    digits = Data("digits", ("--data", "digits", "--image-size", "8"), 0)
+    training = Training(on_gpus=False, batch=16, images=32, precision="fp32", data=digits, folder=tmp_path)
+    both = training.in_processes(2)  # refuses weights that are still the same
+    assert min(both.rate, both.step, both.step_alone) > 0
+    assert (both.precision, list(tmp_path.iterdir())) == ("fp32", [tmp_path / "cache"])
+
+
+def test_the_curves_of_several_processes_name_their_test_accuracy(tmp_path: Path) -> None:
+    assert list(processes_curves.smoothed(np.arange(20.0)))[4:16] == list(range(4, 16))
+    runs = [
+        Learned(
+            count=count,
+            losses=np.linspace(2, 1, 20),
+            val=np.linspace(0.5, 0.9, 4),
+            test=0.9 + count / 100,
+            val_count=144,
+            test_count=359,
+        )
+        for count in processes_curves.COUNTS
+    ]
+    drawn = processes_curves.figure(runs)
+    _, accuracy = drawn.axes
+    legend = accuracy.get_legend()
+    assert legend is not None
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["1 process: 91.00%", "2 processes: 92.00%", "4 processes: 94.00%"]
 
 
 # Limits of memory

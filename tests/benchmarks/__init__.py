@@ -1,6 +1,7 @@
 """Measurements; not part of the tests. Each prints ratios taken in one run, the two sides in turn.
 
-`make bench` or `python -m tests.benchmarks` runs all but `pointing`; most modules also run by themselves.
+`make bench` or `python -m tests.benchmarks` runs all but `accuracy`, `pointing` and `processes_curves`; most modules
+also run by themselves.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ NAMES = (
     "folder_growth",
     "heatmaps",
     "end_to_end",
+    "processes_scaling",
 )
 
 
