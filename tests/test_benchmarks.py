@@ -16,7 +16,6 @@ import pytest
 
 from era_cli.core.training import devices
 from tests.benchmarks import launcher, memory_limit, processes_curves, processes_scaling, report, suite
-from tests.benchmarks.data_here import Data
 from tests.benchmarks.measuring import (
     Absent,
     CannotRun,
@@ -234,15 +233,6 @@ def test_processes_share_one_cpu_and_have_a_gpu_each(
     assert {one.left: one.ratio for one in figures if one.left != "waiting"} == efficiencies
     assert [one.ratio for one in figures if one.left == "waiting"] == waiting
     assert len(found) - len(figures) == (gpus == 1)  # a row says that there are no several GPUs
-
-
-@posix_only
-def test_processes_train_together_and_then_each_by_itself(tmp_path: Path) -> None:
-    digits = Data("digits", ("--data", "digits", "--image-size", "8"), 0)
-    training = Training(on_gpus=False, batch=16, images=32, precision="fp32", data=digits, folder=tmp_path)
-    both = training.in_processes(2)  # refuses weights that are still the same
-    assert min(both.rate, both.step, both.step_alone) > 0
-    assert (both.precision, list(tmp_path.iterdir())) == ("fp32", [tmp_path / "cache"])
 
 
 def test_the_curves_of_several_processes_name_their_test_accuracy(tmp_path: Path) -> None:

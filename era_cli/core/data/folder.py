@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
+import multiprocessing
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
+from multiprocessing.pool import IMapIterator, ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from era_cli.text import plural
 
 _CHUNK = 256  # files decoded ahead,
 _CHUNK_BYTES = 1 << 28  # and the memory in which they wait once decoded
+_TURN = 0.2  # seconds of waiting at a time
 _TRAIN, _TEST = "train", "test"
 _SHOWN = 10  # class names in an error
 _KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
@@ -294,7 +296,19 @@ def _decode_all(files: list[_File], size: int) -> Iterator[Images | str]:
     # Its threads end with the process: Ctrl-C does not wait until an image is decoded, however long that takes.
     with ThreadPool(os.cpu_count()) as pool:
         for start in range(0, len(files), ahead):
-            yield from pool.imap(lambda file: _decode(file.path, size, budget), files[start : start + ahead])
+            some = files[start : start + ahead]
+            outcomes = pool.imap(lambda file: _decode(file.path, size, budget), some)
+            for _ in some:
+                yield _next(outcomes)
+
+
+def _next(outcomes: IMapIterator[Images | str]) -> Images | str:
+    """The next outcome, waited for in short turns: a signal that the system gives another thread ends no wait."""
+    while True:
+        try:
+            return outcomes.next(timeout=_TURN)
+        except multiprocessing.TimeoutError:
+            continue
 
 
 def _decode(path: Path, size: int, budget: MemoryBudget) -> Images | str:

@@ -185,10 +185,12 @@ class RunWriter(SignalCallback):
         # One more step like this one, and the validation if that step is the last, must not push the
         # gap between two saves over the bound.
         ahead = now - self._step_began + (self._val_seconds if self._record.remaining == 1 else 0.0)
-        if self._agree(save=now + ahead - self._saved_at >= self._save_every):
+        save, stop = self._agree(save=now + ahead - self._saved_at >= self._save_every)
+        if save or stop:
             self._write_steps(trainer, pl_module)
             self._save(trainer, best=False)
-        self.signals.raise_received()
+        if stop:
+            self.signals.raise_received()
 
     def on_validation_batch_end(
         self,
@@ -232,15 +234,19 @@ class RunWriter(SignalCallback):
         if best:
             self._best = row
         self._listener.epoch_ended(row, best)
-        self._agree()
-        self.signals.raise_received()
+        _, stop = self._agree()
+        if stop:
+            self.signals.raise_received()
 
-    def _agree(self, *, save: bool = False) -> bool:
-        """Whether all processes save now, because one has to or was sent a signal, which all of them then received."""
+    def _agree(self, *, save: bool = False) -> tuple[bool, bool]:
+        """Whether all processes save now, and whether all stop, because one of them has to.
+
+        A signal that comes after this counts after the next step: a process that stopped by itself would be lost.
+        """
         save_now, signum = self._group.highest([save, self.signals.received or 0])
         if signum and self.signals.received is None:
             self.signals.received = signum
-        return bool(save_now or signum)
+        return bool(save_now), bool(signum)
 
     def _begin_epoch(self, device: torch.device) -> None:
         self._record = EpochRecord(self._steps_per_epoch, self._batch_size, device)

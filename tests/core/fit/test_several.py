@@ -93,8 +93,9 @@ def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, narrow_ne
         torch.testing.assert_close(state[f"network.{name}"], tensor, rtol=0, atol=1e-6, msg=name)
     device = run.read().device
     assert (device.processes, device.nodes, device.threads) == (2, 1, 1)
-    verified = invoke("verify", "--run", str(two))
-    assert "the run was trained by 2 processes, and verify replays by one" in verified.stdout
+    verified = invoke("verify", "--run", str(two), code=1)
+    assert "cannot be verified: the run was trained by 2 processes, and verify replays by one" in verified.stderr
+    assert {"validation", "test", "predictions"} <= set(verified.stdout.split())
 
 
 def test_a_run_stopped_and_killed_equals_one_that_was_not(two: Path, tmp_path: Path) -> None:
@@ -146,28 +147,21 @@ def test_srun_starts_them_as_well(two: Path, tmp_path: Path) -> None:
     assert_equal_runs(run.path, two)
 
 
-def test_nodes_meet_by_address_and_number(two: Path, tmp_path: Path) -> None:
+def test_seeds_sweep_and_json_on_two_nodes_are_those_of_one_process(tmp_path: Path) -> None:
+    options = ("fit", *OPTIONS, "--epochs=1", "--limit-test=40", "--json", "--seeds=2", "--max-lr=auto")
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     nodes = [
-        era(
-            tmp_path, "fit", *OPTIONS, "--name=two", "--cpu-procs=1", "--nodes=2", env={**where, "NODE_RANK": str(node)}
-        )
+        era(tmp_path, *options, "--cpu-procs=1", "--nodes=2", env={**where, "NODE_RANK": str(node)})
         for node in range(2)
     ]
-    for node in nodes:
-        ended(node)
-    assert_equal_runs(tmp_path / "two", two)
-
-
-def test_seeds_sweep_and_json_are_those_of_one_process(tmp_path: Path) -> None:
-    options = (*OPTIONS, "--epochs=1", "--limit-test=40", "--json")
-    out, err = ended(era(tmp_path, "fit", *options, "--cpu-procs=2", "--seeds=2", "--max-lr=auto"))
+    (out, err), silence = (ended(node) for node in nodes)
+    assert silence == ("", "")
     printed = json.loads(out)
     assert [Path(each["run"]).name for each in printed["runs"]] == ["digits-1", "digits-2"]
     assert err.count("--max-lr auto chose") == 2
     documents = [Run(Path(each["run"])).read() for each in printed["runs"]]
     assert [(document.seed, document.device.processes) for document in documents] == [(0, 2), (1, 2)]
-    assert all(document.lr_find is not None for document in documents)
+    assert all(document.device.nodes == 2 and document.lr_find is not None for document in documents)
 
 
 def test_data_that_differ_on_another_machine_are_named(tmp_path: Path) -> None:
