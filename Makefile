@@ -31,7 +31,7 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Every figure again, about twenty minutes; not part of the tests. The machine should do nothing else.
+# Every figure again, about half an hour; not part of the tests. The machine should do nothing else.
 bench: .venv/.installed
 	$(BIN)/python -m tests.benchmarks
 
