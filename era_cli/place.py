@@ -75,7 +75,8 @@ def _place(*, rank: int, processes: int, local_rank: int, per_node: int, by_slur
     said = "SLURM_PROCID, SLURM_NTASKS and SLURM_NNODES" if by_slurm else "RANK, WORLD_SIZE and LOCAL_WORLD_SIZE"
     if not 0 <= rank < processes or per_node < 1 or processes % per_node or not 0 <= local_rank < per_node:
         raise UsageError(
-            f"the environment variables {said} do not fit together: start one process per device, as many on each node"
+            f"the environment variables {said} contradict each other: start the same number of processes on every node,"
+            " one per GPU"
         )
     if processes == 1:
         return ALONE

@@ -32,9 +32,9 @@ def test_the_place_is_what_the_launcher_says(variables: dict[str, str], place: P
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({**TORCHRUN, "RANK": "8"}, "do not fit together"),
-        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "3"}, "do not fit together"),
-        ({**SRUN, "SLURM_NNODES": "3"}, "do not fit together"),
+        ({**TORCHRUN, "RANK": "8"}, "contradict each other"),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "3"}, "contradict each other"),
+        ({**SRUN, "SLURM_NNODES": "3"}, "contradict each other"),
         ({**TORCHRUN, "RANK": "first"}, "RANK is 'first', but must be a whole number"),
     ],
 )

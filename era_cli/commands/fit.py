@@ -129,7 +129,8 @@ def fit(
         from era_cli.core.fit import request as asked
         from era_cli.runs import store
 
-    run = store.find(runs_dir, resume) if resume is not None and at.is_first else None
+    prepares = at.is_first and not several.is_further_node(nodes)
+    run = store.find(runs_dir, resume) if resume is not None and prepares else None
     team = several.team(asked_team, at, None if run is None else run.read().device)
     request = asked.FitRequest(
         recipe=settings,
@@ -152,6 +153,8 @@ def fit(
         asked.check_batch(settings.batch_size, team.processes)
     done: list[tuple[Run, FitResult]] = []
     finished = ""
+    if not prepares:
+        _start(team, settings.precision)
     if run is not None:
         asked.check_resume(run, request)
         document = run.read()

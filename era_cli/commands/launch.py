@@ -20,7 +20,6 @@ from typing import Any
 
 from era_cli.errors import EraError, UsageError
 from era_cli.signals import forwarded
-from era_cli.text import plural
 
 _NOTICE_SECONDS = 15.0  # in which the first process notices by itself that another is gone
 _END_SECONDS = 10.0  # in which a process that was told to end has saved and ended
@@ -44,8 +43,8 @@ def run(per_node: int, nodes: int) -> int:
     if code < 0:
         killer = signal.Signals(-code).name
         raise EraError(
-            f"the first of {plural(per_node * nodes, 'process')} was ended by {killer}: the run is saved up to its last"
-            " checkpoint; resume it with era fit --resume latest"
+            f"the first process on this machine was killed by {killer}: if the run has saved a checkpoint, resume it"
+            " with era fit --resume and its name"
         )
     return code
 
@@ -60,12 +59,12 @@ def _variables(per_node: int, nodes: int) -> dict[str, str]:
             address, port, node = (os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"))
         except KeyError as error:
             raise UsageError(
-                f"--nodes {nodes} needs the environment variable {error.args[0]}: set MASTER_ADDR and MASTER_PORT to"
-                " where the first machine can be reached, and NODE_RANK to this machine's number from 0, or start era"
-                " with torchrun or srun"
+                f"--nodes {nodes} needs the environment variable {error.args[0]}: set MASTER_ADDR to the first"
+                " machine's address, MASTER_PORT to a free port on it and NODE_RANK to this machine's number"
+                " (counting from 0), or start era with torchrun or srun"
             ) from None
         if not node.isdecimal() or int(node) >= nodes:
-            raise UsageError(f"NODE_RANK is {node[:20]!r}, but must be a number below --nodes {nodes}")
+            raise UsageError(f"NODE_RANK is {node[:20]!r}, but must be a number from 0 to {nodes - 1}")
     return {
         "MASTER_ADDR": address,
         "MASTER_PORT": port,

@@ -153,7 +153,8 @@ TrainingGpus = Annotated[
     str,
     typer.Option(
         "--gpus",
-        help="auto uses a GPU if there is one; 0 is the CPU; several, or all, share each batch.",
+        help="auto uses one GPU if there is one; 0 is the CPU; 2 or more, or all, divides each batch among that many"
+        " GPUs of each machine.",
         metavar="auto|all|INTEGER",
         callback=_check_gpus,
         rich_help_panel=TRAINING,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +29,7 @@ CpuProcs = Annotated[
     int | None,
     typer.Option(
         "--cpu-procs",
-        help="Train on the CPU in this many processes, which share each batch and the cores.",
+        help="Train on the CPU with this many processes on each machine; they divide each batch and the cores.",
         min=1,
         max=1_024,
         rich_help_panel=PANEL,
@@ -38,8 +39,8 @@ Nodes = Annotated[
     int | None,
     typer.Option(
         "--nodes",
-        help="Machines that train together; start the command on each, with torchrun, srun, or MASTER_ADDR,"
-        " MASTER_PORT and NODE_RANK set.",
+        help="Number of machines. Start the same command on each, with MASTER_ADDR, MASTER_PORT and NODE_RANK set;"
+        " torchrun and srun need no --nodes.",
         min=1,
         max=10_000,
         rich_help_panel=PANEL,
@@ -49,8 +50,8 @@ StrategyOption = Annotated[
     Strategy | None,
     typer.Option(
         "--strategy",
-        help="ddp, the default for several processes: each computes the gradients of its share of a batch, and all take"
-        " their mean.",
+        help="How several processes train: ddp, the only choice so far, averages the gradients that each computes on"
+        " its share of the batch.",
         show_default=False,
         rich_help_panel=PANEL,
     ),
@@ -59,7 +60,7 @@ SyncBatchnorm = Annotated[
     bool,
     typer.Option(
         "--sync-batchnorm",
-        help="Batch-norm over the whole batch instead of each process's share; on GPUs alone.",
+        help="Compute batch-norm statistics over the whole batch instead of each process's share; GPUs only.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -78,7 +79,7 @@ class Asked:
         if self.cpu_procs is not None and self.gpus not in ("auto", "0"):
             raise UsageError(f"--cpu-procs trains on the CPU and --gpus {self.gpus} does not: use one of them")
         if self.sync_batchnorm and (self.cpu_procs is not None or self.gpus == "0"):
-            raise UsageError("--sync-batchnorm needs GPUs: torch has it for no other device")
+            raise UsageError("--sync-batchnorm works on GPUs only: leave it out on the CPU")
 
     @property
     def per_node(self) -> int | None:
@@ -86,6 +87,11 @@ class Asked:
         if self.cpu_procs is not None:
             return self.cpu_procs
         return max(1, int(self.gpus)) if self.gpus.isdecimal() else None
+
+
+def is_further_node(nodes: int | None) -> bool:
+    """Whether this machine joins, by `--nodes` and NODE_RANK, the one that prepares the run and has its folder."""
+    return (nodes or 1) > 1 and os.environ.get("NODE_RANK", "0") != "0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +121,10 @@ def team(asked: Asked, place: Place, recorded: DeviceRecord | None) -> Team:
             ("--cpu-procs" if asked.cpu_procs is not None else "--gpus", _several(asked), place.per_node),
         ):
             if given is not None and given != there:
+                where = "machines" if option == "--nodes" else "processes on each machine"
                 raise UsageError(
-                    f"{option} {given} was asked for, and {'srun' if place.by_slurm else 'torchrun'} started {there}:"
-                    " leave the option out, or start as many"
+                    f"{option} {given} contradicts {'srun' if place.by_slurm else 'torchrun'}, which started {there}"
+                    f" {where}: leave the option out, or start {given}"
                 )
         chosen = Team(per_node=place.per_node, nodes=place.nodes, gpus=gpus)
     else:
@@ -131,8 +138,8 @@ def team(asked: Asked, place: Place, recorded: DeviceRecord | None) -> Team:
     if recorded is not None and chosen.processes != recorded.processes:
         was = "one process" if recorded.processes == 1 else plural(recorded.processes, "process")
         raise UsageError(
-            f"the run was trained by {was}, and {plural(chosen.processes, 'process')} would round otherwise and give"
-            " batch-norm other shares of a batch: resume it with as many, or start a new run"
+            f"the run was trained by {was}; with {chosen.processes}, rounding and batch-norm statistics would differ:"
+            f" resume it with {recorded.processes}, or start a new run"
         )
     return chosen
 

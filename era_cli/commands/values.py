@@ -36,8 +36,8 @@ def checked(command: Callable[..., None]) -> Callable[..., None]:
 def wrong_choice(option: str, given: str, choices: Iterable[str]) -> UsageError:
     """Refuses an option's value: names its choices, the first of many, and the closest one."""
     *names, last = choices
-    known = ", ".join(names[:_MOST_NAMED])
-    known += f" or {last}" if len(names) <= _MOST_NAMED else f" or one of {len(names) + 1 - _MOST_NAMED} more"
+    end = last if len(names) <= _MOST_NAMED else f"one of {len(names) + 1 - _MOST_NAMED} more"
+    known = " or ".join(filter(None, (", ".join(names[:_MOST_NAMED]), end)))
     close = did_you_mean(given, [*names, last])
     return UsageError(without_controls(f"{option} is {quoted(given)}, but must be {known}{close}"))
 

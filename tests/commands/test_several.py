@@ -49,12 +49,17 @@ def test_who_trains(options: Asked, place: Place, recorded: DeviceRecord | None,
 @pytest.mark.parametrize(
     ("options", "place", "recorded", "says"),
     [
-        (asked(nodes=3), BY_TORCHRUN, None, "--nodes 3 was asked for, and torchrun started 2"),
-        (asked("4"), BY_TORCHRUN, None, "--gpus 4 was asked for, and torchrun started 2"),
-        (asked(cpu_procs=1), BY_TORCHRUN, None, "--cpu-procs 1 was asked for"),
-        (asked(cpu_procs=4), ALONE, trained_by(2), "was trained by 2 processes, and 4 processes would"),
+        (
+            asked(nodes=3),
+            BY_TORCHRUN,
+            None,
+            "--nodes 3 contradicts torchrun, which started 2 machines: leave the option out, or start 3",
+        ),
+        (asked("4"), BY_TORCHRUN, None, "--gpus 4 contradicts torchrun, which started 2 processes on each machine"),
+        (asked(cpu_procs=1), BY_TORCHRUN, None, "--cpu-procs 1 contradicts torchrun"),
+        (asked(cpu_procs=4), ALONE, trained_by(2), "was trained by 2 processes; with 4, rounding"),
         (asked("2"), ALONE, trained_by(1), "was trained by one process"),
-        (asked(), BY_TORCHRUN, trained_by(2), "and 4 processes would"),
+        (asked(), BY_TORCHRUN, trained_by(2), "; with 4, rounding and batch-norm"),
     ],
 )
 def test_contradictions_are_named(options: Asked, place: Place, recorded: DeviceRecord | None, says: str) -> None:

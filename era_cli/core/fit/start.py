@@ -94,8 +94,17 @@ def make_fit(setup: Setup, request: FitRequest, sweep: LrSweep | None = None, se
         setup=setup,
         environment=now,
         sweep=sweep,
-        notes=setup.notes,
+        notes=(*setup.notes, *_unused_gpus(request, setup)),
         warnings=(*setup.warnings, *_doubts(setup)),
+    )
+
+
+def _unused_gpus(request: FitRequest, setup: Setup) -> tuple[str, ...]:
+    more = devices.count_gpus() - 1
+    if request.gpus != "auto" or not setup.group.is_alone or more < 1:
+        return ()
+    return (
+        f"This machine has {plural(more, 'more GPU')} that this run does not use: --gpus all trains on all of them.",
     )
 
 
@@ -136,9 +145,7 @@ def resume(run: Run, request: FitRequest, listener: Listener, group: Group = NOB
     try:
         device = devices.choose(request.gpus, precision, group.place)
     except UsageError as error:
-        raise UsageError(
-            f"{run.path} was started with precision {precision}, and cannot be resumed here: {error}"
-        ) from error
+        raise UsageError(f"{run.path}, trained in {precision}, cannot be resumed here: {error}") from error
     threads = continuity.take_threads(newest.environment.device, device)
     now = environment(device, request.command, group.place, sync_batchnorm=document.device.sync_batchnorm)
     data = run_data.load(
@@ -157,7 +164,7 @@ def resume(run: Run, request: FitRequest, listener: Listener, group: Group = NOB
 
 def _found_rate(setup: Setup, listener: Listener) -> tuple[LrSweep, LrSuggestion]:
     if not setup.group.is_alone:
-        listener.note("The range test runs in one process, on whole batches; the others wait.")
+        listener.note("The range test runs in the first process, on whole batches; the others wait for it.")
     sweep = lr_range.sweep(dataclasses.replace(setup, group=NOBODY_ELSE), listener)
     if sweep.recommended is None:
         raise EraError(f"--max-lr auto found no learning rate ({sweep.verdict}): give --max-lr a number")

@@ -60,11 +60,15 @@ def choose(gpus: str, precision: str, place: Place = ALONE) -> Device:
     on_gpu = gpus != "0" and (gpus != "auto" or there > 0)
     needed = max(place.per_node, int(gpus) if gpus.isdecimal() else 1)
     if on_gpu and needed > there:
-        asked = f"{plural(place.per_node, 'process')}, each with a GPU," if gpus == "auto" else f"--gpus {gpus}"
+        found = f"torch finds {there or 'none'} here"
+        if gpus == "auto":
+            raise UsageError(
+                f"{needed} processes on this machine need as many GPUs, and {found}: start one process per GPU, or use"
+                " --gpus 0 for the CPU"
+            )
         needs = "a GPU" if needed == 1 else plural(needed, "GPU")
         raise UsageError(
-            f"{asked} needs {needs}, and torch finds {there or 'none'} here: use --gpus {there}"
-            + ("" if there else " for the CPU")
+            f"--gpus {gpus} needs {needs}, and {found}: use --gpus {there}" + ("" if there else " for the CPU")
         )
     bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
     if precision == "auto":
@@ -92,7 +96,7 @@ def _has_mps() -> bool:
 def _mps(gpus: str, precision: str, place: Place) -> Device:
     """Apple's GPU, of which there is one; in fp32, as era has not been tried on it."""
     if place.processes > 1 or (gpus.isdecimal() and int(gpus) > 1):
-        raise UsageError("an Apple computer has one GPU: use --gpus 1, or --cpu-procs for several processes")
+        raise UsageError("torch uses only one GPU on a Mac: use --gpus 1, or --cpu-procs for several processes")
     if precision not in ("auto", "fp32"):
         raise UsageError(f"--precision {precision} has not been tried on Apple's GPU: use fp32, or --gpus 0")
     return Device(accelerator="mps", name="Apple GPU", precision="fp32")
@@ -104,8 +108,11 @@ def cores() -> int:
 
 
 def share_cores(place: Place) -> None:
-    """Divides the cores among the processes of this machine, unless OMP_NUM_THREADS says how many threads each has."""
-    if place.per_node > 1 and "OMP_NUM_THREADS" not in os.environ:
+    """Divides the cores among the processes of this machine, unless something says how many threads each has.
+
+    OMP_NUM_THREADS does, and SLURM gives each of its tasks cores of its own.
+    """
+    if place.per_node > 1 and not {"OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"} & set(os.environ):
         torch.set_num_threads(max(1, cores() // place.per_node))
 
 

@@ -21,7 +21,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from era_cli.core.data.share import Share
-from era_cli.errors import EraError, ProcessLost
+from era_cli.errors import EraError, ProcessLost, UsageError
 from era_cli.place import ALONE, Place
 
 MEETING_SECONDS = 30.0  # in which all processes must have come
@@ -112,7 +112,7 @@ class Group:
     def excuse(self, text: str) -> None:
         """Leaves a sentence that explains to the first process why this one ends."""
         with contextlib.suppress(Exception):
-            self.store.set("excuse", f"process {self.place.rank} of {self.place.processes}: {text}")
+            self.store.set("excuse", f"rank {self.place.rank} of {self.place.processes} processes failed: {text}")
 
     def leave(self) -> None:
         """Ends the group once everybody is here: the store of the others lives in the first process."""
@@ -145,7 +145,10 @@ class Group:
         with contextlib.suppress(Exception):
             if self.store.check(["excuse"]):
                 return str(self.store.get("excuse").decode())
-        return f"one of the {self.place.processes} processes ended unexpectedly (killed, or its machine is gone)"
+        return (
+            f"one of the {self.place.processes} processes ended unexpectedly (it was killed or crashed, or its"
+            " machine cannot be reached)"
+        )
 
 
 NOBODY_ELSE = Group()
@@ -174,12 +177,12 @@ def meet(place: Place, *, on_gpus: bool) -> Group:
     except (RuntimeError, ValueError, OSError) as error:
         if "EADDRINUSE" in str(error) or "in use" in str(error):
             raise EraError(
-                f"port {port} of {address} is in use, so the processes cannot meet there: set MASTER_PORT to another"
+                f"port {port} of {address} is in use, so the processes cannot connect there: set MASTER_PORT to another"
             ) from error
-        missing = "not all processes came" if place.is_first else "the first process did not answer"
+        missing = f"not all {place.processes} processes connected to" if place.is_first else "there was no answer from"
         raise EraError(
-            f"{missing} within {MEETING_SECONDS:g} s at {address}, port {port}: start {place.processes},"
-            f" {place.per_node} on each node{' with srun' * place.by_slurm}, and check MASTER_ADDR and MASTER_PORT"
+            f"{missing} {address}:{port} within {MEETING_SECONDS:g} s: start {place.per_node} on each node"
+            f"{' with srun' * place.by_slurm}, and check MASTER_ADDR and MASTER_PORT"
         ) from error
     store.set_timeout(_PATIENCE)
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
@@ -203,5 +206,15 @@ def _address(place: Place) -> tuple[str, int]:
             slurm = SLURMEnvironment(auto_requeue=False)
             return slurm.main_address, slurm.main_port
         except (RuntimeError, ValueError) as error:
-            raise EraError(f"SLURM's variables are not those of srun: {error}") from error
-    return os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", "29500"))
+            raise EraError(
+                f"SLURM's settings cannot be used ({error}): start era with srun and --ntasks-per-node"
+            ) from error
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        if name not in os.environ:
+            raise UsageError(
+                f"the environment variable {name} is missing: set it to where the first process can be reached"
+            )
+    port = os.environ["MASTER_PORT"]
+    if not (port.isdecimal() and int(port) < 1 << 16):
+        raise UsageError(f"the environment variable MASTER_PORT is {port[:20]!r}, but must be a port number")
+    return os.environ["MASTER_ADDR"], int(port)

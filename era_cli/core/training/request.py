@@ -29,8 +29,8 @@ def check_batch(size: int, processes: int) -> None:
         return
     near = [below, below + processes] if below >= least else [least, least + processes]
     raise UsageError(
-        f"--batch-size {size} cannot be divided among {processes} processes, each with the same number of images and at"
-        f" least {SMALLEST_SHARE}: use {near[0]} or {near[1]}"
+        f"--batch-size {size} cannot be divided equally among {processes} processes with at least {SMALLEST_SHARE}"
+        f" images each: use {near[0]} or {near[1]}"
     )
 
 

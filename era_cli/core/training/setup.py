@@ -27,7 +27,6 @@ from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Labels
 from era_cli.runs.document import RunDocument
-from era_cli.text import plural
 
 FEWEST_STEPS_PER_EPOCH = 8  # below, the default batch size is reduced
 SMALLEST_BATCH = 4
@@ -61,7 +60,7 @@ class Setup:
         """
         device = devices.choose(request.gpus, request.recipe.precision, group.place)
         if request.sync_batchnorm and (device.accelerator != "cuda" or group.is_alone):
-            raise UsageError("--sync-batchnorm needs several GPUs: leave it out, or give --gpus a number")
+            raise UsageError("--sync-batchnorm needs several GPUs: leave it out, or use --gpus 2 or more")
         dataset = sources.load(
             request.data,
             image_size=request.recipe.image_size,
@@ -90,7 +89,7 @@ class Setup:
             device=device,
             group=group,
             sync_batchnorm=request.sync_batchnorm,
-            notes=(*machine_notes(device), *_idle_note(request, group), *batch_note),
+            notes=(*machine_notes(device), *batch_note),
             warnings=data_warnings(dataset),
         )
 
@@ -161,13 +160,6 @@ def machine_notes(device: devices.Device) -> tuple[str, ...]:
     if device.accelerator == "mps":
         notes.append("era has not been tried on Apple's GPU: should it fail, --gpus 0 uses the CPU.")
     return tuple(notes)
-
-
-def _idle_note(request: Request, group: Group) -> tuple[str, ...]:
-    idle = devices.count_gpus() - 1
-    if request.gpus != "auto" or not group.is_alone or idle < 1:
-        return ()
-    return (f"{plural(idle, 'more GPU')} of this machine {'is' if idle == 1 else 'are'} idle: --gpus all uses all.",)
 
 
 def data_warnings(dataset: Dataset) -> tuple[str, ...]:

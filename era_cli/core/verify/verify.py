@@ -91,9 +91,7 @@ def _device(request: VerifyRequest) -> devices.Device:
     try:
         return devices.choose(request.wanted_gpus, precision)
     except UsageError as error:
-        raise UsageError(
-            f"{request.run.path} was trained with precision {precision}, and cannot be verified here: {error}"
-        ) from error
+        raise UsageError(f"{request.run.path}, trained in {precision}, cannot be verified here: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,12 @@ def _replayed(
     """Replays what can be and compares it, in a temporary folder."""
     if (processes := kept.environment_of(artifacts.LAST, request.document).device.processes) > 1:
         return _Outcome(
-            (_skipped("steps", f"the run was trained by {processes} processes, and verify replays by one"),)
+            (
+                _skipped(
+                    "steps",
+                    f"the run was trained by {processes} processes, and verify can replay only runs of one process",
+                ),
+            )
         )
     rounding = conditions.rounding
     last, previous = kept.step_of(artifacts.LAST), kept.step_of(artifacts.PREVIOUS)

@@ -94,7 +94,10 @@ def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, narrow_ne
     device = run.read().device
     assert (device.processes, device.nodes, device.threads) == (2, 1, 1)
     verified = invoke("verify", "--run", str(two), code=1)
-    assert "cannot be verified: the run was trained by 2 processes, and verify replays by one" in verified.stderr
+    assert (
+        "cannot be verified: the run was trained by 2 processes, and verify can replay only runs of one process"
+        in verified.stderr
+    )
     assert {"validation", "test", "predictions"} <= set(verified.stdout.split())
 
 
@@ -178,6 +181,6 @@ def test_data_that_differ_on_another_machine_are_named(tmp_path: Path) -> None:
         for rank, data in enumerate(("mine", "other"))
     ]
     _, err = ended(both[0], 1)
-    assert "Error: process 1 of 2: the images of" in err.splitlines()[-1]
+    assert "Error: rank 1 of 2 processes failed: the images of" in err.splitlines()[-1]
     assert "are not those that" in err.splitlines()[-1]
     ended(both[1], 1)

@@ -20,9 +20,9 @@ def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             Place(rank=0, processes=2),
-            "not all processes came within 1 s at 127.0.0.1, port {}: start 2, 2 on each node",
+            "not all 2 processes connected to 127.0.0.1:{} within 1 s: start 2 on each node",
         ),
-        (Place(rank=1, processes=2, nodes=2), "the first process did not answer within 1 s at 127.0.0.1, port {}"),
+        (Place(rank=1, processes=2, nodes=2), "there was no answer from 127.0.0.1:{} within 1 s: start 1 on each node"),
     ],
     ids=["the others", "the first"],
 )
