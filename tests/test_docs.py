@@ -32,7 +32,7 @@ TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for
 
 BLOCK = re.compile(r"^(<!-- run -->\n)?```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
-OTHERS_OPTIONS = re.compile(r"^#SBATCH.*$|^torchrun .* -m(?= era_cli)", re.MULTILINE)
+OTHERS_OPTIONS = re.compile(r"^#SBATCH.*$|^torchrun .* -m(?= era_cli)|^srun .*(?= era )", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|href)=\"([^\"]+)\"")
 REPOSITORY_FILE = re.compile(r"(?<![\w/.])((?:era_cli|tests|\.github)/[\w./-]*\w/?)")
 
