@@ -149,41 +149,30 @@ def fit(
     if not at.is_first:
         _follow(at, request)
         return
-    if "batch_size" in given:
-        asked.check_batch(settings.batch_size, team.processes)
-    done: list[tuple[Run, FitResult]] = []
-    finished = ""
     if not prepares:
         _start(team, settings.precision)
-    if run is not None:
-        asked.check_resume(run, request)
-        document = run.read()
-        if document.status == "finished" and document.result is not None:
-            finished = asked.finished(run, document)
-            done.append((run, document.result))
-            each, names = [], []
-    else:
-        for own_name in names:  # all of them before the first is trained
-            store.check_name(runs_dir, own_name, overwrite=overwrite)
-        request.check()
+    finished = _check(request, run, names, team)
     if team.processes > at.processes and not finished:
         _start(team, settings.precision)
     progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
-    if finished:
-        progress.note(finished)
+    done: list[tuple[Run, FitResult]] = []
+
+    def end(run: Run, result: FitResult) -> None:
+        done.append((run, result))
         if not as_json:
-            progress.show_result(done[0][1], *_files(done[0][0]))
-    else:
+            progress.show_result(result, *_files(run))
+
+    if run is not None and finished:
+        progress.note(finished)
+        end(run, _result(run))
+    if not finished or at.processes > 1:  # the others wait, even for nothing
         with loading(progress):
             from era_cli.core.fit import start  # noqa: F401 `_trained` uses it
 
         with _together(at, request) as group:
-            for own, own_name in zip(each, names, strict=True):
+            for own, own_name in zip(each, names, strict=True) if not finished else ():
                 job = dataclasses.replace(request, recipe=own, name=own_name)
-                run, result = _trained(job, resume, progress, group, first=not done, left=each[len(done) + 1 :])
-                done.append((run, result))
-                if not as_json:
-                    progress.show_result(result, *_files(run))
+                end(*_trained(job, resume, progress, group, first=not done, left=each[len(done) + 1 :]))
     if seeds > 1:
         then = next_step.line("plot-curves", run=[str(run.path) for run, _ in done[:_OVERLAID]])
         _deliver_seeds(done, [own.seed for own in each], quiet=quiet, as_json=as_json)
@@ -192,6 +181,33 @@ def fit(
         _deliver_run(*done[0], quiet=quiet, as_json=as_json)
     if not quiet and not as_json:
         print_next(terminal.record_console(), then)
+
+
+def _check(request: FitRequest, run: Run | None, names: Sequence[str | None], team: several.Team) -> str:
+    """Refuses what can be seen to be wrong before torch is loaded; returns a sentence if the run to resume is finished.
+
+    Args:
+        names: of the new runs, all of which are checked before the first is trained.
+    """
+    from era_cli.core.fit import request as asked
+    from era_cli.runs import store
+
+    if "batch_size" in request.given:
+        asked.check_batch(request.recipe.batch_size, team.processes)
+    if run is not None:
+        asked.check_resume(run, request)
+        document = run.read()
+        return asked.finished(run, document) if document.status == "finished" else ""
+    for name in names:
+        store.check_name(request.runs_dir, name, overwrite=request.overwrite)
+    request.check()
+    return ""
+
+
+def _result(run: Run) -> FitResult:
+    result = run.read().result
+    assert result is not None  # of a finished run, which `read` checks
+    return result
 
 
 def _settings(recipe: str | None, given: dict[str, Any]) -> tuple[Recipe, bool]:
