@@ -16,6 +16,7 @@ from era_cli import __version__
 from era_cli.commands import eval as eval_command
 from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves, values, verify
 from era_cli.errors import EraError, Interrupted, is_out_of_memory
+from era_cli.place import speaks
 from era_cli.signals import end_on_signals, raise_on_signals, sentence
 from era_cli.text import bounded, one_line, without_controls
 
@@ -95,6 +96,8 @@ class EraGroup(_PlainTypes, TyperGroup):
 
 def _tell(*lines: str) -> None:
     """Prints on stderr; where that fails, the exit code must tell."""
+    if not speaks():
+        return
     with contextlib.suppress(OSError, ValueError):
         print(*lines, sep="\n", file=sys.stderr, flush=True)
 

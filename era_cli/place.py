@@ -40,6 +40,11 @@ class Place:
 ALONE = Place()
 
 
+def speaks(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process says what goes wrong: of several that train together, the first on each machine."""
+    return environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0")) == "0"
+
+
 def here(environment: Mapping[str, str] = os.environ) -> Place:
     """The place of this process by its environment variables; ALONE where nothing says otherwise.
 
@@ -58,7 +63,7 @@ def here(environment: Mapping[str, str] = os.environ) -> Place:
             per_node=per_node,
             by_slurm=False,
         )
-    if "SLURM_PROCID" in environment and environment.get("SLURM_JOB_NAME") not in _INTERACTIVE:
+    if "SLURM_STEP_ID" in environment and environment.get("SLURM_JOB_NAME") not in _INTERACTIVE:
         processes = _number(environment, "SLURM_NTASKS", 1)
         nodes = _number(environment, "SLURM_NNODES", 1)
         return _place(

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from era_cli.errors import Interrupted
+from era_cli.place import speaks
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -71,6 +72,19 @@ def forwarded(send: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def blocked() -> Iterator[None]:
+    """Lets signals wait until the block is done; processes started in it begin with them blocked."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def held() -> Iterator[None]:
     """Holds the first signal back until the block is done."""
     signals = HeldSignals()
@@ -120,6 +134,8 @@ def _restore(handlers: dict[int, Any]) -> None:
 def _end(signum: int, frame: FrameType | None) -> None:
     # Rich's spinner hides the cursor, and its thread may hold the locks of the streams.
     with contextlib.suppress(OSError, ValueError):
+        if not speaks():
+            os._exit(128 + signum)
         drawn = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in _UNDRAWN
         os.write(2, f"{_CLEARED if drawn else ''}{sentence(signum)}\n".encode())
     os._exit(128 + signum)

@@ -19,16 +19,13 @@ from era_cli.core.data.cifar10 import FOLDER, META_FILE, default_data_dir
 from era_cli.listener import Listener
 from era_cli.signals import STOPPING
 from tests.faults.small import CHANNELS
-from tests.support import request
+from tests.support import heed_signals, request
 
 # Where a failure blocks others the examples are the same each time; at a desk they wander and find more.
 settings.register_profile("era", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("era")
 
-# nohup and a script's `&` hand on ignored signals, which the commands under test would rightly go on ignoring.
-for _signum, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
-    if signal.getsignal(_signum) is signal.SIG_IGN:
-        signal.signal(_signum, _handler)
+heed_signals()
 
 _REAL_CIFAR10 = Path(os.environ.get("ERA_DATA_DIR") or default_data_dir())
 

@@ -1,8 +1,9 @@
 """`era` with the narrow network, in this process and in all that it starts; `python -m tests.narrow_era fit ...`.
 
 The variable AT_STEP=RANK:STEP:SIGNAL:WHOM makes that process send a signal when it begins a training step, counted from
-0 over the whole run: to itself, its parent, or all (every process of the training). MEET_WITHIN is how many seconds the
-processes wait for each other. The time of the signal is written to the file STRUCK.
+0 over the whole run: to itself, its parent, or all (every process of the training); BUG instead of a signal raises an
+error. MEET_WITHIN is how many seconds the processes wait for each other. The time of the signal is written to the file
+STRUCK.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import signal
 import time
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as `era fit` does before it loads torch
 
 from era_cli.core.networks import resnet
 from era_cli.core.training import group, module
@@ -28,6 +31,8 @@ def _disturbed(self: module.Classifier, batch: Any, batch_idx: int) -> Any:
     if str(self.trainer.global_step) == _STEP and (_WHOM == "all" or os.environ.get("RANK", "0") == _RANK):
         if "STRUCK" in os.environ:
             Path(os.environ["STRUCK"]).write_text(str(time.time()), encoding="utf-8")
+        if _SIGNAL == "BUG":
+            raise RuntimeError("a bug")
         os.kill(os.getppid() if _WHOM == "parent" else os.getpid(), getattr(signal, _SIGNAL))
     return _training_step(self, batch, batch_idx)
 

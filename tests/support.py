@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,13 @@ TINY: dict[str, Any] = {
     "precision": "fp32",
 }
 TINY_OPTIONS = ("--data=digits", "--image-size=8", "--batch-size=32", "--gpus=0", "--precision=fp32")
+
+
+def heed_signals() -> None:
+    """nohup and a script's `&` hand on ignored signals, which the commands under test would rightly go on ignoring."""
+    for signum, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, handler)
 
 
 # Runs

@@ -6,7 +6,7 @@ from era_cli.errors import UsageError
 from era_cli.place import ALONE, Place, here
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
-SRUN = {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_NNODES": "2"}
+SRUN = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_NNODES": "2"}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,8 @@ SRUN = {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_N
         (SRUN, Place(rank=5, processes=8, local_rank=1, nodes=2, by_slurm=True)),
         ({**SRUN, "SLURM_JOB_NAME": "bash"}, ALONE),
         ({**SRUN, **TORCHRUN}, Place(rank=5, processes=8, local_rank=1, nodes=2)),
-        ({"SLURM_PROCID": "0"}, ALONE),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, ALONE),  # a batch script without srun
+        ({"SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}, ALONE),
     ],
 )
 def test_the_place_is_what_the_launcher_says(variables: dict[str, str], place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -121,6 +122,8 @@ def fit(
 
     asked_team = several.Asked(gpus=gpus, cpu_procs=cpu_procs, nodes=nodes, sync_batchnorm=sync_batchnorm)
     at = here()
+    if at.processes > 1:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # remarks of each process, before torch is loaded
 
     with ending():
         from era_cli.console import terminal
@@ -227,9 +230,12 @@ def _start(team: several.Team, precision: str) -> NoReturn:
     """Runs this command in several processes, and ends as the first of them does."""
     with ending():
         from era_cli.commands import launch
-        from era_cli.core.training import devices
 
-    devices.choose(team.gpus, precision, Place(processes=team.processes, nodes=team.nodes))  # refuses what is absent
+    if team.gpus != "0":  # refuses what is absent
+        with ending():
+            from era_cli.core.training import devices
+
+        devices.choose(team.gpus, precision, Place(processes=team.processes, nodes=team.nodes))
     raise typer.Exit(launch.run(team.per_node, team.nodes))
 
 
@@ -239,33 +245,27 @@ def _together(at: Place, request: FitRequest) -> Iterator[Group]:
     from era_cli.core.fit.job import DONE
     from era_cli.core.training import devices, group
 
-    everyone = group.meet(at, on_gpus=devices.choose(request.gpus, "fp32", at).accelerator == "cuda")
+    everyone = group.meet(at)
     devices.share_cores(at)
-    yield everyone
-    everyone.tell(DONE)
-    everyone.leave()
+    try:
+        yield everyone
+        everyone.tell(DONE)
+        everyone.leave()
+    finally:
+        everyone.say_left()
 
 
 def _follow(at: Place, request: FitRequest) -> None:
     """Trains with the first process, which speaks for all; the first of each machine says if it cannot be reached."""
     with ending():
         from era_cli.core.fit.follow import follow
-        from era_cli.core.training import devices, group
+        from era_cli.core.training import group
 
-    try:
-        device = devices.choose(request.gpus, "fp32", at)
-        everyone = group.meet(at, on_gpus=device.accelerator == "cuda")
-    except EraError as error:
-        if at.local_rank:
-            raise typer.Exit(error.exit_code) from error
-        raise
+    everyone = group.meet(at)
     try:
         follow(everyone, request)
-    except EraError as error:
+    except (EraError, Interrupted) as error:
         raise typer.Exit(error.exit_code) from error
-    except Interrupted as error:
-        raise typer.Exit(error.exit_code) from error
-    everyone.leave()
 
 
 def _deliver_run(run: Run, result: FitResult, *, quiet: bool, as_json: bool) -> None:

@@ -126,15 +126,12 @@ def team(asked: Asked, place: Place, recorded: DeviceRecord | None) -> Team:
                     f"{option} {given} contradicts {'srun' if place.by_slurm else 'torchrun'}, which started {there}"
                     f" {where}: leave the option out, or start {given}"
                 )
-        chosen = Team(per_node=place.per_node, nodes=place.nodes, gpus=gpus)
+        per_node, nodes = place.per_node, place.nodes
     else:
-        chosen = Team(per_node=_per_node(asked, recorded), nodes=_nodes(asked, recorded), gpus=gpus)
-        if recorded is not None and recorded.processes > 1 and asked.cpu_procs is None and gpus == "auto":
-            chosen = Team(
-                per_node=chosen.per_node,
-                nodes=chosen.nodes,
-                gpus="0" if recorded.accelerator == "cpu" else str(chosen.per_node),
-            )
+        per_node, nodes = _per_node(asked, recorded), _nodes(asked, recorded)
+    if recorded is not None and recorded.processes > 1 and gpus == "auto":  # on the kind of device that it had
+        gpus = "0" if recorded.accelerator == "cpu" else str(per_node)
+    chosen = Team(per_node=per_node, nodes=nodes, gpus=gpus)
     if recorded is not None and chosen.processes != recorded.processes:
         was = "one process" if recorded.processes == 1 else plural(recorded.processes, "process")
         raise UsageError(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from tests.faults import changes, fuzz, machine, power, random_kills, ranks, signals, together, writes
 from tests.faults.case import Case, Fault
+from tests.support import heed_signals
 
 TABLE = Path(__file__).parents[2] / ".github" / "docs" / "faults.md"
 INTRODUCTION = """# What a run survives
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="words that a case's fault or name must hold")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one of N of these cases")
     asked = parser.parse_args()
+    heed_signals()
     cases = [
         case
         for case in every_case()

@@ -1,4 +1,4 @@
-"""Several processes that train together, one of which is signalled or killed, or the one that watches over them."""
+"""Three processes that train together, one of which is signalled or killed, or the one that watches over them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RANKS = Fault(
     " the run ends like an undisturbed one of as many processes",
     test="tests/core/fit/test_several.py",
 )
-FIT = ("fit", *OPTIONS, "--cpu-procs=2", "--name=two")
+FIT = ("fit", *OPTIONS, "--cpu-procs=3", "--name=three")
 WITHIN = 10.0  # seconds
 _LAST_OF_EPOCH = 6
 _making = threading.Lock()
@@ -33,7 +33,7 @@ _making = threading.Lock()
 def cases() -> Iterator[Case]:
     """Each signal to each process within an epoch, and some of them at its ends."""
     for number in ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"):
-        for rank, whom in ((0, "self"), (1, "self"), (0, "parent")):
+        for rank, whom in ((0, "self"), (2, "self"), (0, "parent")):
             yield _case(rank, 10, number, whom)
     for rank, step, number, whom in (
         (1, 0, "SIGTERM", "self"),
@@ -46,10 +46,10 @@ def cases() -> Iterator[Case]:
 
 
 def _case(rank: int, step: int, number: str, whom: str) -> Case:
-    victim = {"self": f"process {rank}", "parent": "the one that started them", "all": "both"}[whom]
+    victim = {"self": f"process {rank}", "parent": "the one that started them", "all": "all"}[whom]
     return Case(
         fault=RANKS,
-        name=f"{number} to {victim} of two, in step {step}",
+        name=f"{number} to {victim} of three, in step {step}",
         check=partial(_check, f"{rank}:{step}:{number}:{whom}"),
     )
 
@@ -70,17 +70,17 @@ def _check(at: str, folder: Path) -> None:
         last = err.strip().splitlines()[-1]
         assert last.startswith("Error: " if killed else "Stopped by "), err
     assert "Traceback" not in err, err
-    resumable = any((runs / "two" / "checkpoints").glob("*.ckpt"))
-    again = era(runs, *(("fit", "--resume=two") if resumable else (*FIT, "--overwrite")))
+    resumable = any((runs / "three" / "checkpoints").glob("*.ckpt"))
+    again = era(runs, *(("fit", "--resume=three") if resumable else (*FIT, "--overwrite")))
     _, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
-    assert_equal_runs(runs / "two", _undisturbed())
-    assert Run(runs / "two").read().status == "finished"
+    assert_equal_runs(runs / "three", _undisturbed())
+    assert Run(runs / "three").read().status == "finished"
 
 
 def _undisturbed() -> Path:
     with _making:
-        return _made() / "two"
+        return _made() / "three"
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from era_cli.core.training import devices, trainer
 from era_cli.core.training.group import Group
 from era_cli.core.training.schedules import OneCycle
 from era_cli.core.training.setup import Setup
+from era_cli.errors import Interrupted, ProcessLost
 from era_cli.listener import Listener
 from era_cli.runs import document
 from era_cli.runs.run import Run
@@ -29,19 +31,28 @@ def follow(group: Group, request: FitRequest) -> None:
         EraError: this machine has no such data or device, or its memory ran out; the first process was told.
         Interrupted: a signal came to any of the processes, and the first one saved.
     """
-    while (text := group.listen()) != DONE:
-        try:
+    try:
+        while (text := group.listen()) != DONE:
             _train(Job.of(text), group, request)
-        except Exception as error:
-            group.excuse(str(error))
-            raise
+    except Interrupted as error:
+        group.excuse(f"stopped by {signal.Signals(error.signum).name}")
+        group.leave_after_first()
+        raise
+    except ProcessLost:
+        group.leave_after_first()
+        raise
+    except Exception as error:
+        group.excuse(str(error))
+        raise
+    group.leave()
 
 
 def _train(job: Job, group: Group, request: FitRequest) -> None:
     described = document.of_dict(job.document)
     run = Run(Path(job.run))  # of another machine, perhaps: it is not looked into
     torch.set_num_threads(job.threads)
-    device = devices.choose(request.gpus, described.device.precision, group.place)
+    gpus = "0" if described.device.accelerator == "cpu" else request.gpus
+    device = devices.choose(gpus, described.device.precision, group.place)
     data = run_data.load(
         run,
         described,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,11 @@ from era_cli.core.fit.epoch_record import EpochRecord
 from era_cli.core.fit.rows import Rows
 from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.networks import checkpoint
-from era_cli.core.training.group import NOBODY_ELSE, Group
+from era_cli.core.training.group import NOBODY_ELSE, Group, is_loss
 from era_cli.core.training.lightning import CheckpointIO, L
 from era_cli.core.training.module import Classifier
 from era_cli.core.training.signals import SignalCallback
-from era_cli.errors import EraError
+from era_cli.errors import EraError, Interrupted
 from era_cli.listener import Listener
 from era_cli.results import EpochRow
 from era_cli.runs import artifacts, best_epoch, history, replacement
@@ -238,6 +239,12 @@ class RunWriter(SignalCallback):
         if stop:
             self.signals.raise_received()
 
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Tells the first process at once why another fails: ending the trainer may wait for the others."""
+        if self._run is None and not is_loss(exception):
+            self._group.excuse(_why(exception))
+        super().on_exception(trainer, pl_module, exception)
+
     def _agree(self, *, save: bool = False) -> tuple[bool, bool]:
         """Whether all processes save now, and whether all stop, because one of them has to.
 
@@ -290,3 +297,9 @@ class RunWriter(SignalCallback):
         if self._run is not None and (self._run.checkpoints / artifacts.LAST).exists():
             kept = f", or see the last good checkpoint in {self._run.checkpoints}"
         raise EraError(f"training diverged: {what} (epoch {trainer.current_epoch + 1}); lower --max-lr{kept}")
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, Interrupted):
+        return f"stopped by {signal.Signals(error.signum).name}"
+    return str(error) or type(error).__name__

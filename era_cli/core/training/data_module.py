@@ -34,7 +34,6 @@ class EraDataModule(L.LightningDataModule):
         share: Share = WHOLE,
     ) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer validation images than processes
         self._share = share
         self._images = torch.from_numpy(dataset.images)
         self._labels = torch.from_numpy(dataset.labels)

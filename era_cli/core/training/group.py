@@ -27,7 +27,18 @@ from era_cli.place import ALONE, Place
 MEETING_SECONDS = 30.0  # in which all processes must have come
 _PATIENCE = timedelta(minutes=10)  # with a process that is there and does not answer: a slow disk, a paused machine
 _LOOK_EVERY = 0.05  # seconds
-_SIGNS = ("gloo", "nccl", "connection", "socket", "store", "peer", "process group")  # in the error of a lost process
+_LEAVE_SECONDS = 5.0
+# In the error of gloo, NCCL or the store when another process is gone.
+_LOST = (
+    "closed",
+    "reset by peer",
+    "broken pipe",
+    "timed out",
+    "timeout",
+    "got 0 bytes",
+    "connection refused",
+    "exited",
+)
 
 
 @dataclass(frozen=True)
@@ -62,12 +73,17 @@ class Group:
         return [int(number) for number in everyones.tolist()]
 
     def add_up(self, *tensors: Tensor) -> None:
-        """Replaces each tensor by its sum over all processes, each of which must call this."""
+        """Replaces each tensor by its sum over all processes, each of which must call this.
+
+        They are added in the order of the processes, so that the sum does not depend on how many tensors there are.
+        """
         if self.is_alone:
             return
         with self.watched():
             for tensor in tensors:
-                dist.all_reduce(tensor)
+                everyones = [torch.empty_like(tensor) for _ in range(self.place.processes)]
+                dist.all_gather(everyones, tensor.contiguous())
+                tensor.copy_(_in_order(everyones))
 
     def take_buffers_of_first(self, module: torch.nn.Module) -> None:
         """Gives every process the buffers of the first: batch-norm's averages, of which each has its own."""
@@ -110,22 +126,42 @@ class Group:
             return str(self.store.get(name).decode())
 
     def excuse(self, text: str) -> None:
-        """Leaves a sentence that explains to the first process why this one ends."""
+        """Leaves a sentence that explains to the first process why this one ends; the first one counts."""
         with contextlib.suppress(Exception):
-            self.store.set("excuse", f"rank {self.place.rank} of {self.place.processes} processes failed: {text}")
+            if not self.is_alone and not self.store.check(["excuse"]):
+                self.store.set("excuse", f"rank {self.place.rank} of {self.place.processes} processes failed: {text}")
 
     def leave(self) -> None:
-        """Ends the group once everybody is here: the store of the others lives in the first process."""
+        """Ends the group; the first process waits for the others, whose store may live in it."""
         if self.is_alone:
             return
         with contextlib.suppress(Exception):
             here = self.store.add("leaving", 1)
-            until = time.monotonic() + 5
+            until = time.monotonic() + _LEAVE_SECONDS
             while self.is_first and here < self.place.processes and time.monotonic() < until:
                 time.sleep(_LOOK_EVERY)
                 here = self.store.add("leaving", 0)
+        self._end()
+
+    def leave_after_first(self) -> None:
+        """Ends the group when the first process has: who starts them may stop all as soon as one has failed."""
         with contextlib.suppress(Exception):
-            dist.destroy_process_group()
+            self._end()
+            until = time.monotonic() + _LEAVE_SECONDS
+            while not self.store.check(["first has left"]) and time.monotonic() < until:
+                time.sleep(_LOOK_EVERY)
+
+    def say_left(self) -> None:
+        """Says that the first process has done what it had to after a failure."""
+        if self.is_first and not self.is_alone:
+            with contextlib.suppress(Exception):
+                self.store.set("first has left", "")
+
+    def _end(self) -> None:
+        with contextlib.suppress(Exception):
+            # On GPUs a kernel that waits for a lost process would keep this one waiting, too.
+            end = dist.distributed_c10d._abort_process_group if torch.cuda.is_initialized() else None
+            (end or dist.destroy_process_group)()
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -136,10 +172,15 @@ class Group:
         """
         try:
             yield
-        except (RuntimeError, OSError) as error:
-            if self.is_alone or not _is_of_connection(error):
+        except (RuntimeError, ConnectionError) as error:
+            if self.is_alone:
                 raise
-            raise ProcessLost(self._excuse()) from error
+            if is_loss(error):
+                self._end()
+                raise ProcessLost(self._excuse()) from error
+            if isinstance(error, dist.DistError):
+                raise EraError(f"the processes cannot communicate ({' '.join(str(error).split())[:200]})") from error
+            raise
 
     def _excuse(self) -> str:
         with contextlib.suppress(Exception):
@@ -154,12 +195,22 @@ class Group:
 NOBODY_ELSE = Group()
 
 
-def _is_of_connection(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, dist.DistError | OSError) or any(sign in text for sign in _SIGNS)
+def is_loss(error: BaseException) -> bool:
+    """Whether the error is that another process is gone."""
+    said = str(error).lower()
+    return isinstance(error, ProcessLost) or (
+        isinstance(error, RuntimeError | ConnectionError) and any(sign in said for sign in _LOST)
+    )
 
 
-def meet(place: Place, *, on_gpus: bool) -> Group:
+def _in_order(tensors: Sequence[Tensor]) -> Tensor:
+    total = tensors[0].clone()
+    for tensor in tensors[1:]:
+        total += tensor
+    return total
+
+
+def meet(place: Place) -> Group:
     """Connects this process with the others of its `place`; alone, with nobody.
 
     Raises:
@@ -185,11 +236,11 @@ def meet(place: Place, *, on_gpus: bool) -> Group:
             f"{' with srun' * place.by_slurm}, and check MASTER_ADDR and MASTER_PORT"
         ) from error
     store.set_timeout(_PATIENCE)
-    backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
+    both = torch.cuda.is_available() and dist.is_nccl_available()
     group = Group(place, store)
     with group.watched():
         dist.init_process_group(
-            backend,
+            "cpu:gloo,cuda:nccl" if both else "gloo",
             store=store,
             rank=place.rank,
             world_size=place.processes,

@@ -27,6 +27,7 @@ from era_cli.listener import Listener
 from era_cli.recipes import Recipe
 from era_cli.results import Labels
 from era_cli.runs.document import RunDocument
+from era_cli.text import plural
 
 FEWEST_STEPS_PER_EPOCH = 8  # below, the default batch size is reduced
 SMALLEST_BATCH = 4
@@ -75,6 +76,12 @@ class Setup:
         _require_every_class(data)
         recipe, batch_note = _with_fitting_batch(recipe, len(data.train), request, group.place.processes)
         check_batch(recipe.batch_size, group.place.processes)
+        processes, validated = group.place.processes, len(data.val)
+        if 0 < validated < processes:
+            raise UsageError(
+                f"{plural(validated, 'validation image')} cannot be divided among {processes} processes: use fewer"
+                " processes, a larger --val-size or --limit-val, or --val-size 0"
+            )
         # What was left to the data is settled now, so that a resumed run has it in its recipe.
         recipe = dataclasses.replace(
             splits.settled(dataset.labels[dataset.train], recipe), image_size=dataset.image_size

@@ -62,6 +62,10 @@ def run(
             callbacks=list(callbacks),
             plugins=[_environment(setup.group.place), *plugins],
         )
+        if not setup.group.is_alone:
+            # era's processes agree on signals after each step; Lightning's handler would wait for the others within it.
+            trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
         with setup.group.watched():
             trainer.fit(module, datamodule=setup.data_module(), ckpt_path=resume_from, weights_only=True)
 
@@ -74,9 +78,15 @@ def _strategy(setup: Setup) -> dict[str, Any]:
     return {
         "devices": place.per_node,
         "num_nodes": place.nodes,
-        "strategy": DDPStrategy(),
+        # Unused parameters there are none, but so the gradients are added up in the same order in every step: else
+        # the first step after a resume would differ from the same step without.
+        "strategy": DDPStrategy(find_unused_parameters=setup.device.accelerator == "cpu"),
         "sync_batchnorm": setup.sync_batchnorm,
     }
+
+
+def _nothing() -> None:
+    pass
 
 
 def _environment(place: Place) -> ClusterEnvironment:

@@ -101,26 +101,29 @@ def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, narrow_ne
     assert {"validation", "test", "predictions"} <= set(verified.stdout.split())
 
 
-def test_a_run_stopped_and_killed_equals_one_that_was_not(two: Path, tmp_path: Path) -> None:
-    """A process that is not the first gets SIGTERM, then SIGKILL, and then the process that watches all is killed."""
+def test_a_run_stopped_and_killed_equals_one_that_was_not(tmp_path: Path) -> None:
+    """One gets SIGTERM, another SIGKILL, then the one that watches. Three, since of two numbers any sum is the same."""
+    undisturbed = ("fit", *OPTIONS, "--cpu-procs=3", "--name=three")
+    ended(era(tmp_path / "undisturbed", *undisturbed))
+    runs = tmp_path / "runs"
 
     def disturbed(*arguments: str, at: str, code: int) -> str:
-        _, err = ended(era(tmp_path, "fit", *arguments, env={"AT_STEP": at}), code)
-        assert none_left(tmp_path)
+        _, err = ended(era(runs, *arguments, env={"AT_STEP": at}), code)
+        assert none_left(runs)
         return err
 
-    run = Run(tmp_path / "two")
-    err = disturbed(*OPTIONS, "--cpu-procs=2", "--name=two", at=f"1:{DURING}:SIGTERM:self", code=143)
-    assert err.count("is saved; resume it with: era fit --resume") == 1
+    run = Run(runs / "three")
+    err = disturbed(*undisturbed, at=f"1:{DURING}:SIGTERM:self", code=143)
+    assert err.count("is saved; resume it with: era fit --resume") == err.count("Stopped by SIGTERM.") == 1
     assert run.read().status == "interrupted"
     assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == DURING + 1
-    err = disturbed("--resume=two", at=f"1:{DURING + 2}:SIGKILL:self", code=1)
-    assert err.strip().splitlines()[-1].startswith("Error: one of the 2 processes ended unexpectedly")
+    err = disturbed("fit", "--resume=three", at=f"2:{DURING + 2}:SIGKILL:self", code=1)
+    assert err.strip().splitlines()[-1].startswith("Error: one of the 3 processes ended unexpectedly")
     assert run.read().status == "interrupted"
-    disturbed("--resume=two", at=f"0:{DURING + 4}:SIGKILL:parent", code=-9)
+    disturbed("fit", "--resume=three", at=f"0:{DURING + 4}:SIGKILL:parent", code=-9)
     assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] >= DURING + 5
-    ended(era(tmp_path, "fit", "--resume=two"))
-    assert_equal_runs(run.path, two)
+    ended(era(runs, "fit", "--resume=three"))
+    assert_equal_runs(run.path, tmp_path / "undisturbed" / "three")
 
 
 def test_torchrun_starts_them_as_well(two: Path, tmp_path: Path) -> None:
@@ -134,7 +137,13 @@ def test_torchrun_starts_them_as_well(two: Path, tmp_path: Path) -> None:
 def test_srun_starts_them_as_well(two: Path, tmp_path: Path) -> None:
     """By SLURM's variables alone: two nodes of one task each."""
     slurm = {
-        **{"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_JOB_ID": "1"},
+        **{
+            "SLURM_NTASKS": "2",
+            "SLURM_NTASKS_PER_NODE": "1",
+            "SLURM_NNODES": "2",
+            "SLURM_JOB_ID": "1",
+            "SLURM_STEP_ID": "0",
+        },
         **{"SLURM_LOCALID": "0", "SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": free_port()},
     }
     tasks = [
@@ -165,6 +174,16 @@ def test_seeds_sweep_and_json_on_two_nodes_are_those_of_one_process(tmp_path: Pa
     documents = [Run(Path(each["run"])).read() for each in printed["runs"]]
     assert [(document.seed, document.device.processes) for document in documents] == [(0, 2), (1, 2)]
     assert all(document.device.nodes == 2 and document.lr_find is not None for document in documents)
+
+
+def test_what_goes_wrong_unexpectedly_is_shown(tmp_path: Path) -> None:
+    """A bug, or an error of a device, in the process that speaks; too few validation images, in all."""
+    process = era(tmp_path, "fit", *OPTIONS, "--cpu-procs=2", env={"AT_STEP": "0:3:BUG:self"})
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, "RuntimeError: a bug" in err) == (1, True)
+    _, err = ended(era(tmp_path, "fit", *OPTIONS, "--cpu-procs=2", "--limit-val=1"), 2)
+    assert err.strip().startswith("Error: 1 validation image cannot be divided among 2 processes")
+    assert none_left(tmp_path)
 
 
 def test_data_that_differ_on_another_machine_are_named(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_missing_process_is_one_sentence(place: Place, says: str, monkeypatch:
     }.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(EraError) as caught:
-        group.meet(place, on_gpus=False)
+        group.meet(place)
     assert says.format(port) in str(caught.value)
 
 
@@ -48,4 +48,4 @@ def test_a_port_in_use_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(EraError, match=f"port {port} of 127.0.0.1 is in use"):
-            group.meet(Place(rank=0, processes=2), on_gpus=False)
+            group.meet(Place(rank=0, processes=2))
