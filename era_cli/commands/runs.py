@@ -49,7 +49,7 @@ def runs(
             " It can then be evaluated as before, but not resumed or verified.",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --slim.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --slim.")] = False,
     runs_dir: options.RunsDir = Path("runs"),
     quiet: Annotated[
         bool,
@@ -134,6 +134,8 @@ def _slim(run: Run, name: str, runs_dir: Path, *, asked: bool, quiet: bool, as_j
     from era_cli.runs import slimming
 
     slimming.check(run, run.read())
+    if run.is_in_use():
+        raise run.in_use()
     if asked:
         _confirm(run)
     with loading(quiet=quiet):

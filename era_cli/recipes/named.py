@@ -100,10 +100,11 @@ def with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
 
 
 def usual(recipe: Recipe) -> Recipe:
-    """The named recipe that this one began as, with what its optimizer brings."""
+    """The named recipe that this one began as, but for what this one's optimizer brings with it."""
     return _with_optimizer(recipe.name, recipe.optimizer)
 
 
 @functools.cache
 def _with_optimizer(name: str, optimizer: str) -> Recipe:
-    return with_options(named(name), {"optimizer": optimizer})
+    recipe = named(name)
+    return dataclasses.replace(with_options(recipe, {"optimizer": optimizer}), optimizer=recipe.optimizer)

@@ -91,7 +91,7 @@ def details(run: Run) -> tuple[RunDocument, RunDetails]:
 
 def changes(document: RunDocument) -> dict[str, Any]:
     """The fields in which a run's recipe differs from its named one, except for those that its data decided."""
-    own = vars(document.recipe)
+    own = {**vars(document.recipe), "image_size": document.data.image_size}
     command = document.sessions[0].command if document.sessions else document.command
     options = {word.partition("=")[0] for word in command}
     decided = {name: own[name] for name in _BY_DATA if flag(name) not in options}

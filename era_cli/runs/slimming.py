@@ -12,7 +12,7 @@ def check(run: Run, document: RunDocument) -> None:
     """Refuses a run that needs its training state.
 
     Raises:
-        EraError: it is not finished, is in use, contains links, or has no checkpoint of its best epoch.
+        EraError: it is not finished, contains links, or has no checkpoint of its best epoch.
     """
     if document.status != "finished":
         raise EraError(
@@ -20,8 +20,6 @@ def check(run: Run, document: RunDocument) -> None:
             f" ({run.resume_command}): only a finished run can be slimmed"
         )
     run.refuse_links()
-    if run.is_in_use():
-        raise run.in_use()
     if not (run.checkpoints / artifacts.BEST).is_file():
         raise EraError(f"{run.checkpoints} has no {artifacts.BEST}, without which nothing would be left: restore it")
 
