@@ -183,15 +183,16 @@ def test_what_must_not_be_slimmed_is_left_alone(mine: Run, tmp_path: Path) -> No
         assert "is in use" in refused()
     mine.update(status="interrupted")
     assert "is not finished (status interrupted)" in refused()
+    with pytest.raises(EraError, match="is not finished"):
+        slim.slim(mine)
     mine.update(status="finished")
     link = mine.checkpoints / "previous.ckpt"
     link.rename(tmp_path / "previous.ckpt")
     link.symlink_to(tmp_path / "previous.ckpt")
     assert "is a link" in refused()
     link.unlink()
-    (mine.checkpoints / artifacts.BEST).unlink()
-    (mine.checkpoints / artifacts.BEST).write_bytes(b"damaged")
-    assert "best.ckpt is damaged" in refused()
+    checkpoint.write({"state_dict": {}, "global_step": 15}, mine.checkpoints / artifacts.BEST)
+    assert "does not fit the network" in refused()
     assert states(mine) == ["checkpoints/best.ckpt", "checkpoints/last.ckpt"]
 
 

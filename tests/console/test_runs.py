@@ -23,7 +23,7 @@ def run(name: str = "digits-1", **changes: Any) -> RunSummary:
         "size": 158_000_000,
         "source": "/data/photos of cats",
         "recipe": "default",
-        "changes": {"epochs": 10, "label_smoothing": 0.05, "nesterov": False},
+        "changes": {"crop_padding": 10, "label_smoothing": 0.05, "nesterov": False},
         "epochs": 7,
         "planned_epochs": 10,
         "val_acc": 0.9436,
@@ -44,7 +44,7 @@ def shown(*runs: RunSummary, width: int = 200, terminal: bool = False) -> str:
 
 def test_every_column_is_there_where_it_fits() -> None:
     row, bad, _, total, reason = shown(run(), BAD).splitlines()[4:]
-    recipe = "default, epochs 10, label_smoothing 0.05, nesterov no"
+    recipe = "default, crop_padding 10, label_smoothing 0.05, nesterov no"
     cells = ["digits-1", "photos of cats", recipe, "7/10", "interrupted", "94.36%", "93.05%", "1:02:03", "158 MB"]
     assert [cell.strip() for cell in row.split("  ") if cell.strip()] == cells
     assert bad.split() == ["bad", "-", "-", "-", "unreadable", "-", "-", "-", "1", "kB"]
@@ -69,7 +69,7 @@ def test_a_narrow_terminal_loses_columns_not_names(width: int, header: str, name
     assert "93.05%" in lines[4]
     assert sum(line.count("x") for line in lines) == name.count("x")  # a long one is folded
     if width == 80:
-        assert any(" label_smoothing 0.05," in line for line in lines)  # not torn apart
+        assert any(" crop_padding 10," in line for line in lines)  # not torn apart
 
 
 def test_the_status_is_colored_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
