@@ -46,6 +46,21 @@ _ORDERS = {
 }
 
 
+class RunOrder(StrEnum):
+    """By what runs are sorted, the lowest first; a run without it comes before those."""
+
+    STARTED = "started"
+    NAME = "name"
+    DATA = "data"
+    RECIPE = "recipe"
+    EPOCHS = "epochs"
+    STATUS = "status"
+    VAL = "val"
+    TEST = "test"
+    TIME = "time"
+    SIZE = "size"
+
+
 class Which(StrEnum):
     """Which of the evaluated images to look at."""
 

@@ -18,7 +18,10 @@ from era_cli.results import (
     LrSweep,
     Metrics,
     Mistakes,
+    RunDetails,
+    RunSummary,
     SeedResults,
+    Slimmed,
     Verification,
 )
 
@@ -217,6 +220,41 @@ def curves(curves: Curves) -> dict[str, Any]:
         "metrics": [_row(row) for row in curves.epochs],
         "left_out": list(curves.left_out),
     }
+
+
+def run(run: RunSummary) -> dict[str, Any]:
+    """A run at a glance."""
+    return {
+        "run": str(run.path),
+        "name": run.name,
+        "status": run.status,
+        "started": run.started or None,
+        "source": run.source,
+        "recipe_name": run.recipe,
+        "recipe_changes": None if run.changes is None else dict(run.changes),
+        "epochs_done": run.epochs,
+        "planned_epochs": run.planned_epochs,
+        "val_acc": run.val_acc,
+        "test_acc": run.test_acc,
+        "seconds": run.seconds,
+        "bytes": run.size,
+        "problem": run.problem,
+    }
+
+
+def run_details(details: RunDetails) -> dict[str, Any]:
+    """What is not in run.json: its status as it is, how far the run came, and every file."""
+    known = run(details.summary)
+    names = ("run", "status", "recipe_changes", "epochs_done", "seconds", "bytes", "problem")
+    return {
+        **{name: known[name] for name in names},
+        "contents": [{"path": file.path, "title": file.title, "bytes": file.size} for file in details.files],
+    }
+
+
+def slimmed(slimmed: Slimmed) -> dict[str, Any]:
+    """What was removed, the bytes that are left, and how many there were more."""
+    return {"removed": list(slimmed.removed), "freed_bytes": slimmed.freed, "bytes": slimmed.left}
 
 
 def _row(row: EpochRow) -> dict[str, Any]:

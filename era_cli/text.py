@@ -16,6 +16,8 @@ _MOST_IN_A_SENTENCE = 5_000
 
 def without_controls(text: str) -> str:
     """The text with control characters, line breaks and unpaired surrogates replaced: names come from outside."""
+    if text.isascii() and text.isprintable():  # most are, and a thousand runs have ten thousand
+        return text
     return "".join(SUBSTITUTE if _harmful(char) else char for char in text)
 
 

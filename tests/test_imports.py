@@ -281,6 +281,9 @@ def test_help_and_wrong_usage_load_nothing_heavy(arguments: str, code: int, tmp_
         ("gradcam --run done --image loose/photos", "cannot be read as an image"),
         ("plot-curves --run nobody", "there is no run"),
         ("verify --run stopped", "holds no checkpoint yet"),
+        ("runs --slim nobody", "there is no run"),
+        ("runs --slim stopped --yes", "is not finished"),
+        ("runs --slim done", "confirm it with --yes"),
     ],
 )
 def test_an_error_that_needs_no_torch_comes_before_it(

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, cast
 
 from rich.console import Console
@@ -93,6 +93,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def printable_lines(names: Iterable[str]) -> Text:
+    """Names from outside, a line each."""
+    return Text("".join(f"{without_controls(name)}\n" for name in names))
 
 
 def printable(name: str, style: str = "") -> Text:

@@ -9,6 +9,7 @@ from era_cli.recipes.named import (
     named,
     session10,
     session12,
+    usual,
     with_options,
 )
 from era_cli.recipes.recipe import (
@@ -41,5 +42,6 @@ __all__ = [
     "named",
     "session10",
     "session12",
+    "usual",
     "with_options",
 ]

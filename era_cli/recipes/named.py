@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -96,3 +97,14 @@ def with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     if options.get("optimizer", recipe.optimizer) != recipe.optimizer:
         brought = OPTIMIZER_FIELDS.get(options["optimizer"], {})
     return dataclasses.replace(recipe, **{**brought, **options})
+
+
+def usual(recipe: Recipe) -> Recipe:
+    """The named recipe that this one began as, but for what this one's optimizer brings with it."""
+    return _with_optimizer(recipe.name, recipe.optimizer)
+
+
+@functools.cache
+def _with_optimizer(name: str, optimizer: str) -> Recipe:
+    recipe = named(name)
+    return dataclasses.replace(with_options(recipe, {"optimizer": optimizer}), optimizer=recipe.optimizer)

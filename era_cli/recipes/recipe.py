@@ -218,17 +218,15 @@ def current(field_name: str, value: Any) -> Any:
     return renamed.get(value, value) if isinstance(value, str) else value
 
 
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+
+
 def _problem(spec: dataclasses.Field[Any], value: Any) -> str | None:
     """What is wrong with a field's value, or None."""
     if value is None and str(spec.type).endswith("| None"):
         return None
     wanted = str(spec.type).removesuffix(" | None")
-    fits = {
-        "int": isinstance(value, int) and not isinstance(value, bool),
-        "float": isinstance(value, int | float) and not isinstance(value, bool),
-        "bool": isinstance(value, bool),
-        "str": isinstance(value, str),
-    }[wanted]
+    fits = isinstance(value, _KINDS[wanted]) and (wanted == "bool" or not isinstance(value, bool))
     allowed = spec.metadata.get("range") or spec.metadata.get("choices")
     if fits and (allowed is None or value in allowed):
         return None

@@ -148,6 +148,11 @@ def training_states(checkpoints: Path) -> list[Path]:
         EraError: there is none.
     """
     states = [path for path in (checkpoints / LAST, checkpoints / PREVIOUS) if path.exists()]
+    if not states and (checkpoints / BEST).exists():
+        raise EraError(
+            f"{checkpoints} has neither {LAST} nor {PREVIOUS} (era runs --slim removes them): the run can be evaluated,"
+            " but neither resumed nor verified; train it again if you need to"
+        )
     if not states:
         raise EraError(f"{checkpoints} holds no checkpoint yet: {how_to_get_one(checkpoints.parent.name)}")
     return states

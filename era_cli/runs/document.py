@@ -85,7 +85,7 @@ class DataRecord:
             raise ValueError("classes names a class twice")
         if self.class_counts is None:
             return
-        for split, counts in dataclasses.asdict(self.class_counts).items():
+        for split, counts in vars(self.class_counts).items():
             if len(counts) != len(self.classes) or sum(counts) != getattr(self.counts, split):
                 raise ValueError(f"class_counts.{split} does not fit classes and counts.{split}")
 

@@ -62,15 +62,15 @@ def read(path: Path, row_type: type[Row]) -> list[Row]:
     return rows
 
 
-def salvage(path: Path, row_type: type[Row]) -> tuple[list[Row], list[LeftOut]]:
+def salvage(path: Path, row_type: type[Row], *, most: int = _MOST_BYTES) -> tuple[list[Row], list[LeftOut]]:
     """The valid rows of the file, in order, and the lines that are not rows; nothing where it is absent.
 
     What a spreadsheet makes of it is read, too: a byte-order mark, CRLF, quoted cells.
 
     Raises:
-        EraError: it cannot be read, or is not a file.
+        EraError: it cannot be read, is not a file, or is larger than `most` bytes.
     """
-    text = _text(path)
+    text = _text(path, most)
     names = [spec.name for spec in dataclasses.fields(row_type)]
     readers = [_READERS[str(spec.type)] for spec in dataclasses.fields(row_type)]
     rows: list[Row] = []
@@ -144,10 +144,10 @@ def _cell(value: float | None) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, most: int = _MOST_BYTES) -> str:
     """The content of the file; empty where it is absent."""
     try:
-        return read_regular(path, _MOST_BYTES).decode("utf-8-sig", errors="replace")
+        return read_regular(path, most).decode("utf-8-sig", errors="replace")
     except FileNotFoundError:
         return ""
     except OSError as error:

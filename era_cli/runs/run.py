@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import os
 import shlex
+import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,11 @@ from era_cli.runs.artifacts import Artifact
 from era_cli.runs.document import RunDocument
 from era_cli.text import plural
 
+if sys.platform != "win32":
+    import fcntl
+
 RUNS_DIR = Path("runs")  # where runs are looked for unless --runs-dir says otherwise
+_PATIENCE = 0.2  # seconds: who only asks whether a run is in use holds its lock for a moment
 
 
 class Run:
@@ -168,12 +176,38 @@ class Run:
         """
         lock = FileLock(self.path / artifacts.LOCK)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_PATIENCE, poll_interval=_PATIENCE / 10)
         except Timeout:
-            raise EraError(
-                f"{self.path} is in use: another era process is training it; wait for it or stop it"
-            ) from None
+            raise self.in_use() from None
         try:
             yield
         finally:
             lock.release()
+
+    def in_use(self) -> EraError:
+        """The sentence about a run that another process writes to."""
+        return EraError(f"{self.path} is in use: another era process is training it; wait for it or stop it")
+
+    def is_in_use(self) -> bool | None:
+        """Whether another process holds the run's lock; None where the system does not say.
+
+        Leaves no file behind, follows no link and waits for nobody.
+        """
+        if sys.platform == "win32":
+            return None
+        try:
+            descriptor = os.open(self.path / artifacts.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:  # no process has a lock that is absent or, which filelock refuses, a link
+            return False if error.errno in (errno.ENOENT, errno.ELOOP) else None
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return False
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until it is closed
+        except BlockingIOError:
+            return True
+        except OSError:
+            return None
+        else:
+            return False
+        finally:
+            os.close(descriptor)

@@ -197,7 +197,7 @@ def find_all(runs_dir: Path, which: str) -> list[Run]:
     for folder in (runs_dir, Path()):
         # Path.glob takes no absolute pattern and finds hidden folders.
         paths = [folder / name for name in glob.glob(which, root_dir=folder)]  # noqa: PTH207
-        if runs := [Run(path) for path in sorted(paths, key=_natural) if (path / artifacts.DOCUMENT).is_file()]:
+        if runs := [Run(path) for path in sorted(paths, key=natural) if (path / artifacts.DOCUMENT).is_file()]:
             return runs
     raise EraError(
         f"no run under {runs_dir} matches {quoted(which)} (runs there: {_known(runs_dir)}): check the pattern or"
@@ -213,12 +213,13 @@ def _called(runs_dir: Path, which: str) -> Run | None:
     return None
 
 
-def _natural(path: Path) -> list[str | int]:
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(path))]
+def natural(name: Path | str) -> list[str | int]:
+    """A key that sorts names by the value of the numbers in them."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(name))]
 
 
 def _known(runs_dir: Path) -> str:
-    names = sorted((file.parent.relative_to(runs_dir) for file in _documents(runs_dir)), key=_natural)
+    names = sorted((file.parent.relative_to(runs_dir) for file in _documents(runs_dir)), key=natural)
     return ", ".join(map(str, names)) or "none"
 
 
@@ -227,7 +228,7 @@ def _latest(runs_dir: Path) -> Run:
     if not files:
         _refuse_unreadable(runs_dir)
         raise EraError(f"there is no run under {runs_dir} yet: train one with era fit, or name another --runs-dir")
-    return Run(max(files, key=lambda file: (_started(file), file.parent.name)).parent)
+    return Run(max(files, key=lambda file: (started(file), file.parent.name)).parent)
 
 
 def _refuse_unreadable(runs_dir: Path) -> None:
@@ -241,13 +242,36 @@ def _refuse_unreadable(runs_dir: Path) -> None:
             continue
 
 
+def folders(runs_dir: Path) -> list[Path]:
+    """The folder of every run, by name; one that cannot be entered may be a run, and is among them.
+
+    Raises:
+        OSError: the folder of the runs cannot be read.
+    """
+    if not runs_dir.exists():
+        return []
+    replacement.put_back(runs_dir)
+    paths = (path for path in runs_dir.iterdir() if not path.name.startswith(".") and path.name != SWEEPS)
+    return sorted((path for path in paths if _may_be_run(path)), key=natural)
+
+
+def _may_be_run(folder: Path) -> bool:
+    try:
+        (folder / artifacts.DOCUMENT).stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def _documents(runs_dir: Path) -> list[Path]:
     """The run.json of every run; a hidden folder is one that is to replace another, or is being replaced."""
     replacement.put_back(runs_dir)
     return [file for file in runs_dir.glob(f"*/{artifacts.DOCUMENT}") if not file.parent.name.startswith(".")]
 
 
-def _started(file: Path) -> str:
+def started(file: Path) -> str:
     """When a run was started; of a damaged run.json when it was last written, so that no older run stands in for it.
 
     Nothing, which comes before every time, of what cannot be a run's: a pipe, a device, a file of gigabytes.

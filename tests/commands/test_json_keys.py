@@ -11,6 +11,7 @@ from typing import Any
 from era_cli import documents
 from era_cli.commands.deliver import with_schema
 from era_cli.old_names import RENAMED
+from era_cli.results import Slimmed
 from era_cli.runs.run import Run
 from tests.console.support import seeds
 from tests.console.test_verify import verification
@@ -18,7 +19,7 @@ from tests.runs.test_document import everything
 from tests.support import TINY_OPTIONS, as_json
 
 PAGE = Path(__file__).parents[2] / ".github" / "docs" / "json.md"
-FREE = ("recipe", "probabilities")  # their keys are the recipe's fields and the classes
+FREE = ("recipe", "recipe_changes", "probabilities")  # their keys are fields of a recipe and the classes
 
 
 def documented() -> Iterator[tuple[str, str]]:
@@ -52,6 +53,9 @@ def printed() -> dict[str, list[Any]]:
         "gradcam": [as_json("gradcam", "--n=1", "--layer=layer1")],
         "lr-find": [as_json("lr-find", *TINY_OPTIONS, "--steps=30")],
         "plot-curves": [as_json("plot-curves")],
+        "runs": [as_json("runs")],
+        "runs NAME": [with_schema({**as_json("runs", "mine"), **everything().as_dict()})],
+        "slim": [with_schema({**documents.slimmed(Slimmed(removed=(), freed=0, left=0)), "run": "", "files": []})],
         "verify": [with_schema({"run": "runs/mine", **documents.verification(verification("identical")), "files": []})],
     }
 
@@ -60,7 +64,8 @@ def test_the_page_names_exactly_the_keys_there_are(run: Run) -> None:
     rows = list(documented())
     assert len(rows) == len(set(rows))
     for command, told in printed().items():
-        named = {key for key, where in rows if where == "all" or command in where.split(", ")}
+        labels = {"all", command, "fit" if command == "runs NAME" else command}
+        named = {key for key, where in rows if labels & set(where.split(", "))}
         assert set().union(*(set(keys(document)) for document in told)) == named, command
 
 

@@ -30,8 +30,10 @@ from era_cli.listener import Listener
 from era_cli.regular_file import read_regular
 from era_cli.results import Evaluation
 from era_cli.runs import artifacts
+from era_cli.runs.run import Run
 
 FORMAT = 2  # to be raised when the same weights and images would give other logits, or the file holds something else
+_ORIGIN = "computed_from.npy"  # the entry that says what the others were computed from
 _PACKAGING = 4_096  # bytes: the archive's own, and the header of each array
 _MOST_STEPS = 2**63
 
@@ -105,6 +107,29 @@ def compute(
     return predictions
 
 
+def adopt(run: Run, former: str, digest: str) -> None:
+    """Makes the run's predictions those of the checkpoint with this SHA-256, where they are those of the former one.
+
+    For a checkpoint that was written anew with the same weights.
+
+    Raises:
+        EraError: a file could not be written.
+    """
+    for file in sorted(run.path.glob(artifacts.predictions("*"))):
+        entries = _content(file, most=checkpoint.MOST)
+        try:
+            origin = json.loads(_text(entries[_ORIGIN]))
+            if origin["fingerprint"]["checkpoint"] != former:
+                continue
+            origin["fingerprint"]["checkpoint"] = digest
+        except (ValueError, LookupError, TypeError, RecursionError):
+            continue  # damaged or foreign: it will be computed anew
+        entries[_ORIGIN] = _entry(np.array(json.dumps(origin)))
+        with atomic_write(file) as stream, zipfile.ZipFile(stream, "w") as archive:
+            for name, entry in entries.items():
+                archive.writestr(name, entry)
+
+
 def _write(predictions: Predictions) -> None:
     evaluation = predictions.evaluation
     origin = _origin(evaluation.classes, predictions.fingerprint, predictions.step, _digest(evaluation))
@@ -158,7 +183,7 @@ def _read(file: Path, subset: Subset, fingerprint: dict[str, Any]) -> Prediction
     content = _content(file, most=arrays + longest * np.dtype("U1").itemsize + _PACKAGING)
     try:
         logits = _array(content["logits.npy"], np.dtype(np.float32), shape)
-        origin = _text(content["computed_from.npy"])
+        origin = _text(content[_ORIGIN])
         step = json.loads(origin)["step"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
