@@ -22,7 +22,7 @@ RANKS = Fault(
     title="a signal to, or SIGKILL of, processes that train together, or the one that started them",
     promise="all end within 10 s with one sentence, and none is left; resumed, or started again if nothing was saved,"
     " the run ends like an undisturbed one of as many processes",
-    test="tests/core/fit/test_several.py",
+    test="tests/core/fit/test_several_faults.py",
 )
 FIT = ("fit", *OPTIONS, "--cpu-procs=3", "--name=three")
 WITHIN = 10.0  # seconds

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,13 +23,12 @@ from era_cli.core.training.schedules import OneCycle
 from era_cli.listener import Listener
 from era_cli.runs import artifacts
 from era_cli.runs.run import Run
-from tests.several import OPTIONS, ended, era, free_port, none_left
+from tests.several import OPTIONS, ended, era, free_port
 from tests.support import assert_equal_runs, invoke, request
 
 STEPS_PER_EPOCH = 7
 FIELDS: dict[str, Any] = {"batch_size": 24, "limit_train": 170, "epochs": 3}  # 21 steps
 PAGE = (Path(__file__).parents[3] / ".github" / "docs" / "several.md").read_text(encoding="utf-8")
-DURING = 10  # a step of the second epoch
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and process groups of POSIX")
 
@@ -101,31 +99,6 @@ def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, narrow_ne
     assert {"validation", "test", "predictions"} <= set(verified.stdout.split())
 
 
-def test_a_run_stopped_and_killed_equals_one_that_was_not(tmp_path: Path) -> None:
-    """One gets SIGTERM, another SIGKILL, then the one that watches. Three, since of two numbers any sum is the same."""
-    undisturbed = ("fit", *OPTIONS, "--cpu-procs=3", "--name=three")
-    ended(era(tmp_path / "undisturbed", *undisturbed))
-    runs = tmp_path / "runs"
-
-    def disturbed(*arguments: str, at: str, code: int) -> str:
-        _, err = ended(era(runs, *arguments, env={"AT_STEP": at}), code)
-        assert none_left(runs)
-        return err
-
-    run = Run(runs / "three")
-    err = disturbed(*undisturbed, at=f"1:{DURING}:SIGTERM:self", code=143)
-    assert err.count("is saved; resume it with: era fit --resume") == err.count("Stopped by SIGTERM.") == 1
-    assert run.read().status == "interrupted"
-    assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == DURING + 1
-    err = disturbed("fit", "--resume=three", at=f"2:{DURING + 2}:SIGKILL:self", code=1)
-    assert err.strip().splitlines()[-1].startswith("Error: one of the 3 processes ended unexpectedly")
-    assert run.read().status == "interrupted"
-    disturbed("fit", "--resume=three", at=f"0:{DURING + 4}:SIGKILL:parent", code=-9)
-    assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] >= DURING + 5
-    ended(era(runs, "fit", "--resume=three"))
-    assert_equal_runs(run.path, tmp_path / "undisturbed" / "three")
-
-
 def test_torchrun_starts_them_as_well(two: Path, tmp_path: Path) -> None:
     """By the line of the documentation."""
     (option,) = re.findall(r"^torchrun (--[a-z-]+) 4 -m era_cli fit", PAGE, re.MULTILINE)
@@ -174,32 +147,3 @@ def test_seeds_sweep_and_json_on_two_nodes_are_those_of_one_process(tmp_path: Pa
     documents = [Run(Path(each["run"])).read() for each in printed["runs"]]
     assert [(document.seed, document.device.processes) for document in documents] == [(0, 2), (1, 2)]
     assert all(document.device.nodes == 2 and document.lr_find is not None for document in documents)
-
-
-def test_what_goes_wrong_unexpectedly_is_shown(tmp_path: Path) -> None:
-    """A bug, or an error of a device, in the process that speaks; too few validation images, in all."""
-    process = era(tmp_path, "fit", *OPTIONS, "--cpu-procs=2", env={"AT_STEP": "0:3:BUG:self"})
-    _, err = process.communicate(timeout=120)
-    assert (process.returncode, "RuntimeError: a bug" in err) == (1, True)
-    _, err = ended(era(tmp_path, "fit", *OPTIONS, "--cpu-procs=2", "--limit-val=1"), 2)
-    assert err.strip().startswith("Error: 1 validation image cannot be divided among 2 processes")
-    assert none_left(tmp_path)
-
-
-def test_data_that_differ_on_another_machine_are_named(tmp_path: Path) -> None:
-    """Here the second process is told of another folder than the first."""
-    for folder, grey in (("mine", 100), ("other", 200)):
-        for number in range(60):
-            image = tmp_path / folder / "ab"[number % 2] / f"{number}.png"
-            image.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("L", (8, 8), grey + number % 2 * 40).save(image)
-    where = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    options = ("fit", "--batch-size=8", "--epochs=1")
-    both = [
-        era(tmp_path / "runs", *options, f"--data={tmp_path / data}", env={**where, "RANK": str(rank)})
-        for rank, data in enumerate(("mine", "other"))
-    ]
-    _, err = ended(both[0], 1)
-    assert "Error: rank 1 of 2 processes failed: the images of" in err.splitlines()[-1]
-    assert "are not those that" in err.splitlines()[-1]
-    ended(both[1], 1)

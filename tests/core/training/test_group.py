@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from era_cli.core.training import group
-from era_cli.errors import EraError
+from era_cli.core.training.setup import Setup
+from era_cli.errors import EraError, UsageError
+from era_cli.listener import Listener
 from era_cli.place import Place
 from tests.several import free_port
+from tests.support import request
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +53,9 @@ def test_a_port_in_use_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, value)
         with pytest.raises(EraError, match=f"port {port} of 127.0.0.1 is in use"):
             group.meet(Place(rank=0, processes=2))
+
+
+def test_too_few_validation_images_are_refused(tmp_path: Path) -> None:
+    two = group.Group(Place(rank=0, processes=2))
+    with pytest.raises(UsageError, match="1 validation image cannot be divided among 2 processes"):
+        Setup.of(request(tmp_path, limit_val=1), Listener(), two)
