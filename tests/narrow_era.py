@@ -8,36 +8,43 @@ STRUCK.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as `era fit` does before it loads torch
-
-from era_cli.core.networks import resnet
-from era_cli.core.training import group, module
 from tests.faults.small import CHANNELS
 
-resnet.CHANNELS = CHANNELS
-group.MEETING_SECONDS = float(os.environ.get("MEET_WITHIN", group.MEETING_SECONDS))
-
 _RANK, _STEP, _SIGNAL, _WHOM = (os.environ.get("AT_STEP") or ":::").split(":")
-_training_step = module.Classifier.training_step
 
 
-def _disturbed(self: module.Classifier, batch: Any, batch_idx: int) -> Any:
-    if str(self.trainer.global_step) == _STEP and (_WHOM == "all" or os.environ.get("RANK", "0") == _RANK):
-        if "STRUCK" in os.environ:
-            Path(os.environ["STRUCK"]).write_text(str(time.time()), encoding="utf-8")
-        if _SIGNAL == "BUG":
-            raise RuntimeError("a bug")
-        os.kill(os.getppid() if _WHOM == "parent" else os.getpid(), getattr(signal, _SIGNAL))
-    return _training_step(self, batch, batch_idx)
+def disturb() -> None:
+    """Narrows the network and makes the training steps of this process send the signal."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as `era fit` does before it loads torch
+    from era_cli.core.networks import resnet
+    from era_cli.core.training import group, module
+
+    resnet.CHANNELS = CHANNELS
+    group.MEETING_SECONDS = float(os.environ.get("MEET_WITHIN", group.MEETING_SECONDS))
+    training_step = module.Classifier.training_step
+
+    def disturbed(self: module.Classifier, batch: Any, batch_idx: int) -> Any:
+        if str(self.trainer.global_step) == _STEP and (_WHOM == "all" or os.environ.get("RANK", "0") == _RANK):
+            if "STRUCK" in os.environ:
+                Path(os.environ["STRUCK"]).write_text(str(time.time()), encoding="utf-8")
+            if _SIGNAL == "BUG":
+                raise RuntimeError("a bug")
+            os.kill(os.getppid() if _WHOM == "parent" else os.getpid(), getattr(signal, _SIGNAL))
+        return training_step(self, batch, batch_idx)
+
+    module.Classifier.training_step = disturbed  # type: ignore[method-assign]
 
 
-module.Classifier.training_step = _disturbed  # type: ignore[method-assign]
+# One that starts the others trains nothing, and loads no torch.
+if {"RANK", "SLURM_PROCID"} & set(os.environ) or multiprocessing.parent_process() is not None:
+    disturb()
 
 if __name__ == "__main__":
     from era_cli.__main__ import main

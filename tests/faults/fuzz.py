@@ -100,6 +100,7 @@ _CHOICES: dict[str, Sequence[str]] = {
 }
 # Values that are valid and take too long or too much memory: they belong to tests of their own.
 _TOO_LARGE = {"--image-size": ("16", "7", "8"), "--n": ("1", "2"), "--seeds": ("1", "2", "0", str(10**12))}
+_TOO_LARGE |= {"--cpu-procs": ("1", "0", str(10**12)), "--nodes": ("1", "0", str(10**12))}  # others start processes
 _TOO_LARGE |= {"--steps": ("2", "20", "1", str(10**12)), "--columns": ("1", "3", "0", str(10**12))}
 
 
