@@ -8,7 +8,6 @@ STRUCK.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -43,7 +42,7 @@ def disturb() -> None:
 
 
 # One that starts the others trains nothing, and loads no torch.
-if {"RANK", "SLURM_PROCID"} & set(os.environ) or multiprocessing.parent_process() is not None:
+if {"RANK", "SLURM_PROCID"} & set(os.environ) or __name__ == "__mp_main__":
     disturb()
 
 if __name__ == "__main__":
