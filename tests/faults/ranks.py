@@ -41,6 +41,7 @@ def cases() -> Iterator[Case]:
         (0, 0, "SIGKILL", "parent"),
         (1, _LAST_OF_EPOCH, "SIGTERM", "self"),
         (0, 10, "SIGKILL", "all"),
+        (0, 10, "BUG", "self"),
     ):
         yield _case(rank, step, number, whom)
 
@@ -56,7 +57,7 @@ def _case(rank: int, step: int, number: str, whom: str) -> Case:
 
 def _check(at: str, folder: Path) -> None:
     _, _, number, whom = at.split(":")
-    killed = number == "SIGKILL"
+    killed, bug = number == "SIGKILL", number == "BUG"
     runs, struck = folder / "runs", folder / "struck"
     process = era(runs, *FIT, env={"AT_STEP": at, "STRUCK": str(struck)})
     _, err = process.communicate(timeout=120)
@@ -66,10 +67,10 @@ def _check(at: str, folder: Path) -> None:
     if killed and whom == "parent":
         assert process.returncode == -signal.SIGKILL
     else:
-        assert process.returncode == (1 if killed else 128 + getattr(signal, number)), (process.returncode, err)
+        assert process.returncode == (1 if killed or bug else 128 + getattr(signal, number)), (process.returncode, err)
         last = err.strip().splitlines()[-1]
-        assert last.startswith("Error: " if killed else "Stopped by "), err
-    assert "Traceback" not in err, err
+        assert last.startswith("RuntimeError: a bug" if bug else "Error: " if killed else "Stopped by "), err
+    assert ("Traceback" in err) == bug, err
     resumable = any((runs / "three" / "checkpoints").glob("*.ckpt"))
     again = era(runs, *(("fit", "--resume=three") if resumable else (*FIT, "--overwrite")))
     _, err = again.communicate(timeout=120)
