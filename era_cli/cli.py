@@ -16,7 +16,7 @@ from era_cli import __version__
 from era_cli.commands import eval as eval_command
 from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves, runs, values, verify
 from era_cli.errors import EraError, Interrupted, is_out_of_memory
-from era_cli.place import speaks
+from era_cli.place import reports_errors
 from era_cli.signals import end_on_signals, raise_on_signals, sentence
 from era_cli.text import bounded, one_line, without_controls
 
@@ -96,7 +96,7 @@ class EraGroup(_PlainTypes, TyperGroup):
 
 def _tell(*lines: str) -> None:
     """Prints on stderr; where that fails, the exit code must tell."""
-    if not speaks():
+    if not reports_errors():
         return
     with contextlib.suppress(OSError, ValueError):
         print(*lines, sep="\n", file=sys.stderr, flush=True)

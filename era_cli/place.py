@@ -40,8 +40,8 @@ class Place:
 ALONE = Place()
 
 
-def speaks(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process says what goes wrong: of several that train together, the first on each machine."""
+def reports_errors(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process prints errors: of several that train together, the first on each machine."""
     return environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0")) == "0"
 
 

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from era_cli.errors import Interrupted
-from era_cli.place import speaks
+from era_cli.place import reports_errors
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -134,7 +134,7 @@ def _restore(handlers: dict[int, Any]) -> None:
 def _end(signum: int, frame: FrameType | None) -> None:
     # Rich's spinner hides the cursor, and its thread may hold the locks of the streams.
     with contextlib.suppress(OSError, ValueError):
-        if not speaks():
+        if not reports_errors():
             os._exit(128 + signum)
         drawn = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in _UNDRAWN
         os.write(2, f"{_CLEARED if drawn else ''}{sentence(signum)}\n".encode())

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from era_cli import recipes
-from era_cli.commands import deliver, next_step, options, several
+from era_cli.commands import deliver, next_step, options, several, together
 from era_cli.commands.loading import loading
 from era_cli.commands.recipe_options import help_text, takes_recipe
 from era_cli.errors import EraError, Interrupted, ProcessLost, UsageError
-from era_cli.place import Place, here
+from era_cli.place import here
 from era_cli.recipes.recipe import SCHEDULE, TRAINING
 from era_cli.signals import ending
 from era_cli.text import did_you_mean, quoted
@@ -150,13 +149,13 @@ def fit(
         command=["era", *sys.argv[1:]],
     )
     if not at.is_first:
-        _follow(at, request)
+        together.follow(at, request)
         return
     if not prepares:
-        _start(team, settings.precision)
+        together.start(team, settings.precision)
     finished = _check(request, run, names, team)
     if team.processes > at.processes and not finished:
-        _start(team, settings.precision)
+        together.start(team, settings.precision)
     progress = FitProgress(None if quiet else terminal.record_console(to_stderr=as_json), every_layer=summary)
     done: list[tuple[Run, FitResult]] = []
 
@@ -166,13 +165,13 @@ def fit(
             progress.show_result(result, *_files(run))
 
     if run is not None and finished:
-        progress.note(finished)
-        end(run, _result(run))
+        progress.note(asked.finished(run, run.read()))
+        end(run, finished)
     if not finished or at.processes > 1:  # the others wait, even for nothing
         with loading(progress):
             from era_cli.core.fit import start  # noqa: F401 `_trained` uses it
 
-        with _together(at, request) as group:
+        with together.meet(at) as group:
             for own, own_name in zip(each, names, strict=True) if not finished else ():
                 job = dataclasses.replace(request, recipe=own, name=own_name)
                 end(*_trained(job, resume, progress, group, first=not done, left=each[len(done) + 1 :]))
@@ -186,8 +185,8 @@ def fit(
         print_next(terminal.record_console(), then)
 
 
-def _check(request: FitRequest, run: Run | None, names: Sequence[str | None], team: several.Team) -> str:
-    """Refuses what can be seen to be wrong before torch is loaded; returns a sentence if the run to resume is finished.
+def _check(request: FitRequest, run: Run | None, names: Sequence[str | None], team: several.Team) -> FitResult | None:
+    """Refuses what can be seen to be wrong before torch is loaded; returns the result if the run to resume is finished.
 
     Args:
         names: of the new runs, all of which are checked before the first is trained.
@@ -200,17 +199,11 @@ def _check(request: FitRequest, run: Run | None, names: Sequence[str | None], te
     if run is not None:
         asked.check_resume(run, request)
         document = run.read()
-        return asked.finished(run, document) if document.status == "finished" else ""
+        return document.result if document.status == "finished" else None
     for name in names:
         store.check_name(request.runs_dir, name, overwrite=request.overwrite)
     request.check()
-    return ""
-
-
-def _result(run: Run) -> FitResult:
-    result = run.read().result
-    assert result is not None  # of a finished run, which `read` checks
-    return result
+    return None
 
 
 def _settings(recipe: str | None, given: dict[str, Any]) -> tuple[Recipe, bool]:
@@ -224,48 +217,6 @@ def _settings(recipe: str | None, given: dict[str, Any]) -> tuple[Recipe, bool]:
     elif "max_lr" in given:
         given["max_lr"] = _learning_rate(given["max_lr"])
     return recipes.with_options(recipes.named(recipe or "default"), given), find_lr
-
-
-def _start(team: several.Team, precision: str) -> NoReturn:
-    """Runs this command in several processes, and ends as the first of them does."""
-    with ending():
-        from era_cli.commands import launch
-
-    if team.gpus != "0":  # refuses what is absent
-        with ending():
-            from era_cli.core.training import devices
-
-        devices.choose(team.gpus, precision, Place(processes=team.processes, nodes=team.nodes))
-    raise typer.Exit(launch.run(team.per_node, team.nodes))
-
-
-@contextlib.contextmanager
-def _together(at: Place, request: FitRequest) -> Iterator[Group]:
-    """The processes that train together, of which this is the first; they are released when the block is done."""
-    from era_cli.core.fit.job import DONE
-    from era_cli.core.training import devices, group
-
-    everyone = group.meet(at)
-    devices.share_cores(at)
-    try:
-        yield everyone
-        everyone.tell(DONE)
-        everyone.leave()
-    finally:
-        everyone.say_left()
-
-
-def _follow(at: Place, request: FitRequest) -> None:
-    """Trains with the first process, which speaks for all; the first of each machine says if it cannot be reached."""
-    with ending():
-        from era_cli.core.fit.follow import follow
-        from era_cli.core.training import group
-
-    everyone = group.meet(at)
-    try:
-        follow(everyone, request)
-    except (EraError, Interrupted) as error:
-        raise typer.Exit(error.exit_code) from error
 
 
 def _deliver_run(run: Run, result: FitResult, *, quiet: bool, as_json: bool) -> None:
