@@ -59,6 +59,22 @@ def signed_points(change: float) -> str:
     return f"{round(100 * change, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into 0.0
 
 
+def setting(value: object) -> str:
+    """The value of a recipe's field: yes, no, - for none, or a number."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def file_size(size: int) -> str:
+    """So many bytes: 9 kB, 105 MB or 1.2 GB."""
+    if size < 1e6:
+        return f"{-(-size // 1000)} kB"
+    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
+
+
 def calibration(direction: str, gap: float) -> str:
     """Whether a network is calibrated, by the `direction` and mean `gap` of its Calibration."""
     points = f"{100 * abs(gap):.2g}"

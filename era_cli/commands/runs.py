@@ -6,20 +6,18 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from era_cli.choices import RunOrder
-from era_cli.commands import deliver, next_step, options
-from era_cli.commands.deliver import Fact
+from era_cli.commands import deliver, next_step, options, run_facts
 from era_cli.commands.loading import loading
 from era_cli.errors import EraError, UsageError
-from era_cli.text import one_line, plural
+from era_cli.text import one_line
 
 if TYPE_CHECKING:  # these load numpy, which help does not need
     from era_cli.results import RunSummary
-    from era_cli.runs.document import RunDocument
     from era_cli.runs.run import Run
 
 _COST = (
@@ -122,7 +120,7 @@ def _show(run: Run, name: str, runs_dir: Path, *, quiet: bool, as_json: bool) ->
         {**document.as_dict(), **documents.run_details(details)},
         lambda console, facts: print_run(console, facts, details),
         files if as_json else [],  # the table has them
-        facts=_facts(run, document, details.summary),
+        facts=run_facts.facts(run, document, details.summary),
         headline=headline(details.summary),
         then=_after(run, name, runs_dir, details.summary),
         quiet=quiet,
@@ -173,80 +171,6 @@ def _confirm(run: Run) -> None:
     console.print(terminal.printable(f"Slim {run.path}? [y/N] "), end="", soft_wrap=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise EraError(f"{run.path} was left as it is: answer y, or give --yes, to slim it")
-
-
-def _facts(run: Run, document: RunDocument, summary: RunSummary) -> list[Fact]:
-    """What a person asks of a run first, and what it was trained on, with and by."""
-    from era_cli.console.terminal import duration
-    from era_cli.runs import slimming
-
-    data, counts, device, versions = document.data, document.data.counts, document.device, document.versions
-    done = f"{'?' if summary.epochs is None else summary.epochs} of {plural(document.recipe.epochs, 'epoch')}"
-    processes = f", {plural(device.processes, 'process')} on {plural(device.nodes, 'machine')}"
-    facts = [
-        ("run", str(run.path)),
-        ("status", f"{summary.status}, {done}"),
-        ("started", f"{summary.started[:16].replace('T', ' ')} UTC"),
-        ("time", f"{duration(summary.seconds or 0)} in {plural(len(document.sessions) or 1, 'session')}"),
-    ]
-    if document.error is not None:
-        facts.append(("error", document.error))
-    if summary.problem is not None:
-        facts.append(("problem", summary.problem))
-    facts += _results(document, summary)
-    facts += [
-        ("data", data.source),
-        ("images", f"{counts.train:,} training, {counts.val:,} validation, {counts.test:,} test; {data.image_size} px"),
-        ("classes", f"{len(data.classes)}: {', '.join(data.classes[:_MOST_CLASSES])}{_more(data.classes)}"),
-        ("hash", data.content_hash),
-        ("device", f"{device.name}, {device.precision}{processes if device.processes > 1 else ''}"),
-        ("versions", f"era {versions.era}, torch {versions.torch}, lightning {versions.lightning}"),
-    ]
-    if document.git_commit is not None:
-        facts.append(("git commit", document.git_commit))
-    if slimming.is_slim(run, document):
-        facts.append(("slim", "it can be evaluated, but neither resumed nor verified"))
-    return [*facts, ("command", shlex.join(document.command)), ("repeat with", _repeat(document, summary))]
-
-
-_MOST_CLASSES = 10  # named
-
-
-def _more(classes: tuple[str, ...]) -> str:
-    return f" and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
-
-
-def _results(document: RunDocument, summary: RunSummary) -> list[Fact]:
-    result = document.result
-    if result is None:
-        return [] if summary.val_acc is None else [("validation", f"{summary.val_acc:.2%} (best epoch so far)")]
-    facts = []
-    if result.val_acc is not None and result.val_loss is not None:
-        facts.append(("validation", f"{result.val_acc:.2%}, loss {result.val_loss:.4f} (epoch {result.best_epoch})"))
-    counted = f"{result.test_correct:,} of {result.test_count:,}"
-    sampled = f", a sample of {result.test_total:,}" if result.test_sample else ""
-    return [*facts, ("test", f"{result.test_acc:.2%} ({counted}{sampled}), loss {result.test_loss:.4f}")]
-
-
-def _repeat(document: RunDocument, summary: RunSummary) -> str:
-    """The command that trains the same again, whatever options and sessions it took the first time."""
-    data, device = document.data, document.device
-    shared: dict[str, Any] = {}
-    if device.processes > 1:
-        each = device.processes // device.nodes
-        shared = {
-            "gpus" if device.accelerator == "cuda" else "cpu_procs": each,
-            "sync_batchnorm": device.sync_batchnorm,
-        }
-        shared["nodes"] = device.nodes if device.nodes > 1 else None
-    return next_step.line(
-        "fit",
-        data=None if data.source == "cifar10" else data.source,
-        data_dir=None if data.data_dir is None else Path(data.data_dir),
-        recipe=None if document.recipe.name == "default" else document.recipe.name,
-        **dict(summary.changes or {}),
-        **{name: value for name, value in shared.items() if value},
-    )
 
 
 def _after(run: Run, name: str, runs_dir: Path, summary: RunSummary) -> str:

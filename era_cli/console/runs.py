@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +12,7 @@ from era_cli.console import rows, tables
 from era_cli.console.rows import Column
 from era_cli.console.terminal import duration, printable
 from era_cli.results import RunDetails, RunFile, RunSummary, Slimmed
-from era_cli.text import one_line, plural, shortened
+from era_cli.text import file_size, one_line, plural, setting, shortened
 
 _STYLES = {"running": "green", "interrupted": "yellow", "failed": "red", "unreadable": "red"}
 _LONGEST_TIME = 3.6e9 - 1  # seconds: a million hours
@@ -30,10 +29,10 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
         Column("val", [_percent(run.val_acc) for run in runs], is_number=True, goes=1),
         Column("test", [_percent(run.test_acc) for run in runs], is_number=True),
         Column("time", ["-" if run.seconds is None else _time(run.seconds) for run in runs], is_number=True, goes=5),
-        Column("size", [_size(run.size) for run in runs], is_number=True, goes=6),
+        Column("size", [file_size(run.size) for run in runs], is_number=True, goes=6),
     ]
     rows.print_rows(console, "Runs", columns)
-    console.print(f"{plural(len(runs), 'run')}, {_size(sum(run.size for run in runs))}")
+    console.print(f"{plural(len(runs), 'run')}, {file_size(sum(run.size for run in runs))}")
     for run in runs:
         if run.problem is not None:
             console.print(printable(one_line(run.problem), "yellow"), soft_wrap=not console.is_terminal)
@@ -56,7 +55,7 @@ def print_slimmed(console: Console, header: Sequence[tuple[str, str]], slimmed: 
 
 def freed(slimmed: Slimmed) -> str:
     """How much smaller a run is."""
-    return f"{_size(slimmed.freed)}, {_size(slimmed.left)} left"
+    return f"{file_size(slimmed.freed)}, {file_size(slimmed.left)} left"
 
 
 def headline(run: RunSummary) -> str:
@@ -73,7 +72,7 @@ def recipe(run: RunSummary) -> str:
     """The named recipe and what differs from it: default, epochs 10, nesterov no."""
     if run.recipe is None:
         return "-"
-    return ", ".join([run.recipe, *(f"{name} {_value(value)}" for name, value in (run.changes or {}).items())])
+    return ", ".join([run.recipe, *(f"{name} {setting(value)}" for name, value in (run.changes or {}).items())])
 
 
 def _data(run: RunSummary) -> str:
@@ -88,19 +87,13 @@ def _epochs(run: RunSummary) -> str:
 
 
 def _recipe(details: RunDetails) -> Table:
-    usual, changes = details.usual, details.summary.changes or {}
     table = tables.titled(f"Recipe: {details.recipe.name}")
     tables.add_names(table, "setting")
     table.add_column("value")
     table.add_column("instead of")
-    for name, value in vars(details.recipe).items():
-        if name == "name":
-            continue
-        changed = name in changes
-        by_data = "decided by the data" if value != getattr(usual, name) else ""
-        instead = _value(getattr(usual, name)) if changed else by_data
-        style = "bold" if changed else ""
-        table.add_row(printable(name, style), printable(_value(value), style), printable(instead, style))
+    for row in details.settings:
+        style = "bold" if row.changed else ""
+        table.add_row(*(printable(text, style) for text in (row.name, setting(row.value), row.instead)))
     return table
 
 
@@ -109,16 +102,8 @@ def _files(files: Sequence[RunFile]) -> Table:
     tables.add_names(table, "file", "what")
     tables.add_numbers(table, "size")
     for file in files:
-        table.add_row(printable(file.path), file.title or "-", _size(file.size))
+        table.add_row(printable(file.path), file.title or "-", file_size(file.size))
     return table
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _percent(fraction: float | None) -> str:
@@ -127,10 +112,3 @@ def _percent(fraction: float | None) -> str:
 
 def _time(seconds: float) -> str:
     return duration(min(seconds, _LONGEST_TIME))
-
-
-def _size(size: int) -> str:
-    """9 kB, 105 MB or 1.2 GB."""
-    if size < 1e6:
-        return f"{-(-size // 1000)} kB"
-    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"

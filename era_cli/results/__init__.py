@@ -7,7 +7,7 @@ from era_cli.results.fit import FitPlan, FitResult, LayerRow, Samples, SeedResul
 from era_cli.results.gradcam import Faithfulness, Heatmaps
 from era_cli.results.lr_find import STEEPEST, TENTH, VALLEY, LrSuggestion, LrSweep, Recommendation, SweepSummary
 from era_cli.results.misclassified import Mistakes
-from era_cli.results.runs import RunDetails, RunFile, RunSummary, Slimmed
+from era_cli.results.runs import RunDetails, RunFile, RunSummary, Setting, Slimmed
 from era_cli.results.verify import Check, CheckStatus, Verification
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "RunSummary",
     "Samples",
     "SeedResults",
+    "Setting",
     "Slimmed",
     "StepRow",
     "SweepSummary",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from era_cli.recipes import Recipe
+from era_cli.text import setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,16 @@ class RunFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A field of a run's recipe; `instead` is what its named recipe has, in words, where a person `changed` it."""
+
+    name: str
+    value: Any
+    instead: str
+    changed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunDetails:
     """Everything about a run that is not in its run.json; `usual` is what its named recipe sets."""
 
@@ -57,6 +68,16 @@ class RunDetails:
     recipe: Recipe
     usual: Recipe
     files: tuple[RunFile, ...]
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """Every field of the recipe but its name."""
+        return tuple(self._setting(name, value) for name, value in vars(self.recipe).items() if name != "name")
+
+    def _setting(self, name: str, value: Any) -> Setting:
+        usual, changed = getattr(self.usual, name), name in (self.summary.changes or {})
+        by_data = "decided by the data" if value != usual else ""
+        return Setting(name=name, value=value, instead=setting(usual) if changed else by_data, changed=changed)
 
 
 @dataclass(frozen=True, kw_only=True)
