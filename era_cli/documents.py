@@ -18,6 +18,7 @@ from era_cli.results import (
     LrSweep,
     Metrics,
     Mistakes,
+    Report,
     RunDetails,
     RunSummary,
     SeedResults,
@@ -249,6 +250,29 @@ def run_details(details: RunDetails) -> dict[str, Any]:
     return {
         **{name: known[name] for name in names},
         "contents": [{"path": file.path, "title": file.title, "bytes": file.size} for file in details.files],
+    }
+
+
+def report(report: Report) -> dict[str, Any]:
+    """What a page holds: its metrics, how many images of each group with heat maps of which kind, and the notes."""
+    heatmaps = report.gallery.heatmaps
+    return {
+        "acc": report.metrics.accuracy,
+        "acc_interval_95": list(report.metrics.interval),
+        "count": report.metrics.count,
+        "epochs_drawn": len(report.curves.epochs),
+        "samples": report.samples is not None,
+        "images": len(heatmaps),
+        "groups": [
+            {"name": group.name, "title": group.title, "images": len(group.rows), "total": group.total}
+            for group in report.gallery.groups
+        ],
+        "heatmaps": {
+            "method": heatmaps.method,
+            "layer": heatmaps.layer,
+            "map_size": list(heatmaps.maps.shape[2:]),
+        },
+        "notes": list(report.notes),
     }
 
 

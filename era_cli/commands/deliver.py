@@ -35,6 +35,18 @@ def figure(path: Path, draw: Callable[[], Figure]) -> File:
     return File(path, write, drawn=True)
 
 
+def bytes_file(path: Path, content: bytes) -> File:
+    """A file of this content."""
+
+    def write(path: Path, document: Document) -> None:
+        from era_cli.files import atomic_write
+
+        with atomic_write(path) as file:
+            file.write(content)
+
+    return File(path, write)
+
+
 def json_file(path: Path) -> File:
     """The command's own JSON document as a file."""
 

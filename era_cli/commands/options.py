@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,13 +73,20 @@ def _refuse_in_the_way(option: str, path: Path) -> None:
 
 def check_format(path: Path | None) -> Path | None:
     """Refuses a figure file whose format is unknown before any work is done."""
+    return _checked_out(path, FORMATS, f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}: that chooses the format")
+
+
+def check_page(path: Path | None) -> Path | None:
+    """Refuses the file of a page that a browser would not show as one, or that cannot be written."""
+    return _checked_out(path, (".html",), ".html")
+
+
+def _checked_out(path: Path | None, suffixes: Sequence[str], wanted: str) -> Path | None:
     if path is None:
         return None
     path = expanded(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(
-            f"--out {path} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: that chooses the format"
-        )
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"--out {path} must end in {wanted}")
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise UsageError(f"--out {path} has too long a name: use at most {_LONGEST_NAME} bytes")
     if path.is_dir():

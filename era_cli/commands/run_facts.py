@@ -52,6 +52,22 @@ def facts(run: Run, document: RunDocument, summary: RunSummary) -> list[Fact]:
     return [*told, ("command", shlex.join(document.command)), ("repeat with", repeat(document, summary))]
 
 
+def lead(document: RunDocument, summary: RunSummary, parameters: int) -> str:
+    """What was trained on what, for how long and by what, in a sentence."""
+    from era_cli.console.terminal import duration
+
+    data, device = document.data, document.device
+    done = "?" if summary.epochs is None else f"{summary.epochs:,}"
+    epochs = plural(document.recipe.epochs, "epoch")
+    if summary.epochs != document.recipe.epochs:
+        epochs = f"{done} of {epochs}"
+    shared = f"{plural(device.processes, 'process')} on " if device.processes > 1 else ""
+    return (
+        f"Network {document.recipe.network} with {parameters:,} parameters, trained on {plural(data.counts.train, 'image')} of"
+        f" {data.source} for {epochs} in {duration(summary.seconds or 0)} ({shared}{device.name}, {device.precision})."
+    )
+
+
 def _more(classes: tuple[str, ...]) -> str:
     return f" and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
 

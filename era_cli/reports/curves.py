@@ -21,6 +21,7 @@ MOST_MARKED = 40  # epochs up to which each one gets a dot
 LONGEST_NAME = 60  # characters of a run's name in a legend
 MOST_IN_TITLE, LONGEST_IN_TITLE = 3, 30  # runs that the title of several names, and the characters of each name
 DWARFED = 0.05  # of the largest loss; the axis is logarithmic where half of the other losses are less
+PANEL = (5.4, 3.4)  # inches: in a column of a phone its text is still legible
 NAME = 0.2  # inches of height for each
 TRAINING: Final = "--"  # line styles
 VALIDATION: Final = "-"
@@ -40,34 +41,64 @@ def curves(runs: Sequence[Curves], *, baseline: float | None = None) -> Figure:
         names = 0 if len(runs) == 1 else len(runs)
         figure = Figure(figsize=(10, 6 + NAME * names), layout="constrained")
         grid = figure.add_gridspec(2, 2, height_ratios=(2.6, 1))
-        loss = figure.add_subplot(grid[0, 0], title="Loss", xlabel="epoch")
-        accuracy = figure.add_subplot(grid[0, 1], title="Accuracy", xlabel="epoch", sharex=loss)
-        rate = figure.add_subplot(grid[1, 0], title="Learning rate", xlabel="epoch", sharex=loss)
+        loss = figure.add_subplot(grid[0, 0])
+        accuracy = figure.add_subplot(grid[0, 1], sharex=loss)
+        rate = figure.add_subplot(grid[1, 0], sharex=loss)
         key = figure.add_subplot(grid[1, 1])
         key.set_axis_off()
-        for run, (training, validation) in zip(runs, _colours(len(runs)), strict=True):
-            _line(loss, run, lambda row: row.train_loss, training, TRAINING)
-            _line(loss, run, lambda row: row.val_loss, validation, VALIDATION)
-            _line(accuracy, run, lambda row: row.train_acc, training, TRAINING)
-            _line(accuracy, run, lambda row: row.val_acc, validation, VALIDATION)
-            if run.best is not None and run.best.val_acc is not None:
-                accuracy.plot(run.best.epoch, run.best.val_acc, linestyle="", color=validation, **RING)
-            if run.best is not None and run.test_acc is not None:
-                accuracy.plot(run.best.epoch, run.test_acc, linestyle="", color=validation, **STAR)
-            rate.plot(run.steps / run.steps_per_epoch, run.rates, color=validation)
-        if baseline is not None:
-            accuracy.axhline(baseline, color=style.INK, linewidth=1.2, linestyle=":")
-        accuracy.yaxis.set_major_formatter(PercentFormatter(1))
-        losses = [max(values) for run in runs for row in run.epochs if (values := _losses(row))]
-        if _dwarfs(losses):
-            loss.set(yscale="log", title="Loss (logarithmic)")
-            style.log_axis(loss.yaxis, *loss.get_ylim())
-        _frame(loss, rate, runs)
+        _draw_loss(loss, runs)
+        _draw_accuracy(accuracy, runs, baseline)
+        _draw_rate(rate, runs)
+        _frame(loss, runs)
         style.header(figure, _header(runs))
         key.legend(handles=_key(runs, baseline), loc="center", fontsize=10)
         if len(runs) > 1:
             _name(figure, runs)
     return figure
+
+
+def panels(run: Curves) -> dict[str, Figure]:
+    """The same of one run as a figure each, without a legend: its loss, its accuracy, its learning rate."""
+    figures = {}
+    for name, draw in (("loss", _draw_loss), ("accuracy", _draw_accuracy), ("rate", _draw_rate)):
+        with style.look():
+            figures[name] = figure = Figure(figsize=PANEL, layout="constrained")
+            axes = figure.add_subplot()
+            draw(axes, [run])
+            _frame(axes, [run])
+    return figures
+
+
+def _draw_loss(axes: Axes, runs: Sequence[Curves]) -> None:
+    axes.set(title="Loss", xlabel="epoch")
+    for run, (training, validation) in zip(runs, _colours(len(runs)), strict=True):
+        _line(axes, run, lambda row: row.train_loss, training, TRAINING)
+        _line(axes, run, lambda row: row.val_loss, validation, VALIDATION)
+    losses = [max(values) for run in runs for row in run.epochs if (values := _losses(row))]
+    if _dwarfs(losses):
+        axes.set(yscale="log", title="Loss (logarithmic)")
+        style.log_axis(axes.yaxis, *axes.get_ylim())
+
+
+def _draw_accuracy(axes: Axes, runs: Sequence[Curves], baseline: float | None = None) -> None:
+    axes.set(title="Accuracy", xlabel="epoch")
+    for run, (training, validation) in zip(runs, _colours(len(runs)), strict=True):
+        _line(axes, run, lambda row: row.train_acc, training, TRAINING)
+        _line(axes, run, lambda row: row.val_acc, validation, VALIDATION)
+        if run.best is not None and run.best.val_acc is not None:
+            axes.plot(run.best.epoch, run.best.val_acc, linestyle="", color=validation, **RING)
+        if run.best is not None and run.test_acc is not None:
+            axes.plot(run.best.epoch, run.test_acc, linestyle="", color=validation, **STAR)
+    if baseline is not None:
+        axes.axhline(baseline, color=style.INK, linewidth=1.2, linestyle=":")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _draw_rate(axes: Axes, runs: Sequence[Curves]) -> None:
+    axes.set(title="Learning rate", xlabel="epoch")
+    for run, (_, validation) in zip(runs, _colours(len(runs)), strict=True):
+        axes.plot(run.steps / run.steps_per_epoch, run.rates, color=validation)
+    axes.set_ylim(bottom=0)
 
 
 def _colours(count: int) -> list[tuple[str, str]]:
@@ -102,13 +133,12 @@ def _dwarfs(losses: Sequence[float]) -> bool:
     return bool(others) and float(np.median(others)) < DWARFED * largest
 
 
-def _frame(loss: Axes, rate: Axes, runs: Sequence[Curves]) -> None:
-    """The range of epochs that all axes share, from the start of training."""
+def _frame(axes: Axes, runs: Sequence[Curves]) -> None:
+    """The range of epochs, from the start of training, of these axes and all that share it."""
     last = max((row.epoch for run in runs for row in run.epochs), default=1)
     steps = max((run.steps[-1] / run.steps_per_epoch for run in runs if len(run.steps)), default=0.0)
-    loss.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    loss.set_xlim(0, max(last, steps) + max(0.02 * last, 0.1))
-    rate.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlim(0, max(last, steps) + max(0.02 * last, 0.1))
 
 
 def _header(runs: Sequence[Curves]) -> str:

@@ -15,13 +15,13 @@ from era_cli.results import Calibration
 PALEST = 0.15  # opacity of a bin with hardly an image in it
 
 
-def reliability_diagram(calibration: Calibration, about: str) -> Figure:
+def reliability_diagram(calibration: Calibration, about: str | None) -> Figure:
     """Draws the accuracy of each confidence bin against the diagonal, and the fraction of images in each bin.
 
     A bin is the more opaque the more images it holds: the accuracy of a few says little.
 
     Args:
-        about: the run and the images that were evaluated, for the header.
+        about: the run and the images that were evaluated, for the header; None for no header.
     """
     bins = len(calibration.counts)
     edges = np.linspace(0, 1, bins + 1)
@@ -65,5 +65,6 @@ def reliability_diagram(calibration: Calibration, about: str) -> Figure:
         below.set(xlabel="confidence", ylabel="fraction of images")
         for axis in (above.xaxis, above.yaxis, below.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
-        style.header(figure, f"{about}: calibration error {calibration.error:.2%}")
+        if about is not None:
+            style.header(figure, f"{about}: calibration error {calibration.error:.2%}")
     return figure

@@ -7,6 +7,7 @@ from era_cli.results.fit import FitPlan, FitResult, LayerRow, Samples, SeedResul
 from era_cli.results.gradcam import Faithfulness, Heatmaps
 from era_cli.results.lr_find import STEEPEST, TENTH, VALLEY, LrSuggestion, LrSweep, Recommendation, SweepSummary
 from era_cli.results.misclassified import Mistakes
+from era_cli.results.report import Gallery, ImageGroup, Report, Selection
 from era_cli.results.runs import RunDetails, RunFile, RunSummary, Setting, Slimmed
 from era_cli.results.verify import Check, CheckStatus, Verification
 
@@ -26,7 +27,9 @@ __all__ = [
     "Faithfulness",
     "FitPlan",
     "FitResult",
+    "Gallery",
     "Heatmaps",
+    "ImageGroup",
     "Images",
     "Labels",
     "LayerRow",
@@ -35,11 +38,13 @@ __all__ = [
     "Metrics",
     "Mistakes",
     "Recommendation",
+    "Report",
     "RunDetails",
     "RunFile",
     "RunSummary",
     "Samples",
     "SeedResults",
+    "Selection",
     "Setting",
     "Slimmed",
     "StepRow",

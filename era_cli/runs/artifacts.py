@@ -45,6 +45,7 @@ _TITLES = {
 _LABELLED = {
     "predictions": "Predictions",
     "eval": "Evaluation",
+    "report": "Report",
     "confusion": "Confusion matrix",
     "reliability": "Reliability diagram",
     "misclassified": "Misclassified images",
@@ -69,6 +70,11 @@ def predictions(label: str) -> str:
 def evaluation(label: str) -> str:
     """All figures of `era eval`."""
     return f"eval-{label}.json"
+
+
+def report(label: str) -> str:
+    """The run as one page."""
+    return f"{_joined('report', [label])}.html"
 
 
 def confusion(label: str) -> str:
@@ -127,11 +133,11 @@ def beside(figure: Path, name: str) -> Path:
 
 
 def opened_first(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Those that a person opens, figures and tables with a row per epoch or image, and the others."""
+    """Those that a person opens, pages, figures and tables with a row per epoch or image, and the others."""
     opened: list[Path] = []
     others: list[Path] = []
     for file in files:
-        first = file.suffix.lower() in (".png", ".svg", ".pdf", ".csv") and file.name != STEPS
+        first = file.suffix.lower() in (".png", ".svg", ".pdf", ".csv", ".html") and file.name != STEPS
         (opened if first else others).append(file)
     return opened, others
 

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from era_cli.errors import EraError
 from era_cli.files import expanded
+from era_cli.regular_file import read_regular
 from era_cli.results import Curves, EpochRow, StepRow
 from era_cli.runs import artifacts, best_epoch, document, history
 from era_cli.runs.artifacts import Artifact
@@ -27,6 +28,7 @@ from era_cli.text import plural
 if sys.platform != "win32":
     import fcntl
 
+_PNG = b"\x89PNG\r\n\x1a\n"  # its first bytes
 RUNS_DIR = Path("runs")  # where runs are looked for unless --runs-dir says otherwise
 _PATIENCE = 0.2  # seconds: who only asks whether a run is in use holds its lock for a moment
 
@@ -148,6 +150,14 @@ class Run:
             test_total=None if about.result is None else about.result.test_total,
             left_out=tuple(map(str, (*epochs_left_out, *steps_left_out))),
         )
+
+    def samples(self, most: int) -> bytes | None:
+        """The PNG of augmented training images; None where it is absent, no PNG, or larger than `most` bytes."""
+        try:
+            content = read_regular(self.path / artifacts.SAMPLES, most)
+        except OSError:
+            return None
+        return content if content.startswith(_PNG) else None
 
     def contents(self) -> tuple[Artifact, ...]:
         """Every file of the run that a person may open."""

@@ -1,0 +1,109 @@
+"""`era report`: a run as one HTML page."""
+
+from __future__ import annotations
+
+import contextlib
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from era_cli.choices import CamMethod, Target, Tta
+from era_cli.commands import deliver, options, reading, run_facts
+from era_cli.commands.loading import loading
+
+_ROOM = 4_800_000  # bytes of a page's 6 MB for its images
+_MOST_SAMPLES = 1_000_000  # bytes of a samples.png
+
+
+@reading.takes_request
+def report(
+    *,
+    request: reading.Request,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Path of the page, ending in .html.",
+            show_default=False,
+            metavar="FILE",
+            callback=options.check_page,
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel=options.OUTPUT)
+    ] = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write everything about a run as one page to explore, mail and print.
+
+    One HTML file that works offline: curves, calibration, classes, a confusion matrix whose cells show their images, a
+    gallery of the misclassified images with heat maps, suspected label errors, recipe, versions and files. Writes
+    report.html into the run folder.
+    """
+    selected = request.find()
+    with loading(quiet=quiet) as progress:
+        from era_cli import documents
+        from era_cli.console.report import headline, print_report
+        from era_cli.core.evaluation import metrics, predictions
+        from era_cli.core.evaluation.classified_images import ClassifiedImages
+        from era_cli.core.gradcam import explain, stages
+        from era_cli.core.gradcam.cam import CamOptions
+        from era_cli.core.networks import summary
+        from era_cli.core.report.select import select
+        from era_cli.page import page, sheets
+        from era_cli.results import Gallery, Report
+        from era_cli.runs import artifacts, listing
+
+    opened = request.open(selected)
+    subset = request.subset(opened, progress)
+    computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
+    evaluation, classifier = computed.evaluation, opened.classifier
+    chosen = select(evaluation, trained_on=subset.name == "train")
+    images = sheets.encode(subset.images(chosen.places), _ROOM)
+    chosen = chosen.first(images.count)
+    stage = stages.last_with_cells(classifier, subset.dataset.images.shape[-1])
+    asked = CamOptions(method=CamMethod.GRADCAM, layer=stage, target=Target.BOTH)
+    shown = ClassifiedImages.of_subset(subset, evaluation, chosen.places)
+    heatmaps = explain.explain(classifier, shown, asked, progress)
+    document, details = listing.details(opened.run)
+    curves = opened.run.curves()
+    layers, leaves = summary.layer_rows(classifier.network, document.data.image_size)
+    written = Report(
+        lead=run_facts.lead(document, details.summary, sum(layer.parameters for layer in leaves)),
+        about=reading.about(opened, subset.counted),
+        evaluated=subset.counted,
+        facts=tuple(run_facts.facts(opened.run, document, details.summary)),
+        command=run_facts.repeat(document, details.summary),
+        notes=tuple(f"Left out {line}." for line in curves.left_out),
+        details=details,
+        curves=curves,
+        metrics=metrics.measure(evaluation),
+        gallery=Gallery.of(chosen, evaluation, heatmaps),
+        layers=layers,
+        samples=opened.run.samples(_MOST_SAMPLES),
+    )
+    with progress.waiting("writing the page"):
+        html = page.render(written, images).encode()
+    path = out or opened.run.path / artifacts.report(predictions.label(opened, subset, Tta.NONE))
+    deliver.deliver(
+        {**reading.document(opened, subset, computed), "bytes": len(html), "result": documents.report(written)},
+        lambda console, facts: print_report(console, facts, written, len(html)),
+        [deliver.bytes_file(path, html), *reading.kept(computed)],
+        facts=reading.facts(opened, subset, computed),
+        headline=headline(written, len(html)),
+        quiet=quiet,
+        as_json=as_json,
+    )
+    if open_page and not _opened(path):
+        progress.warn(f"No browser could be opened: open {path} in one yourself.")
+
+
+def _opened(path: Path) -> bool:
+    with contextlib.suppress(webbrowser.Error, OSError):
+        return webbrowser.open(path.resolve().as_uri())
+    return False

@@ -1,0 +1,68 @@
+"""Images as a few large ones that a page carries in itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from era_cli.results import Images
+
+COLUMNS = 16
+IN_A_SHEET = COLUMNS * 8  # few enough that the last one hardly exceeds the room
+LOSSLESS = 48  # pixels a side, up to which every pixel counts when the image is enlarged
+LARGEST = 128  # pixels a side: larger images are scaled down
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """The first `count` images, row by row on sheets of COLUMNS; `side` pixels each. A sheet is a data: address."""
+
+    count: int
+    side: int
+    addresses: tuple[str, ...]
+
+
+def encode(images: Images, room: int) -> Sheets:
+    """As many of the images (N, H, H, 3) as fit into `room` bytes; the first sheet always.
+
+    Small images are kept as they are (PNG); larger ones become JPEG.
+    """
+    side = min(images.shape[1], LARGEST)
+    addresses: list[str] = []
+    count = 0
+    for start in range(0, len(images), IN_A_SHEET):
+        address = _address(images[start : start + IN_A_SHEET], side)
+        room -= len(address)
+        if room < 0 and addresses:
+            break
+        addresses.append(address)
+        count = min(start + IN_A_SHEET, len(images))
+    return Sheets(count, side, tuple(addresses))
+
+
+def _address(images: Images, side: int) -> str:
+    """One sheet of images (M, H, H, 3)."""
+    rows = -(-len(images) // COLUMNS)
+    sheet = np.zeros((rows, COLUMNS, side, side, 3), np.uint8)
+    for place, image in enumerate(images):
+        sheet[divmod(place, COLUMNS)] = image if len(image) == side else _scaled(image, side)
+    picture = Image.fromarray(sheet.transpose(0, 2, 1, 3, 4).reshape(rows * side, COLUMNS * side, 3))
+    file = io.BytesIO()
+    if side <= LOSSLESS:
+        picture.save(file, format="PNG", compress_level=6)
+        return data_address("image/png", file.getvalue())
+    picture.save(file, format="JPEG", quality=88)
+    return data_address("image/jpeg", file.getvalue())
+
+
+def data_address(kind: str, content: bytes) -> str:
+    """The content of this media type as an address that holds it."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _scaled(image: Images, side: int) -> Images:
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
