@@ -13,7 +13,7 @@ from era_cli.choices import CamMethod, Target, Tta
 from era_cli.commands import deliver, options, reading, run_facts
 from era_cli.commands.loading import loading
 
-_ROOM = 4_800_000  # bytes of a page's 6 MB for its images
+ROOM = 5_100_000  # bytes of a page's 6 MB for its images
 _MOST_SAMPLES = 1_000_000  # bytes of a samples.png
 
 
@@ -64,7 +64,7 @@ def report(
     computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
     evaluation, classifier = computed.evaluation, opened.classifier
     chosen = select(evaluation, trained_on=subset.name == "train")
-    images = sheets.encode(subset.images(chosen.places), _ROOM)
+    images = sheets.encode(subset.images(chosen.places), ROOM)
     chosen = chosen.first(images.count)
     stage = stages.last_with_cells(classifier, subset.dataset.images.shape[-1])
     asked = CamOptions(method=CamMethod.GRADCAM, layer=stage, target=Target.BOTH)

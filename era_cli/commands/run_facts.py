@@ -62,9 +62,10 @@ def lead(document: RunDocument, summary: RunSummary, parameters: int) -> str:
     if summary.epochs != document.recipe.epochs:
         epochs = f"{done} of {epochs}"
     shared = f"{plural(device.processes, 'process')} on " if device.processes > 1 else ""
+    time, where = duration(summary.seconds or 0), f"{shared}{device.name}, {device.precision}"
     return (
-        f"Network {document.recipe.network} with {parameters:,} parameters, trained on {plural(data.counts.train, 'image')} of"
-        f" {data.source} for {epochs} in {duration(summary.seconds or 0)} ({shared}{device.name}, {device.precision})."
+        f"Network {document.recipe.network} with {parameters:,} parameters, trained on"
+        f" {plural(data.counts.train, 'image')} of {data.source} for {epochs} in {time} ({where})."
     )
 
 

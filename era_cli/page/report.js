@@ -29,13 +29,16 @@
   });
   const factor = (wanted) => Math.max(1, Math.floor(wanted / side)); // whole, so that every pixel is as large as any other
 
-  async function drawImage(canvas, row) {
+  async function drawImage(canvas, row, ...roles) {
+    canvas.ariaBusy = "true";
     const sheet = await sheets[Math.floor(row / inSheet)];
     const place = row % inSheet;
     const left = (place % columns) * side, top = Math.floor(place / columns) * side;
     const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = false;
     context.drawImage(sheet, left, top, side, side, 0, 0, canvas.width, canvas.height);
+    roles.forEach((role) => drawMap(canvas, row, role));
+    canvas.ariaBusy = null;
   }
 
   // A map's raw cells, interpolated between their centres. The weaker, the more transparent.
@@ -102,9 +105,9 @@
     let total = group.total;
     if (label !== null && answer !== null) total = group.name === "all" ? data.confusion[label][answer] : undefined;
     else if (label !== null || answer !== null) total = undefined;
-    const text = chosen.length === 1 ? "1 image" : count(chosen.length) + " images";
-    one(".count").textContent = total > chosen.length ? `${text} here, of ${count(total)} there are` : text;
-    one(".group-note").textContent = group.note ?? "";
+    const some = total > chosen.length, all = some ? total : chosen.length;
+    one(".count").textContent = (some ? count(chosen.length) + " of " : "") + (all === 1 ? "1 image" : count(all) + " images");
+    one(".group-note").textContent = [group.note, some ? "The others are not in this page." : ""].filter(Boolean).join(" ");
     for (const cell of every(".matrix td[data-true]"))
       cell.setAttribute("aria-selected", label === Number(cell.dataset.true) && answer === Number(cell.dataset.predicted));
     list.replaceChildren();
@@ -156,7 +159,7 @@
       const canvas = make("canvas", { width: size, height: size });
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", caption);
-      drawImage(canvas, row).then(() => roles.forEach((role) => drawMap(canvas, row, role)));
+      drawImage(canvas, row, ...roles);
       return make("figure", {}, canvas, make("figcaption", { textContent: caption }));
     };
     const target = { predicted: predicted[row], true: labels[row] };

@@ -79,8 +79,9 @@ class Gallery:
 class Report:
     """Everything that the page of a run shows.
 
-    `lead` says in a sentence what was trained on what. `evaluated` are the images that `metrics` are of and `notes` what makes them doubtful; `facts` are the run's in
-    words, and `command` repeats it. `samples` is the PNG of augmented training images, None where it is absent.
+    `lead` says in a sentence what was trained on what. `evaluated` are the images that `metrics` are of and `notes`
+    what makes them doubtful; `facts` are the run's in words, and `command` repeats it. `samples` is the PNG of
+    augmented training images, None where it is absent.
     """
 
     about: str
