@@ -184,7 +184,7 @@ def _group(group: ImageGroup) -> dict[str, Any]:
         "note": group.note,
         "rows": group.rows.tolist(),
         "total": group.total,
-        "answers": None if group.answers is None else group.answers.tolist(),
+        "captions": None if group.captions is None else [without_controls(text) for text in group.captions],
     }
 
 

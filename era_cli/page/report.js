@@ -118,8 +118,8 @@
 
   function extend() {
     const group = groups[field("group").value];
-    const suggested = new Map((group.answers ?? []).map((answer, place) => [group.rows[place], answer]));
-    for (const row of chosen.slice(shown, shown + PAGE)) list.append(make("li", {}, tile(row, suggested.get(row))));
+    const captions = new Map((group.captions ?? []).map((text, place) => [group.rows[place], text]));
+    for (const row of chosen.slice(shown, shown + PAGE)) list.append(make("li", {}, tile(row, captions.get(row))));
     shown = Math.min(shown + PAGE, chosen.length);
     more.hidden = shown >= chosen.length;
     more.textContent = `Show ${Math.min(PAGE, chosen.length - shown)} more of ${count(chosen.length - shown)}`;
@@ -127,22 +127,21 @@
     if (tiles.length && !tiles.some((each) => each.tabIndex === 0)) tiles[0].tabIndex = 0;
   }
 
-  function tile(row, suggested) {
+  function tile(row, caption) {
     const size = side * factor(TILE);
     const canvas = make("canvas", { width: side, height: side });
     canvas.style.width = canvas.style.height = size + "px";
     drawImage(canvas, row);
-    const said = suggested === undefined ? classes[predicted[row]] + " " + percent(data.probabilities[row][0]) : classes[suggested] + "?";
-    const is = (suggested === undefined ? "true: " : "label: ") + classes[labels[row]];
+    const lines = [`${classes[predicted[row]]} ${percent(data.probabilities[row][0])}`, `true: ${classes[labels[row]]}`];
+    if (caption) lines.push(caption);
     const button = make(
       "button",
       { type: "button", className: "tile", tabIndex: -1, title: name(row) },
       canvas,
-      make("span", { className: "said", textContent: said }),
-      make("span", { className: "is", textContent: is }),
+      ...lines.map((textContent) => make("span", { textContent })),
     );
     button.dataset.row = row;
-    button.setAttribute("aria-label", `${name(row)}: predicted ${said}, ${is}`);
+    button.setAttribute("aria-label", `${name(row)}: predicted ${lines.join(", ")}`);
     return button;
   }
 

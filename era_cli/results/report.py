@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,8 @@ from era_cli.results.runs import RunDetails
 class ImageGroup:
     """Images that belong together, of which there are `total`; `note` says what a person should know of them.
 
-    `rows` (m,) are those in the page: rows of the images that were selected, in the group's own order. `answers` (m,)
-    are the classes that the group is about, where these are not the predicted ones, else None.
+    `rows` (m,) are those in the page: rows of the images that were selected, in the group's own order. `captions` (m,)
+    say what the group knows of each of them besides its true and predicted class, None for nothing.
     """
 
     name: str
@@ -28,15 +29,13 @@ class ImageGroup:
     note: str
     rows: Labels
     total: int
-    answers: Labels | None = None
+    captions: tuple[str, ...] | None = None
 
     def within(self, count: int) -> ImageGroup:
         """Those among the first `count` selected images."""
-        kept = self.rows < count
-        answers = None if self.answers is None else self.answers[kept]
-        return ImageGroup(
-            name=self.name, title=self.title, note=self.note, rows=self.rows[kept], total=self.total, answers=answers
-        )
+        kept = np.flatnonzero(self.rows < count)
+        captions = None if self.captions is None else tuple(self.captions[place] for place in kept)
+        return dataclasses.replace(self, rows=self.rows[kept], captions=captions)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ def select(evaluation: Evaluation, *, trained_on: bool = False) -> Selection:
                 note=_worth(suspects, trained_on),
                 rows=position[suspects.places[:named]],
                 total=suspects.total,
-                answers=suspects.answers[:named],
+                captions=tuple(f"suggested: {evaluation.classes[answer]}" for answer in suspects.answers[:named]),
             ),
             ImageGroup(
                 name="uncertain",
