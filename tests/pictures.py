@@ -24,6 +24,7 @@ from era_cli.console.progress import print_next
 from era_cli.console.terminal import SteadyConsole
 from era_cli.runs import artifacts, best_epoch
 from era_cli.runs.run import Run
+from tests.page import chromium as browser
 
 IMAGES = Path(__file__).parents[1] / ".github" / "images"
 LARGEST = 200_000  # bytes
@@ -32,6 +33,14 @@ STRIP_GAP = 24  # pixels
 PNG, JPEG = ("curves", "confusion", "reliability", "lr-find", "misclassified"), ("samples", "gradcam")
 COLUMNS = 88  # of the terminal captures
 ROOT = Path(__file__).parents[1]
+PAGE_SIZE = (1120, 690)
+PAGE_SCRIPT = """
+const cells = [...document.querySelectorAll(".matrix td.wrong")];
+const most = (one, other) => (Number(other.textContent) > Number(one.textContent) ? other : one);
+cells.reduce(most).click();
+document.querySelectorAll(".tile")[1].focus({ preventScroll: true });
+setTimeout(arguments[0], 1000);
+"""
 
 
 def era(folder: Path, *arguments: str) -> str:
@@ -70,6 +79,22 @@ def strip(files: list[Path], file: Path) -> None:
         canvas.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, 0))
         left += width + STRIP_GAP
     small(canvas, file)
+
+
+def page_shot(page: Path, file: Path) -> None:
+    """Writes what a browser shows of the page of a run: its most frequent mistake, one image of it with heat maps."""
+    paths = browser.found()
+    if paths is None:
+        print("no Chromium with its driver: the picture of the page is left as it is", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as profile:
+        chromium = browser.start(*paths, Path(profile))
+        browser.look(chromium, PAGE_SIZE, scale=WIDEST / PAGE_SIZE[0])
+        chromium.get(page.as_uri())
+        chromium.execute_async_script(PAGE_SCRIPT)
+        picture = Image.open(io.BytesIO(chromium.get_screenshot_as_png()))
+        chromium.quit()
+    small(picture, file)
 
 
 class Capture:
@@ -125,6 +150,8 @@ def draw(run: Run, folder: Path) -> None:
     era(folder, "plot-curves")
     era(folder, "misclassified", "--n", "15")
     era(folder, "gradcam", "--n", "6")
+    era(folder, "report")
+    page_shot(run.path / "report.html", IMAGES / "report.jpg")
     era(folder, "lr-find", "--out", str(run.path / "lr-find.png"), *source_option)
     for suffix, pictures in (("png", PNG), ("jpg", JPEG)):
         for name in pictures:

@@ -282,9 +282,10 @@ def test_the_script_of_every_command_runs(tmp_path: Path) -> None:
     assert {words[0] for words in calls(SCRIPT.replace("$(", "\n"))} == set(COMMANDS)
     done = run_script(SCRIPT, tmp_path)
     assert done.returncode == 0, done.stderr
-    accuracy, macro_f1, wrong, hottest, figure, verified, status = done.stdout.split()
+    accuracy, macro_f1, wrong, hottest, shown, figure, verified, status = done.stdout.split()
     # Three ways to the same errors: fit, eval and misclassified report on the same 359 images.
     assert round((1 - float(accuracy)) * 359) == int(wrong)
+    assert wrong == shown
     assert abs(float(macro_f1) - float(accuracy)) < 0.1
     assert -1 <= float(hottest) <= 1
     assert (tmp_path / figure).is_file()

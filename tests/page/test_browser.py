@@ -16,6 +16,7 @@ from PIL import Image
 
 from era_cli.page import page
 from era_cli.results import Report
+from tests.page.chromium import PHONE, WIDE, look
 from tests.page.support import CLASSES, HOSTILE, evaluation, report, written
 from tests.reports.support import pictures
 
@@ -26,24 +27,21 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 COUNT, SIDE = 300, 8
-WIDE, PHONE = (1200, 900), (380, 740)
 
 
 class Page:
     """A page in the browser: its elements by CSS selectors, and what a person does to them."""
 
-    def __init__(self, chromium: Chrome, file: Path, text: str) -> None:
+    def __init__(self, chromium: Chrome, folder: Path, text: str) -> None:
         self.chromium = chromium
+        file = folder / "report.html"
         file.write_text(text, encoding="utf-8")
         self.address = file.as_uri()
         self.open()
 
     def open(self, size: tuple[int, int] = WIDE, scheme: str = "light", *, script: bool = True) -> None:
         """Opens the page anew."""
-        shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
-        self.chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
+        look(self.chromium, size, scheme)
         self.chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not script})
         for log in ("browser", "performance"):
             self.chromium.get_log(log)
@@ -99,9 +97,9 @@ def made() -> tuple[Report, str]:
 
 
 @pytest.fixture
-def shown(chromium: Chrome, made: tuple[Report, str], page_file: Path) -> Iterator[Page]:
+def shown(chromium: Chrome, made: tuple[Report, str], tmp_path: Path) -> Iterator[Page]:
     """The page, which must have kept to itself and logged nothing when the test is done."""
-    opened = Page(chromium, page_file, made[1])
+    opened = Page(chromium, tmp_path, made[1])
     yield opened
     assert chromium.get_log("browser") == []
     requests = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
@@ -260,8 +258,8 @@ def test_it_prints_to_pages_of_a4(shown: Page) -> None:
     assert 2 <= pdf.count(b"/Type /Page\n") <= 12
 
 
-def test_hostile_names_stay_text(chromium: Chrome, page_file: Path) -> None:
-    shown = Page(chromium, page_file, written(classes=HOSTILE))
+def test_hostile_names_stay_text(chromium: Chrome, tmp_path: Path) -> None:
+    shown = Page(chromium, tmp_path, written(classes=HOSTILE))
     shown.choose("group", "All images in this page")
     shown.run("arguments[0].focus()", shown.one(".tile"))
     assert shown.run("return window.pwned === undefined")
