@@ -51,6 +51,7 @@ def printed() -> dict[str, list[Any]]:
         "eval": [as_json("eval")],
         "misclassified": [as_json("misclassified", "--n=1", *more) for more in ((), ("--suspects",))],
         "gradcam": [as_json("gradcam", "--n=1", "--layer=layer1")],
+        "report": [as_json("report")],
         "lr-find": [as_json("lr-find", *TINY_OPTIONS, "--steps=30")],
         "plot-curves": [as_json("plot-curves")],
         "runs": [as_json("runs")],
