@@ -13,8 +13,19 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from era_cli import __version__
+from era_cli.commands import (
+    compare,
+    fit,
+    gradcam,
+    lr_find,
+    misclassified,
+    options,
+    plot_curves,
+    runs,
+    values,
+    verify,
+)
 from era_cli.commands import eval as eval_command
-from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves, runs, values, verify
 from era_cli.errors import EraError, Interrupted, is_out_of_memory
 from era_cli.place import reports_errors
 from era_cli.signals import end_on_signals, raise_on_signals, sentence
@@ -141,6 +152,7 @@ for _name, _command in (
     ("misclassified", misclassified.misclassified),
     ("gradcam", gradcam.gradcam),
     ("plot-curves", plot_curves.plot_curves),
+    ("compare", compare.compare),
     ("verify", verify.verify),
     ("runs", runs.runs),
 ):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -73,7 +72,7 @@ def recipe(run: RunSummary) -> str:
     """The named recipe and what differs from it: default, epochs 10, nesterov no."""
     if run.recipe is None:
         return "-"
-    return ", ".join([run.recipe, *(f"{name} {_value(value)}" for name, value in (run.changes or {}).items())])
+    return ", ".join([run.recipe, *(f"{name} {tables.setting(value)}" for name, value in (run.changes or {}).items())])
 
 
 def _data(run: RunSummary) -> str:
@@ -98,9 +97,9 @@ def _recipe(details: RunDetails) -> Table:
             continue
         changed = name in changes
         by_data = "decided by the data" if value != getattr(usual, name) else ""
-        instead = _value(getattr(usual, name)) if changed else by_data
+        instead = tables.setting(getattr(usual, name)) if changed else by_data
         style = "bold" if changed else ""
-        table.add_row(printable(name, style), printable(_value(value), style), printable(instead, style))
+        table.add_row(printable(name, style), printable(tables.setting(value), style), printable(instead, style))
     return table
 
 
@@ -111,14 +110,6 @@ def _files(files: Sequence[RunFile]) -> Table:
     for file in files:
         table.add_row(printable(file.path), file.title or "-", _size(file.size))
     return table
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _percent(fraction: float | None) -> str:

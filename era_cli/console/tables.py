@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -37,6 +38,15 @@ def add_numbers(table: Table, *columns: str) -> None:
     """Adds columns for numbers, which are never broken."""
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
+
+
+def setting(value: Any) -> str:
+    """The value of a hyper-parameter: yes, -, 0.1, cos."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def image_name(console: Console, name: str) -> Text:

@@ -1,0 +1,167 @@
+"""A comparison on a terminal: both sides, classes, the images that flip, the settings that differ, and the claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from era_cli.console import tables
+from era_cli.console.terminal import printable
+from era_cli.results import Comparison, Difference, Flips, Side
+from era_cli.text import plural
+
+MOST_CLASSES = 20  # shown; of more, those that differ most
+FIRST = 5  # images of each kind that are listed
+WITH_FILES = 90  # columns of a terminal that has room for their files
+_MARK = 12  # characters of a hash
+
+
+def print_comparison(console: Console, header: Sequence[tuple[str, str]], comparison: Comparison) -> None:
+    """Prints the facts of `header`, the difference, classes, first flips, settings and, last, the claim."""
+    console.print(tables.facts([*header, *_results(comparison)]))
+    if comparison.paired is None:
+        console.print(_runs(comparison))
+    console.print(_classes(console, comparison))
+    for title, flips in (("Right in A, wrong in B", comparison.lost), ("Wrong in A, right in B", comparison.gained)):
+        if len(flips):
+            console.print(_flips(console, title, flips, comparison))
+    if comparison.settings:
+        console.print(_settings(comparison))
+    else:
+        console.print("Recipes, data, device and versions are the same; only seeds may differ.\n")
+    text = f"{comparison.claim[0].upper()}{comparison.claim[1:]}."
+    console.print(printable(text, "bold"), soft_wrap=not console.is_terminal)
+
+
+def headline(comparison: Comparison) -> str:
+    """The result in one line."""
+    return comparison.claim
+
+
+def _results(comparison: Comparison) -> list[tuple[str, str]]:
+    paired, difference = comparison.paired, comparison.difference
+    facts = [(f"accuracy of {name}", _accuracy(side)) for name, side in (("A", comparison.a), ("B", comparison.b))]
+    facts.append(("difference B - A", _difference(difference)))
+    if paired is None:
+        facts.append(("p-value", "-" if difference.p_value is None else f"{difference.p_value:.2g} (Welch's t-test)"))
+        facts.append(
+            ("flips", f"{_lost(comparison)} by most runs of A and not of B, {_gained(comparison)} the reverse")
+        )
+    else:
+        facts.append(("p-value", f"{difference.p_value:.2g} (McNemar's exact test)"))
+        facts.append(
+            (
+                "correct",
+                f"{paired.both:,} in both, {paired.only_a:,} in A alone, {paired.only_b:,} in B alone,"
+                f" {paired.neither:,} in neither",
+            )
+        )
+    return facts
+
+
+def _lost(comparison: Comparison) -> str:
+    return f"{plural(len(comparison.lost), 'image')} classified correctly"
+
+
+def _gained(comparison: Comparison) -> str:
+    return f"{len(comparison.gained):,}"
+
+
+def _accuracy(side: Side) -> str:
+    if side.deviation is not None:
+        return f"mean {side.mean:.2%}, standard deviation {100 * side.deviation:.2f} points ({len(side.runs)} runs)"
+    (run,) = side.runs
+    low, high = run.interval
+    return f"{run.accuracy:.2%} ({run.correct:,} correct), 95% interval {low:.2%} to {high:.2%}"
+
+
+def _difference(difference: Difference) -> str:
+    value = f"{_points(difference.value)} points"
+    if difference.interval is None:
+        return f"{value}; no interval, since accuracies do not vary between the runs of a side"
+    low, high = difference.interval
+    return f"{value}, 95% interval {_points(low)} to {_points(high)}"
+
+
+def _runs(comparison: Comparison) -> Table:
+    table = tables.titled("Runs")
+    tables.add_names(table, "side", "run")
+    tables.add_numbers(table, "seed")
+    tables.add_names(table, "checkpoint")
+    tables.add_numbers(table, "epochs", "accuracy")
+    for name, side in (("A", comparison.a), ("B", comparison.b)):
+        for run in side.runs:
+            epochs = "-" if run.epochs is None else f"{run.epochs:.4g}"
+            table.add_row(
+                name, printable(run.name), str(run.seed), printable(run.checkpoint), epochs, f"{run.accuracy:.2%}"
+            )
+    return table
+
+
+def _classes(console: Console, comparison: Comparison) -> Table:
+    ranked = sorted(comparison.per_class, key=lambda each: -abs(each.b - each.a))
+    title = "Classes, largest difference first"
+    if len(ranked) > MOST_CLASSES:
+        title = f"The {MOST_CLASSES} of {len(ranked)} classes that differ most (--json has all)"
+    table = tables.titled(f"{title}; p is Holm's, corrected for {plural(len(ranked), 'class')}")
+    tables.add_names(table, "class")
+    tables.add_numbers(table, "images", "A", "B", "B - A", "A only", "B only", "p")
+    for each in ranked[:MOST_CLASSES]:
+        table.add_row(
+            printable(each.name),
+            f"{each.support:,}",
+            f"{each.a:.2%}",
+            f"{each.b:.2%}",
+            _points(each.b - each.a),
+            f"{each.lost:,}",
+            f"{each.gained:,}",
+            "-" if each.adjusted is None else f"{each.adjusted:.2g}",
+        )
+    return tables.drop_to_fit(console, table, [2, 3, 1])
+
+
+def _flips(console: Console, title: str, flips: Flips, comparison: Comparison) -> Table:
+    """The first images; without their files on a narrow terminal: the index names an image, too."""
+    first = range(min(FIRST, len(flips)))
+    table = tables.titled(f"{title}: {len(first):,} of {len(flips):,}" if len(first) < len(flips) else title)
+    tables.add_numbers(table, "index")
+    files = flips.files if console.width >= WITH_FILES else None
+    if files is not None:
+        tables.add_names(table, "file")
+    tables.add_names(table, "true", "predicted by A", "by B")
+    tables.add_numbers(table, "p(true) in A", "in B")
+    for row in first:
+        table.add_row(
+            str(flips.index[row]),
+            *([] if files is None else [printable(files[row])]),
+            printable(comparison.classes[flips.labels[row]]),
+            printable(comparison.classes[flips.a_predicted[row]]),
+            printable(comparison.classes[flips.b_predicted[row]]),
+            f"{flips.a_true_probability[row]:.1%}",
+            f"{flips.b_true_probability[row]:.1%}",
+        )
+    return tables.drop_to_fit(console, table, [1 if files is None else 2])
+
+
+def _settings(comparison: Comparison) -> Table:
+    table = tables.titled("Settings that differ")
+    tables.add_names(table, "setting", "A", "B")
+    for each in comparison.settings:
+        table.add_row(each.name.removeprefix("recipe."), _values(each.a), _values(each.b))
+    return table
+
+
+def _values(values: Sequence[Any]) -> Any:
+    return printable(", ".join(_shortened(tables.setting(value)) for value in values))
+
+
+def _shortened(text: str) -> str:
+    """A hash by its first characters."""
+    return text[:_MARK] if len(text) in (40, 64) and set(text) <= set("0123456789abcdef") else text
+
+
+def _points(value: float) -> str:
+    return f"{round(100 * value, 2) + 0.0:+.2f}"  # adding 0.0 turns -0.0 into 0.0
