@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from era_cli.core.compare.evaluated import EvaluatedRun
-    from era_cli.listener import Listener
-    from era_cli.results import Comparison, Images
+    from era_cli.results import Comparison
     from era_cli.runs.run import Run
 
 _EXPLAINED = 5  # of the images that flip, by the command named as the next one
@@ -89,39 +88,48 @@ def compare(
     request = reading.Request(
         checkpoint=checkpoint, split=split, data=data, data_dir=data_dir, gpus=gpus, runs_dir=runs_dir
     )
-    sides = [_find(side, runs_dir) for side in named]
-    _refuse_same(*sides)
-    _refuse_numbers(*map(len, sides))
-    selected = [[request.select(run) for run in side] for side in sides]
+    side_a, side_b = (_find(side, runs_dir) for side in named)
+    _refuse_same(side_a, side_b)
+    selected = [request.select(run) for run in (*side_a, *side_b)]
+    with ending():
+        from era_cli.core.compare import check_sizes, same_images
+
+    check_sizes(len(side_a), len(side_b))
+    if data is None:
+        same_images.check_records([(one.run, one.document.data) for one in selected])
     with loading(quiet=quiet) as progress:
         from era_cli import documents, spreadsheet
         from era_cli.console.compare import headline, print_comparison
         from era_cli.core.compare.compare import compare as compared
+        from era_cli.core.compare.evaluated import evaluate
         from era_cli.reports import compare as report
         from era_cli.runs import artifacts
 
-    evaluated_a, evaluated_b = ([_evaluate(request, one, tta, progress) for one in side] for side in selected)
+    opened = [request.open(one) for one in selected]
+    subsets = [request.subset(one, progress) for one in opened]
+    same_images.check_subsets(
+        [(one.run, one.document.data, subset) for one, subset in zip(opened, subsets, strict=True)]
+    )
+    evaluated = [evaluate(one, subset, tta, progress) for one, subset in zip(opened, subsets, strict=True)]
+    evaluated_a, evaluated_b = evaluated[: len(side_a)], evaluated[len(side_a) :]
     comparison = compared(evaluated_a, evaluated_b)
     if split is Split.TRAIN:
         progress.warn("The networks were trained on these images: the difference says little about others.")
     first = evaluated_b[0]
     label = first.label
+    paths_a, paths_b = ([run.path for run in side] for side in (side_a, side_b))
     if comparison.paired is not None:
-        figure = first.run.path / artifacts.comparison_with(evaluated_a[0].run.path, first.run.path, label)
+        figure = out or paths_b[0] / artifacts.comparison_with(paths_a[0], paths_b[0], label)
     else:
-        paths = [[each.run.path for each in side] for side in (evaluated_b, evaluated_a)]
-        figure = runs_dir / artifacts.comparison_of(*paths, runs_dir, label)
-    figure = out or figure
+        figure = out or runs_dir / artifacts.comparison_of(paths_b, paths_a, runs_dir, label)
     table = artifacts.beside(figure, "table.csv") if out else figure.with_suffix(".csv")
 
     def draw() -> Figure:
-        shown = min(n, report.MOST)
-        images: list[Images] = [
-            first.subset.images(flips.places[:shown]) for flips in (comparison.lost, comparison.gained)
-        ]
-        return report.flips(*images, comparison, _about(first, tta))
+        lost, gained = (
+            first.subset.images(flips.places[: min(n, report.MOST)]) for flips in (comparison.lost, comparison.gained)
+        )
+        return report.flips(lost, gained, comparison, _about(first, tta))
 
-    everything = [*evaluated_a, *evaluated_b]
     deliver.deliver(
         {
             "data": {
@@ -138,9 +146,9 @@ def compare(
             deliver.File(
                 table, lambda path, _: spreadsheet.write(path, documents.FLIP_COLUMNS, documents.flip_rows(comparison))
             ),
-            *(file for each in everything for file in reading.kept(each.predictions)),
+            *(file for each in evaluated for file in reading.kept(each.predictions)),
         ],
-        facts=_facts(comparison, everything, tta),
+        facts=list(_facts(comparison, evaluated, tta)),
         headline=headline(comparison),
         then=_next(request, comparison, first),
         quiet=quiet,
@@ -190,26 +198,6 @@ def _refuse_same(a: Sequence[Run], b: Sequence[Run]) -> None:
         raise UsageError(f"{both.path} is on both sides: a run can only be compared with others")
 
 
-def _refuse_numbers(a: int, b: int) -> None:
-    with ending():
-        from era_cli.core.compare import check_sizes
-
-    check_sizes(a, b)
-
-
-def _evaluate(request: reading.Request, selected: reading.SelectedRun, tta: Tta, progress: Listener) -> EvaluatedRun:
-    """The run with its predictions, the cached ones if they are valid."""
-    from era_cli.core.compare.evaluated import EvaluatedRun
-    from era_cli.core.evaluation import predictions
-
-    opened = request.open(selected)
-    subset = request.subset(opened, progress)
-    computed = predictions.load(opened, subset, tta)
-    if computed is None:
-        computed = predictions.compute(opened, subset, tta, progress, what=f"evaluating {opened.run.name}")
-    return EvaluatedRun.of(opened, subset, computed, predictions.label(opened, subset, tta))
-
-
 def _about(first: EvaluatedRun, tta: Tta) -> str:
     """The images, and the checkpoint and augmentation unless they are the default."""
     parts = [first.subset.counted]
@@ -230,8 +218,14 @@ def _facts(comparison: Comparison, runs: Sequence[EvaluatedRun], tta: Tta) -> It
         yield name, f"{run.path}, checkpoint {run.checkpoint}{after}, seed {run.seed}"
     subset = runs[0].subset
     yield "data", f"{subset.dataset.source}: {subset.counted}{'' if tta is Tta.NONE else f', --tta {tta}'}"
-    computed = sum(each.predictions.seconds is not None for each in runs)
-    yield "computed", f"{plural(computed, 'run')} now, {len(runs) - computed} cached"
+    yield "computed", _computed(runs)
+
+
+def _computed(runs: Sequence[EvaluatedRun]) -> str:
+    now = sum(run.predictions.seconds is not None for run in runs)
+    if not now:
+        return f"cached in {runs[0].predictions.file.name}"
+    return "now" if now == len(runs) else f"{now} of {len(runs)} runs now, the others cached"
 
 
 def _next(request: reading.Request, comparison: Comparison, first: EvaluatedRun) -> str:

@@ -47,9 +47,8 @@ def _results(comparison: Comparison) -> list[tuple[str, str]]:
     facts.append(("difference B - A", _difference(difference)))
     if paired is None:
         facts.append(("p-value", "-" if difference.p_value is None else f"{difference.p_value:.2g} (Welch's t-test)"))
-        facts.append(
-            ("flips", f"{_lost(comparison)} by most runs of A and not of B, {_gained(comparison)} the reverse")
-        )
+        lost, gained = plural(len(comparison.lost), "image"), f"{len(comparison.gained):,}"
+        facts.append(("flips", f"{lost} that most runs of A get right and most of B wrong, {gained} the reverse"))
     else:
         facts.append(("p-value", f"{difference.p_value:.2g} (McNemar's exact test)"))
         facts.append(
@@ -60,14 +59,6 @@ def _results(comparison: Comparison) -> list[tuple[str, str]]:
             )
         )
     return facts
-
-
-def _lost(comparison: Comparison) -> str:
-    return f"{plural(len(comparison.lost), 'image')} classified correctly"
-
-
-def _gained(comparison: Comparison) -> str:
-    return f"{len(comparison.gained):,}"
 
 
 def _accuracy(side: Side) -> str:
@@ -106,9 +97,9 @@ def _classes(console: Console, comparison: Comparison) -> Table:
     title = "Classes, largest difference first"
     if len(ranked) > MOST_CLASSES:
         title = f"The {MOST_CLASSES} of {len(ranked)} classes that differ most (--json has all)"
-    table = tables.titled(f"{title}; p is Holm's, corrected for {plural(len(ranked), 'class')}")
+    table = tables.titled(title)
     tables.add_names(table, "class")
-    tables.add_numbers(table, "images", "A", "B", "B - A", "A only", "B only", "p")
+    tables.add_numbers(table, "images", "A", "B", "B - A", "A only", "B only", "p (Holm)")
     for each in ranked[:MOST_CLASSES]:
         table.add_row(
             printable(each.name),

@@ -31,7 +31,8 @@ def sentence(a: Side, b: Side, difference: Difference, count: int, settings: tup
             f" {sides['b']}, which says nothing about the variation between seeds"
         )
     single = b.deviation is None
-    mean = "" if single else " on average"
+    mean = f" on {plural(count, 'image')}" if single else " on average"
+    test = "McNemar's exact p" if single else "Welch's p"
     winner = better(difference)
     low, high = difference.interval
     if winner is not None:
@@ -41,10 +42,8 @@ def sentence(a: Side, b: Side, difference: Difference, count: int, settings: tup
             f"{sides[winner]} is better than {sides[loser]} by {_points(abs(difference.value))}{mean}, 95% interval"
             f" {_number(low)} to {_number(high)}; {_scope(a, b, count, settings)}"
         )
-    test = "McNemar's exact p" if single else "Welch's p"
     return (
-        f"no difference can be claimed: {_observed(sides, difference.value, mean)} on {plural(count, 'image')}, 95%"
-        f" interval of B - A {_number(low)} to {_number(high)}, {test} = {difference.p_value:.2g};"
+        f"no difference can be claimed: {_observed(sides, difference.value)}{mean}, {_doubt(difference, test)};"
         f" {_scope(a, b, count, settings)}"
     )
 
@@ -53,11 +52,21 @@ def _called(letter: str, side: Side) -> str:
     return f"{letter} ({side.runs[0].name if len(side.runs) == 1 else plural(len(side.runs), 'run')})"
 
 
-def _observed(sides: dict[str, str], value: float, mean: str) -> str:
+def _observed(sides: dict[str, str], value: float) -> str:
     if not value:
-        return f"{sides['a']} and {sides['b']} are equally accurate{mean}"
+        return f"{sides['a']} and {sides['b']} are equally accurate"
     ahead, behind = ("b", "a") if value > 0 else ("a", "b")
-    return f"{sides[ahead]} is {_points(abs(value))} ahead of {sides[behind]}{mean}"
+    return f"{sides[ahead]} is {_points(abs(value))} ahead of {sides[behind]}"
+
+
+def _doubt(difference: Difference, test: str) -> str:
+    """Why it is no claim."""
+    assert difference.interval is not None
+    low, high = difference.interval
+    interval, p_value = f"95% interval of B - A, {_number(low)} to {_number(high)},", f"{difference.p_value:.2g}"
+    if low <= 0 <= high:
+        return f"{'but' if difference.value else 'and'} the {interval} includes 0 ({test} = {p_value})"
+    return f"but {test} is {p_value}, though the {interval} excludes 0"
 
 
 def _scope(a: Side, b: Side, count: int, settings: tuple[Setting, ...]) -> str:
@@ -70,7 +79,7 @@ def _scope(a: Side, b: Side, count: int, settings: tuple[Setting, ...]) -> str:
     ]
     if mixed:
         return f"the runs of {' and '.join(mixed)} differ in more than their seeds, so this is about these runs alone"
-    return f"this holds over seeds, on these {plural(count, 'image')}"
+    return f"the interval is over seeds, for these {plural(count, 'image')} alone"
 
 
 def _points(value: float) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from era_cli.core.compare import check_sizes, claim, flips, settings, statistics
-from era_cli.core.compare.evaluated import EvaluatedRun, check_distinct, check_same_images
+from era_cli.core.compare import check_sizes, claim, flips, same_images, settings, statistics
+from era_cli.core.compare.evaluated import EvaluatedRun, check_distinct
 from era_cli.intervals import wilson_interval
 from era_cli.results import (
     ClassComparison,
@@ -30,31 +30,30 @@ def compare(a: Sequence[EvaluatedRun], b: Sequence[EvaluatedRun]) -> Comparison:
             twice.
     """
     check_sizes(len(a), len(b))
-    check_same_images([*a, *b])
+    same_images.check_subsets([(run.run, run.document.data, run.subset) for run in (*a, *b)])
     check_distinct("A", a)
     check_distinct("B", b)
     first = b[0].predictions.evaluation
     labels, classes = first.labels, first.classes
-    right = [np.stack([_right(run) for run in runs]) for runs in (a, b)]
-    tallies = [flips.tally([run.predictions.evaluation for run in runs]) for runs in (a, b)]
-    lost, gained = flips.lost_and_gained(*tallies, first, b[0].subset.files)
-    sides = [_side(runs, correct) for runs, correct in zip((a, b), right, strict=True)]
-    paired = _counts(*right) if len(a) == 1 else None
-    difference = _difference(*right)
+    right_a, right_b = (np.stack([_right(run) for run in runs]) for runs in (a, b))
+    tally_a, tally_b = (flips.tally([run.predictions.evaluation for run in runs]) for runs in (a, b))
+    lost, gained = flips.lost_and_gained(tally_a, tally_b, first, b[0].subset.files)
+    side_a, side_b = _side(a, right_a), _side(b, right_b)
+    difference = _difference(right_a, right_b)
     differing = settings.differences([run.document for run in a], [run.document for run in b])
     return Comparison(
-        a=sides[0],
-        b=sides[1],
+        a=side_a,
+        b=side_b,
         count=len(labels),
         classes=classes,
         difference=difference,
-        paired=paired,
-        per_class=_per_class(*right, labels, classes, lost, gained),
+        paired=_counts(right_a, right_b) if len(a) == 1 else None,
+        per_class=_per_class(right_a, right_b, labels, classes, lost, gained),
         lost=lost,
         gained=gained,
         settings=differing,
         better=claim.better(difference),
-        claim=claim.sentence(*sides, difference, len(labels), differing),
+        claim=claim.sentence(side_a, side_b, difference, len(labels), differing),
     )
 
 
@@ -105,9 +104,9 @@ def _difference(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> Differenc
             interval=statistics.newcombe_interval(counts.both, counts.only_a, counts.only_b, counts.neither),
             p_value=statistics.mcnemar_p_value(counts.only_a, counts.only_b),
         )
-    accuracies = [side.mean(axis=1) for side in (a, b)]
-    interval, p_value = statistics.welch(*accuracies)
-    return Difference(value=float(accuracies[1].mean() - accuracies[0].mean()), interval=interval, p_value=p_value)
+    of_a, of_b = a.mean(axis=1), b.mean(axis=1)
+    interval, p_value = statistics.welch(of_a, of_b)
+    return Difference(value=float(of_b.mean() - of_a.mean()), interval=interval, p_value=p_value)
 
 
 def _per_class(

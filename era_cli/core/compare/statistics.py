@@ -41,7 +41,7 @@ def _corrected_correlation(both: int, only_a: int, only_b: int, neither: int) ->
     margins = (both + only_a, only_b + neither, both + only_b, only_a + neither)
     if not all(margins):
         return 0.0
-    covariance = both * neither - only_a * only_b
+    covariance: float = both * neither - only_a * only_b
     if covariance > 0:
         covariance = max(covariance - sum((both, only_a, only_b, neither)) / 2, 0)
     return covariance / math.sqrt(math.prod(margins))
