@@ -10,12 +10,12 @@ from rich.table import Table
 
 from era_cli.console import tables
 from era_cli.console.terminal import printable
-from era_cli.results import Comparison, Difference, Flips, Side
+from era_cli.results import Comparison, Difference, Flips, Labels, Side
 from era_cli.text import plural
 
 MOST_CLASSES = 20  # shown; of more, those that differ most
 FIRST = 5  # images of each kind that are listed
-WITH_FILES = 90  # columns of a terminal that has room for their files
+WIDE = 90  # columns of a terminal that has room for the files of images and the accuracies of classes
 _MARK = 12  # characters of a hash
 
 
@@ -25,9 +25,12 @@ def print_comparison(console: Console, header: Sequence[tuple[str, str]], compar
     if comparison.paired is None:
         console.print(_runs(comparison))
     console.print(_classes(console, comparison))
-    for title, flips in (("Right in A, wrong in B", comparison.lost), ("Wrong in A, right in B", comparison.gained)):
-        if len(flips):
-            console.print(_flips(console, title, flips, comparison))
+    if len(comparison.lost):
+        table = _flips(console, "Right in A, wrong in B", comparison.lost, comparison.lost.b_predicted, comparison)
+        console.print(table)
+    if len(comparison.gained):
+        table = _flips(console, "Wrong in A, right in B", comparison.gained, comparison.gained.a_predicted, comparison)
+        console.print(table)
     if comparison.settings:
         console.print(_settings(comparison))
     else:
@@ -99,42 +102,41 @@ def _classes(console: Console, comparison: Comparison) -> Table:
         title = f"The {MOST_CLASSES} of {len(ranked)} classes that differ most (--json has all)"
     table = tables.titled(title)
     tables.add_names(table, "class")
-    tables.add_numbers(table, "images", "A", "B", "B - A", "A only", "B only", "p (Holm)")
+    wide = console.width >= WIDE
+    tables.add_numbers(table, "images", *(["A", "B"] if wide else []), "B - A", "A only", "B only", "p (Holm)")
     for each in ranked[:MOST_CLASSES]:
         table.add_row(
             printable(each.name),
             f"{each.support:,}",
-            f"{each.a:.2%}",
-            f"{each.b:.2%}",
+            *([f"{each.a:.2%}", f"{each.b:.2%}"] if wide else []),
             _points(each.b - each.a),
             f"{each.lost:,}",
             f"{each.gained:,}",
             "-" if each.adjusted is None else f"{each.adjusted:.2g}",
         )
-    return tables.drop_to_fit(console, table, [2, 3, 1])
+    return table
 
 
-def _flips(console: Console, title: str, flips: Flips, comparison: Comparison) -> Table:
-    """The first images; without their files on a narrow terminal: the index names an image, too."""
+def _flips(console: Console, title: str, flips: Flips, predicted: Labels, comparison: Comparison) -> Table:
+    """The first images, with the wrong class `predicted` (M,); on a narrow terminal without their files."""
     first = range(min(FIRST, len(flips)))
     table = tables.titled(f"{title}: {len(first):,} of {len(flips):,}" if len(first) < len(flips) else title)
     tables.add_numbers(table, "index")
-    files = flips.files if console.width >= WITH_FILES else None
+    files = flips.files if console.width >= WIDE else None
     if files is not None:
         tables.add_names(table, "file")
-    tables.add_names(table, "true", "predicted by A", "by B")
+    tables.add_names(table, "true", "predicted")
     tables.add_numbers(table, "p(true) in A", "in B")
     for row in first:
         table.add_row(
             str(flips.index[row]),
             *([] if files is None else [printable(files[row])]),
             printable(comparison.classes[flips.labels[row]]),
-            printable(comparison.classes[flips.a_predicted[row]]),
-            printable(comparison.classes[flips.b_predicted[row]]),
+            printable(comparison.classes[predicted[row]]),
             f"{flips.a_true_probability[row]:.1%}",
             f"{flips.b_true_probability[row]:.1%}",
         )
-    return tables.drop_to_fit(console, table, [1 if files is None else 2])
+    return table
 
 
 def _settings(comparison: Comparison) -> Table:

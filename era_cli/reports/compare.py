@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from era_cli.reports import sheet, style
-from era_cli.reports.sheet import Sheet, full_columns
+from era_cli.reports.sheet import Sheet
 from era_cli.results import Comparison, Flips, Images, Side
 from era_cli.text import plural
 
@@ -38,7 +38,7 @@ def flips(lost: Images, gained: Images, comparison: Comparison, about: str) -> F
         lines = max((len(note) for half in notes for note in half), default=0) + stacked
         across, down = side + sheet.GAP, side + sheet.GAP + sheet.TITLE + lines * sheet.NOTE
         most = max(len(lost), len(gained))
-        columns = max(FEWEST_COLUMNS, full_columns(most, across / down, SHAPE))
+        columns = max(FEWEST_COLUMNS, math.ceil(math.sqrt(most * SHAPE * down / across)))
         rows = max(1, math.ceil(most / columns))
         width = columns * across
         drawing = Sheet(

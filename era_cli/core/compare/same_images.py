@@ -72,8 +72,8 @@ def _only(one: tuple[str, ...], other: tuple[str, ...]) -> str:
 def _different_split(one: Run, other: Run, of_one: Subset, of_other: Subset) -> UsageError:
     if of_one.name in _CHOSEN:
         return UsageError(
-            f"{one.path} and {other.path} have different {_CHOSEN[of_one.name]} images, which a run's seed and options choose:"
-            " compare them with --split test"
+            f"{one.path} and {other.path} have different {_CHOSEN[of_one.name]} images, which a run's seed and options"
+            " choose: compare them with --split test"
         )
     return UsageError(
         f"{one.path} and {other.path} test on different samples ({of_one.counted} and {of_other.counted}): compare"
