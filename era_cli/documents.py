@@ -219,7 +219,7 @@ def comparison(comparison: Comparison) -> dict[str, Any]:
         "difference": difference.value,
         "difference_interval_95": None if difference.interval is None else list(difference.interval),
         "p_value": difference.p_value,
-        "method": "welch" if paired is None else "newcombe, mcnemar exact",
+        "method": "welch" if paired is None else "newcombe",
         "paired": None if paired is None else dataclasses.asdict(paired),
         "per_class": [_class_comparison(each) for each in comparison.per_class],
         "lost": len(comparison.lost),

@@ -45,6 +45,7 @@ WINGS: dict[str, set[str]] = {
     "evaluation": {"seeds", "data", "networks"},
     "gradcam": {"seeds", "data", "networks", "evaluation"},
     "lr_find": {"seeds", "data", "networks", "training"},
+    "compare": {"seeds", "data", "networks", "evaluation"},
     "fit": {"seeds", "data", "networks", "training", "evaluation", "lr_find"},
     "verify": {"seeds", "data", "networks", "training", "evaluation", "fit"},
 }
@@ -55,7 +56,9 @@ HEAVY = frozenset(
     | LIGHTNING
 )
 LIGHT_LAYERS = GROUND | {"runs", "documents", "spreadsheet", "cli", "console", "commands"}
-READING_WINGS = frozenset({"seeds", "data", "networks", "evaluation", "gradcam"})  # reading commands need no lightning
+READING_WINGS = frozenset(
+    {"seeds", "data", "networks", "evaluation", "gradcam", "compare"}
+)  # reading commands need no lightning
 
 
 def sources() -> dict[str, str]:
