@@ -110,11 +110,12 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def other_finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another run on the images of `finished_run`, a third as long; tests must not write to it."""
+    """A run on the images of `finished_run`, a third as long and not the latest one; tests must not write to it."""
     from era_cli.core.fit import start
 
     fit = start.prepare(request(tmp_path_factory.mktemp("runs"), name="digits-2", epochs=1), Listener())
     fit.train(Listener())
+    fit.run.update(started="2026-01-01T00:00:00+00:00")
     return fit.run.path
 
 

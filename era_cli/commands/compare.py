@@ -90,11 +90,11 @@ def compare(
     )
     side_a, side_b = (_find(side, runs_dir) for side in named)
     _refuse_same(side_a, side_b)
-    selected = [request.select(run) for run in (*side_a, *side_b)]
     with ending():
         from era_cli.core.compare import check_sizes, same_images
 
     check_sizes(len(side_a), len(side_b))
+    selected = [request.select(run) for run in (*side_a, *side_b)]
     if data is None:
         same_images.check_records([(one.run, one.document.data) for one in selected])
     with loading(quiet=quiet) as progress:
