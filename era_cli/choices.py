@@ -14,6 +14,13 @@ class Split(StrEnum):
     TRAIN = "train"
 
 
+class OwnCheckpoint(StrEnum):
+    """The checkpoints that every run has."""
+
+    BEST = "best"
+    LAST = "last"
+
+
 class Tta(StrEnum):
     """Test-time augmentation: the views of an image that its logits are a mean over."""
 

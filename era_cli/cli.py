@@ -13,8 +13,20 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from era_cli import __version__
+from era_cli.commands import (
+    compare,
+    fit,
+    gradcam,
+    lr_find,
+    misclassified,
+    options,
+    plot_curves,
+    report,
+    runs,
+    values,
+    verify,
+)
 from era_cli.commands import eval as eval_command
-from era_cli.commands import fit, gradcam, lr_find, misclassified, options, plot_curves, report, runs, values, verify
 from era_cli.errors import EraError, Interrupted, is_out_of_memory
 from era_cli.place import reports_errors
 from era_cli.signals import end_on_signals, raise_on_signals, sentence
@@ -142,6 +154,7 @@ for _name, _command in (
     ("gradcam", gradcam.gradcam),
     ("plot-curves", plot_curves.plot_curves),
     ("report", report.report),
+    ("compare", compare.compare),
     ("verify", verify.verify),
     ("runs", runs.runs),
 ):

@@ -27,7 +27,7 @@ RENAMED = {
     "result.evaluated": "judged",
 }
 # A key that is new, and not renamed, where another stands beside it.
-_NEW_BESIDE = {"result.acc": "suspects"}  # in misclassified
+_NEW_BESIDE = {"result.acc": "suspects", "result.per_class.class": "lost"}  # in misclassified and in compare
 
 
 def with_old_names(value: Any, at: str = "") -> Any:

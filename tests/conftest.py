@@ -108,6 +108,17 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fit.run.path
 
 
+@pytest.fixture(scope="session")
+def other_finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the images of `finished_run`, a third as long and not the latest one; tests must not write to it."""
+    from era_cli.core.fit import start
+
+    fit = start.prepare(request(tmp_path_factory.mktemp("runs"), name="digits-2", epochs=1), Listener())
+    fit.train(Listener())
+    fit.run.update(started="2026-01-01T00:00:00+00:00")
+    return fit.run.path
+
+
 @pytest.fixture(scope="module")
 def narrow_network() -> Iterator[None]:
     """Everything in this process but the arithmetic is as with the whole network, in a third of the time."""

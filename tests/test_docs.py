@@ -231,9 +231,12 @@ def test_every_dependency_has_a_reason() -> None:
 
 
 @pytest.fixture
-def own_place(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder with a run of 8 px digits, a folder of photos of its classes, and two images."""
+def own_place(
+    finished_run: Path, other_finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A working folder with two runs of 8 px digits, a folder of photos of their classes, and two images."""
     shutil.copytree(finished_run, tmp_path / "runs" / "digits-1")
+    shutil.copytree(other_finished_run, tmp_path / "runs" / "digits-2")
     for name in map(str, range(10)):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.new("L", (8, 8), 20 * int(name)).save(tmp_path / "photos" / name / "01.png")
@@ -282,7 +285,7 @@ def test_the_script_of_every_command_runs(tmp_path: Path) -> None:
     assert {words[0] for words in calls(SCRIPT.replace("$(", "\n"))} == set(COMMANDS)
     done = run_script(SCRIPT, tmp_path)
     assert done.returncode == 0, done.stderr
-    accuracy, macro_f1, wrong, hottest, shown, figure, verified, status = done.stdout.split()
+    accuracy, macro_f1, wrong, hottest, shown, figure, verified, status, difference = done.stdout.split()
     # Three ways to the same errors: fit, eval and misclassified report on the same 359 images.
     assert round((1 - float(accuracy)) * 359) == int(wrong)
     assert wrong == shown
@@ -290,6 +293,7 @@ def test_the_script_of_every_command_runs(tmp_path: Path) -> None:
     assert -1 <= float(hottest) <= 1
     assert (tmp_path / figure).is_file()
     assert (verified, status) == ("identical", "finished")
+    assert abs(float(difference)) < 0.1
     written = {path.name for path in (tmp_path / "runs" / "digits-1").iterdir()}
     assert {"confusion.png", "misclassified.png", "misclassified.csv", "gradcam-layer1.png"} <= written
 

@@ -47,6 +47,7 @@ WINGS: dict[str, set[str]] = {
     "gradcam": {"seeds", "data", "networks", "evaluation"},
     "report": {"evaluation"},
     "lr_find": {"seeds", "data", "networks", "training"},
+    "compare": {"seeds", "data", "networks", "evaluation"},
     "fit": {"seeds", "data", "networks", "training", "evaluation", "lr_find"},
     "verify": {"seeds", "data", "networks", "training", "evaluation", "fit"},
 }
@@ -57,7 +58,9 @@ HEAVY = frozenset(
     | LIGHTNING
 )
 LIGHT_LAYERS = GROUND | {"runs", "documents", "spreadsheet", "cli", "console", "commands"}
-READING_WINGS = frozenset({"seeds", "data", "networks", "evaluation", "gradcam"})  # reading commands need no lightning
+READING_WINGS = frozenset(
+    {"seeds", "data", "networks", "evaluation", "gradcam", "compare", "report"}
+)  # reading commands need no lightning
 
 
 def sources() -> dict[str, str]:
@@ -283,6 +286,12 @@ def test_help_and_wrong_usage_load_nothing_heavy(arguments: str, code: int, tmp_
         ("gradcam --run done --image loose/photos", "cannot be read as an image"),
         ("plot-curves --run nobody", "there is no run"),
         ("verify --run stopped", "holds no checkpoint yet"),
+        ("compare done", "takes two runs"),
+        ("compare done nobody", "there is no run"),
+        ("compare done stopped", "is not finished"),
+        ("compare done digits*", "no run under runs matches"),
+        ("compare done changed", "the images of digits changed in between"),
+        ("compare --a done --a stopped --b changed", "at least two on each"),
         ("runs --slim nobody", "there is no run"),
         ("runs --slim stopped --yes", "is not finished"),
         ("runs --slim done", "confirm it with --yes"),
@@ -296,6 +305,9 @@ def test_an_error_that_needs_no_torch_comes_before_it(
     shutil.copytree(finished_run, runs / "stopped", ignore=shutil.ignore_patterns("*.ckpt"))
     document = json.loads((runs / "stopped" / "run.json").read_text())
     (runs / "stopped" / "run.json").write_text(json.dumps({**document, "status": "interrupted", "result": None}))
+    changed = {**document, "data": {**document["data"], "content_hash": "0" * 64}}
+    shutil.copytree(runs / "done", runs / "changed")
+    (runs / "changed" / "run.json").write_text(json.dumps(changed))
     (tmp_path / "loose").mkdir()
     (tmp_path / "loose" / "photos").write_text("no image")
     code, error, packages = refusal(arguments, tmp_path)

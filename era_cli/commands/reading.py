@@ -44,22 +44,31 @@ class Request:
     runs_dir: options.RunsDir = Path("runs")
 
     def find(self, *, own_images: bool = False) -> SelectedRun:
-        """The run to read, with everything refused that can be seen to be wrong before torch is loaded.
+        """The run to read, as `select` selects it.
+
+        Raises:
+            EraError: there is no such run, or as for `select`.
+        """
+        with ending():
+            from era_cli.runs import store
+
+        return self.select(store.find(self.runs_dir, self.run), own_images=own_images)
+
+    def select(self, run: Run, *, own_images: bool = False) -> SelectedRun:
+        """The `run` to read, with everything refused that can be seen to be wrong before torch is loaded.
 
         Args:
             own_images: the run's own data are not read.
 
         Raises:
             UsageError: both `split` and `data` name images.
-            EraError: there is no such run or checkpoint; its data, or the other data, are absent or of other classes.
+            EraError: there is no such checkpoint; the run's data, or the other data, are absent or of other classes.
         """
         if self.data is not None and self.split is not None:
             raise UsageError("--split names a split of the run's own data: leave it out with --data")
         with ending():
             from era_cli.core.data import run_data, sources
-            from era_cli.runs import store
 
-        run = store.find(self.runs_dir, self.run)
         document = run.read()
         selected = SelectedRun(run, document, run.checkpoint_file(self.checkpoint, document))
         if own_images:
@@ -119,7 +128,10 @@ def about(opened: TrainedRun, images: str, tta: Tta = Tta.NONE) -> str:
     parts = [opened.run.name, images]
     if opened.checkpoint_name != "best":
         parts.append(f"checkpoint {opened.checkpoint_name.removeprefix('file-')}")
-    if opened.document.status != "finished" and (epochs := _epochs(opened, opened.weights.step)) is not None:
+    if (
+        opened.document.status != "finished"
+        and (epochs := opened.document.epochs_after(opened.weights.step)) is not None
+    ):
         parts.append(f"after {epochs:.4g} epoch{'s' * (epochs != 1)}")
     if tta is not Tta.NONE:
         parts.append(f"test-time augmentation {tta}")
@@ -144,7 +156,11 @@ def document(opened: TrainedRun, subset: Subset, predictions: Predictions) -> di
 
 def run_document(opened: TrainedRun, step: int | None) -> dict[str, Any]:
     """The head of a JSON document on a run alone, whose checkpoint was taken after `step` steps."""
-    return {"run": str(opened.run.path), "checkpoint": str(opened.checkpoint), "epochs": _epochs(opened, step)}
+    return {
+        "run": str(opened.run.path),
+        "checkpoint": str(opened.checkpoint),
+        "epochs": opened.document.epochs_after(step),
+    }
 
 
 def facts(opened: TrainedRun, subset: Subset, predictions: Predictions, tta: Tta = Tta.NONE) -> list[Fact]:
@@ -164,13 +180,6 @@ def facts(opened: TrainedRun, subset: Subset, predictions: Predictions, tta: Tta
 
 def run_facts(opened: TrainedRun, step: int | None) -> list[Fact]:
     """The same as `run_document` for people."""
-    epochs = _epochs(opened, step)
+    epochs = opened.document.epochs_after(step)
     after = "" if epochs is None else f", after {epochs:.4g} epoch{'s' * (epochs != 1)}"
     return [("run", str(opened.run.path)), ("checkpoint", opened.checkpoint_name + after)]
-
-
-def _epochs(opened: TrainedRun, step: int | None) -> float | None:
-    if step is None:
-        return None
-    whole, rest = divmod(step, opened.document.steps_per_epoch)
-    return whole + rest / opened.document.steps_per_epoch if rest else whole

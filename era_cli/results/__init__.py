@@ -1,6 +1,17 @@
 """What the core hands to console and reports: frozen values and NumPy arrays. Loads no torch."""
 
 from era_cli.results.arrays import Images, Labels
+from era_cli.results.compare import (
+    Better,
+    ClassComparison,
+    ComparedRun,
+    Comparison,
+    Difference,
+    Flips,
+    PairedCounts,
+    SettingChange,
+    Side,
+)
 from era_cli.results.curves import Curves, EpochRow, StepRow
 from era_cli.results.eval import Calibration, ClassScore, ConfusedPair, Direction, Evaluation, Metrics, softmax
 from era_cli.results.fit import FitPlan, FitResult, LayerRow, Samples, SeedResults
@@ -15,18 +26,24 @@ __all__ = [
     "STEEPEST",
     "TENTH",
     "VALLEY",
+    "Better",
     "Calibration",
     "Check",
     "CheckStatus",
+    "ClassComparison",
     "ClassScore",
+    "ComparedRun",
+    "Comparison",
     "ConfusedPair",
     "Curves",
+    "Difference",
     "Direction",
     "EpochRow",
     "Evaluation",
     "Faithfulness",
     "FitPlan",
     "FitResult",
+    "Flips",
     "Gallery",
     "Heatmaps",
     "ImageGroup",
@@ -37,6 +54,7 @@ __all__ = [
     "LrSweep",
     "Metrics",
     "Mistakes",
+    "PairedCounts",
     "Recommendation",
     "Report",
     "RunDetails",
@@ -46,6 +64,8 @@ __all__ = [
     "SeedResults",
     "Selection",
     "Setting",
+    "SettingChange",
+    "Side",
     "Slimmed",
     "StepRow",
     "SweepSummary",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ PREVIOUS = "previous.ckpt"  # the one before it, should the newest be damaged
 SWEEPS = "lr-find"  # the folder beside the runs that holds what lr-find writes
 
 _LONGEST_NAME = 40  # characters of a class or an image in a file's name
+_LONGEST_GROUP = 60  # bytes of the names of several runs in one
 
 TEST = "test"  # the label of the usual evaluation, which most names leave out
 
@@ -51,6 +54,7 @@ _LABELLED = {
     "misclassified": "Misclassified images",
     "suspects": "Suspected label errors",
     "gradcam": "Heat maps",
+    "compare": "Comparison",
 }
 
 
@@ -125,6 +129,27 @@ def heatmaps(
     usual = (Which.MISCLASSIFIED, CamMethod.GRADCAM, Smoothing.NONE)
     marks = [mark for mark in (images, method, layer, smooth, target) if mark is not None and mark not in usual]
     return f"{_joined('gradcam', [label, *marks])}.png"
+
+
+def comparison_with(other: Path, run: Path, label: str) -> str:
+    """The flips of `run` against the run `other`, in the folder of the former."""
+    return f"{_joined('compare-with', [_group([other], run.parent), label])}.png"
+
+
+def comparison_of(runs: Sequence[Path], others: Sequence[Path], folder: Path, label: str) -> str:
+    """The flips of `runs` against `others`, in the `folder` of the runs."""
+    return f"{_joined('compare', [_group(runs, folder), 'with', _group(others, folder), label])}.png"
+
+
+def _group(runs: Sequence[Path], folder: Path) -> str:
+    """The names of the runs; with a mark of their paths where the names are too long or not those of `folder`."""
+    names = "+".join(re.sub(r"[^\w.+-]", "_", run.name) for run in runs)
+    whole = [run.resolve() for run in runs]
+    if len(os.fsencode(names)) <= _LONGEST_GROUP and all(run.parent == folder.resolve() for run in whole):
+        return names
+    mark = hashlib.sha256(b"\0".join(map(os.fsencode, sorted(whole)))).hexdigest()[:6]
+    first = re.sub(r"[^\w.+-]", "_", runs[0].name)[:_LONGEST_NAME]
+    return f"{first}-and-{len(runs) - 1}-more-{mark}" if len(runs) > 1 else f"{first}-{mark}"
 
 
 def beside(figure: Path, name: str) -> Path:

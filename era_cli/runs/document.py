@@ -179,6 +179,13 @@ class RunDocument(Environment):
         """Optimizer steps in an epoch."""
         return self.recipe.steps_per_epoch(self.data.counts.train)
 
+    def epochs_after(self, step: int | None) -> float | None:
+        """How many epochs `step` steps are, fractional within one; None of None."""
+        if step is None:
+            return None
+        whole, rest = divmod(step, self.steps_per_epoch)
+        return whole + rest / self.steps_per_epoch if rest else whole
+
     def as_dict(self) -> dict[str, Any]:
         """The document as JSON values."""
         fields = dataclasses.asdict(self)

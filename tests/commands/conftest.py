@@ -26,13 +26,16 @@ def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run with a checkpoint that holds no optimizer, which is read faster; not to be written to."""
+    return _light(finished_run, tmp_path_factory.mktemp("light") / "run")
+
+
+def _light(finished: Path, path: Path) -> Path:
     from era_cli.core.evaluation import predictions, trained_run
     from era_cli.core.networks import checkpoint
     from era_cli.listener import Listener
 
-    path = tmp_path_factory.mktemp("light") / "run"
-    shutil.copytree(finished_run, path, ignore=shutil.ignore_patterns("*.ckpt"))
-    state = checkpoint.read(finished_run / artifacts.CHECKPOINTS / artifacts.BEST)
+    shutil.copytree(finished, path, ignore=shutil.ignore_patterns("*.ckpt"))
+    state = checkpoint.read(finished / artifacts.CHECKPOINTS / artifacts.BEST)
     light = {name: state[name] for name in ("state_dict", "global_step")}
     checkpoint.write(light, path / artifacts.CHECKPOINTS / artifacts.BEST)
     opened = trained_run.TrainedRun(Run(path), path / artifacts.CHECKPOINTS / artifacts.BEST, torch.device("cpu"))
@@ -40,10 +43,22 @@ def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
+@pytest.fixture(scope="session")
+def other_light_run(other_finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the other finished run."""
+    return _light(other_finished_run, tmp_path_factory.mktemp("light") / "run")
+
+
 @pytest.fixture
 def run(light_run: Path, tmp_path: Path) -> Run:
     """A finished run as runs/mine in the working folder."""
     return copied(light_run, tmp_path / "runs" / "mine")
+
+
+@pytest.fixture
+def other(other_light_run: Path, tmp_path: Path) -> Run:
+    """Another run on the same images as runs/other."""
+    return copied(other_light_run, tmp_path / "runs" / "other")
 
 
 @pytest.fixture

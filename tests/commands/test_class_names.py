@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from era_cli.core.fit import start
+from era_cli.core.networks.checkpoint import read, write
 from era_cli.listener import Listener
+from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 from tests.support import ESCAPE, as_json, copied, invoke, request, the_error, too_wide
 
@@ -53,6 +55,24 @@ def test_eval_shows_and_draws_them(run: Run, tmp_path: Path, suffix: str) -> Non
     assert set(told["result"]["classes"]) == {*FORMULAS, *ODD}
     assert told["result"]["count"] == run.read().data.counts.test
     assert (tmp_path / f"x-reliability.{suffix}").stat().st_size > 0
+
+
+def test_a_comparison_shows_and_writes_them(run: Run, odd_run: Path, tmp_path: Path) -> None:
+    other = copied(odd_run, tmp_path / "runs" / "worse")
+    checkpoint = other.checkpoints / artifacts.BEST
+    state = read(checkpoint)
+    (last,) = [name for name in state["state_dict"] if name.endswith("linear.weight")]
+    state["state_dict"][last] = -state["state_dict"][last]  # so that many images flip
+    checkpoint.unlink()
+    write({name: state[name] for name in ("state_dict", "global_step")}, checkpoint)
+    done = invoke("compare", "odd", "worse", COLUMNS="100")
+    assert ESCAPE not in done.output
+    assert too_wide("".join(done.stdout.partition("No difference")[:1]), columns=100) == []
+    with (other.path / "compare-with-odd.csv").open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert rows
+    for row in rows:
+        assert row["file"].startswith(("'", *'$["x猫\x1b%é'))
 
 
 def test_formulas_are_text_in_the_table(run: Run) -> None:

@@ -54,6 +54,7 @@ def printed() -> dict[str, list[Any]]:
         "report": [as_json("report")],
         "lr-find": [as_json("lr-find", *TINY_OPTIONS, "--steps=30")],
         "plot-curves": [as_json("plot-curves")],
+        "compare": [as_json("compare", "mine", "other")],
         "runs": [as_json("runs")],
         "runs NAME": [with_schema({**as_json("runs", "mine"), **everything().as_dict()})],
         "slim": [with_schema({**documents.slimmed(Slimmed(removed=(), freed=0, left=0)), "run": "", "files": []})],
@@ -61,7 +62,7 @@ def printed() -> dict[str, list[Any]]:
     }
 
 
-def test_the_page_names_exactly_the_keys_there_are(run: Run) -> None:
+def test_the_page_names_exactly_the_keys_there_are(run: Run, other: Run) -> None:
     rows = list(documented())
     assert len(rows) == len(set(rows))
     for command, told in printed().items():
@@ -70,12 +71,13 @@ def test_the_page_names_exactly_the_keys_there_are(run: Run) -> None:
         assert set().union(*(set(keys(document)) for document in told)) == named, command
 
 
-def test_old_names_stand_beside_the_new(run: Run) -> None:
+def test_old_names_stand_beside_the_new(run: Run, other: Run) -> None:
     told = as_json("eval")
     assert told["result"]["accuracy"] == told["result"]["acc"]
     assert told["result"]["per_class"][0]["name"] == told["result"]["per_class"][0]["class"]
     assert told["data"]["part"] == told["data"]["split"] == "test"
     assert "accuracy" not in as_json("misclassified", "--n=1")["result"]
+    assert "name" not in as_json("compare", "mine", "other")["result"]["per_class"][0]
     page = PAGE.read_text(encoding="utf-8").partition("## Old names")[2]
     for new, old in RENAMED.items():
         assert f"`{old}`" in page, old

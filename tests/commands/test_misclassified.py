@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.special import log_softmax, softmax  # type: ignore[import-untyped]
+from scipy.special import log_softmax, softmax
 from sklearn.datasets import load_digits
 
 from era_cli.core.evaluation import mistakes

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from rich.cells import cell_len
-from scipy.stats import binomtest  # type: ignore[import-untyped]
+from scipy.stats import binomtest
 
 from era_cli.console.eval import print_evaluation
 from era_cli.console.terminal import SteadyConsole

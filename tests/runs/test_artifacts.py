@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,18 @@ def heatmaps(
 )
 def test_names(name: str, expected: str) -> None:
     assert name == expected
+
+
+def test_a_comparison_is_named_after_its_runs(tmp_path: Path) -> None:
+    a, b, elsewhere = tmp_path / "a b", tmp_path / "b", tmp_path / "other" / "a b"
+    assert artifacts.comparison_with(a, b, "test") == "compare-with-a_b.png"
+    assert artifacts.comparison_with(a, b, "val-last") == "compare-with-a_b-val-last.png"
+    assert re.fullmatch(r"compare-with-a_b-[0-9a-f]{6}\.png", artifacts.comparison_with(elsewhere, b, "test"))
+    assert artifacts.comparison_of([b], [a, b], tmp_path, "test") == "compare-b-with-a_b+b.png"
+    many = [tmp_path / f"a-long-name-{place}" for place in range(9)]
+    names = {artifacts.comparison_of([b], many[:count], tmp_path, "test") for count in (7, 8, 9)}
+    assert len(names) == 3
+    assert all(re.fullmatch(r"compare-b-with-a-long-name-0-and-\d-more-[0-9a-f]{6}\.png", name) for name in names)
 
 
 def test_what_goes_beside_a_figure() -> None:
