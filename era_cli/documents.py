@@ -356,6 +356,7 @@ def report(report: Report) -> dict[str, Any]:
             "map_size": list(heatmaps.maps.shape[2:]),
         },
         "notes": list(report.notes),
+        "claim": None if report.comparison is None else report.comparison.claim,
     }
 
 

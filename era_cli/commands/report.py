@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from era_cli.choices import CamMethod, Target, Tta
+from era_cli.choices import CamMethod, OwnCheckpoint, Target, Tta
 from era_cli.commands import deliver, options, reading, run_facts
 from era_cli.commands.loading import loading
+from era_cli.errors import UsageError
+from era_cli.signals import ending
+
+if TYPE_CHECKING:
+    from era_cli.core.compare.evaluated import EvaluatedRun
+    from era_cli.listener import Listener
+    from era_cli.results import Comparison
 
 ROOM = 5_100_000  # bytes of a page's 6 MB for its images
 _MOST_SAMPLES = 1_000_000  # bytes of a samples.png
@@ -32,6 +40,15 @@ def report(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            help="Compare with this run, too: its name, its path or latest; as in era compare.",
+            show_default=False,
+            metavar="RUN",
+        ),
+    ] = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.", rich_help_panel=options.OUTPUT)
     ] = False,
@@ -43,12 +60,14 @@ def report(
 
     One HTML file that works offline: curves, calibration, classes, a confusion matrix whose cells show their images, a
     gallery of the misclassified images with heat maps, suspected label errors, recipe, versions and files. Writes
-    report.html into the run folder.
+    report.html into the run folder; with --against, report-against-RUN.html.
     """
     selected = request.find()
+    other = None if against is None else _other(request, against, selected)
     with loading(quiet=quiet) as progress:
         from era_cli import documents
         from era_cli.console.report import headline, print_report
+        from era_cli.core.compare.evaluated import EvaluatedRun
         from era_cli.core.evaluation import metrics, predictions
         from era_cli.core.evaluation.classified_images import ClassifiedImages
         from era_cli.core.gradcam import explain, stages
@@ -63,7 +82,10 @@ def report(
     subset = request.subset(opened, progress)
     computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
     evaluation, classifier = computed.evaluation, opened.classifier
-    chosen = select(evaluation, trained_on=subset.name == "train")
+    comparison = (
+        None if other is None else _compared(request, other, EvaluatedRun.of(opened, subset, computed), progress)
+    )
+    chosen = select(evaluation, trained_on=subset.name == "train", comparison=comparison)
     images = sheets.encode(subset.images(chosen.places), ROOM)
     chosen = chosen.first(images.count)
     stage = stages.last_with_cells(classifier, subset.dataset.images.shape[-1])
@@ -86,12 +108,21 @@ def report(
         gallery=Gallery.of(chosen, evaluation, heatmaps),
         layers=layers,
         samples=opened.run.samples(_MOST_SAMPLES),
+        comparison=comparison,
     )
     with progress.waiting("writing the page"):
         html = page.render(written, images).encode()
-    path = out or opened.run.path / artifacts.report(predictions.label(opened, subset, Tta.NONE))
+    name = artifacts.report(
+        predictions.label(opened, subset, Tta.NONE), opened.run.path, None if other is None else other.run.path
+    )
+    path = out or opened.run.path / name
     deliver.deliver(
-        {**reading.document(opened, subset, computed), "bytes": len(html), "result": documents.report(written)},
+        {
+            **reading.document(opened, subset, computed),
+            "against": None if other is None else str(other.run.path),
+            "bytes": len(html),
+            "result": documents.report(written),
+        },
         lambda console, facts: print_report(console, facts, written, len(html)),
         [deliver.bytes_file(path, html), *reading.kept(computed)],
         facts=reading.facts(opened, subset, computed),
@@ -101,6 +132,35 @@ def report(
     )
     if open_page and not _opened(path):
         progress.warn(f"No browser could be opened: open {path} in one yourself.")
+
+
+def _other(request: reading.Request, name: str, selected: reading.SelectedRun) -> reading.SelectedRun:
+    """The run to compare with, by the same kind of checkpoint, with its best one where another file was named.
+
+    Raises:
+        UsageError: it is the run itself, or has other data.
+        EraError: there is no such run or checkpoint.
+    """
+    with ending():
+        from era_cli.core.compare import same_images
+
+    checkpoint = request.checkpoint if request.checkpoint in tuple(OwnCheckpoint) else None
+    other = dataclasses.replace(request, run=name, checkpoint=checkpoint).find()
+    if other.run.path.resolve() == selected.run.path.resolve():
+        raise UsageError(f"--against {name} is {selected.run.path} itself: name another run")
+    if request.data is None:
+        same_images.check_records([(one.run, one.document.data) for one in (other, selected)])
+    return other
+
+
+def _compared(
+    request: reading.Request, other: reading.SelectedRun, own: EvaluatedRun, listener: Listener
+) -> Comparison:
+    from era_cli.core.compare.compare import compare
+    from era_cli.core.compare.evaluated import evaluate
+
+    opened = request.open(other)
+    return compare([evaluate(opened, request.subset(opened, listener), Tta.NONE, listener)], [own])
 
 
 def _opened(path: Path) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from era_cli.console import tables
+from era_cli.console.terminal import printable
 from era_cli.results import Report
 from era_cli.text import file_size, plural, sample
 
@@ -18,8 +19,13 @@ def print_report(console: Console, header: Sequence[tuple[str, str]], report: Re
     table = tables.facts(header)
     table.add_row("accuracy", f"{report.metrics.accuracy:.2%}, 95% interval {low:.2%} to {high:.2%}")
     for group in report.gallery.groups:
-        table.add_row(group.title.lower(), sample(len(group.rows), group.total) if len(group.rows) else "none")
+        table.add_row(
+            printable(group.title[0].lower() + group.title[1:]),
+            sample(len(group.rows), group.total) if len(group.rows) else "none",
+        )
     table.add_row("heat maps", f"{heatmaps.method.proper_name} at {heatmaps.layer}, {plural(len(heatmaps), 'image')}")
+    if report.comparison is not None:
+        table.add_row("comparison", printable(report.comparison.claim))
     table.add_row("size", file_size(size))
     console.print(table)
 

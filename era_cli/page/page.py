@@ -41,7 +41,7 @@ def render(report: Report, images: Sheets) -> str:
         finalize=_printable,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    environment.filters.update(percent=_percent, setting=setting, size=file_size, plural=plural)
+    environment.filters.update(percent=_percent, setting=setting, size=file_size, plural=plural, points=signed_points)
     page: str = environment.get_template("report.html").render(
         report=report,
         version=__version__,

@@ -228,13 +228,16 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(choose));
 
-  function filter(label, answer) {
-    field("group").value = groups.length - 1;
+  function filter(label, answer, group = "all") {
+    field("group").value = groups.findIndex((each) => each.name === group);
     field("true").value = label;
     field("predicted").value = answer;
     choose();
     one("#images").scrollIntoView();
   }
+
+  for (const button of every("button[data-group]"))
+    button.addEventListener("click", () => filter("", "", button.dataset.group));
 
   // The confusion matrix and the classes
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from era_cli.results.arrays import Labels
+from era_cli.results.compare import Comparison
 from era_cli.results.curves import Curves
 from era_cli.results.eval import Evaluation, Metrics
 from era_cli.results.fit import LayerRow
@@ -80,7 +81,7 @@ class Report:
 
     `lead` says in a sentence what was trained on what. `evaluated` are the images that `metrics` are of and `notes`
     what makes them doubtful; `facts` are the run's in words, and `command` repeats it. `samples` is the PNG of
-    augmented training images, None where it is absent.
+    augmented training images, None where it is absent; `comparison` is that of the run, as B, with another.
     """
 
     about: str
@@ -95,3 +96,4 @@ class Report:
     gallery: Gallery
     layers: tuple[LayerRow, ...]
     samples: bytes | None
+    comparison: Comparison | None = None

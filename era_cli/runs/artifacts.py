@@ -76,9 +76,10 @@ def evaluation(label: str) -> str:
     return f"eval-{label}.json"
 
 
-def report(label: str) -> str:
-    """The run as one page."""
-    return f"{_joined('report', [label])}.html"
+def report(label: str, run: Path, against: Path | None = None) -> str:
+    """The page of `run`, with its comparison `against` another."""
+    other = [] if against is None else ["against", _group([against], run.parent)]
+    return f"{_joined('report', [label, *other])}.html"
 
 
 def confusion(label: str) -> str:

@@ -101,5 +101,16 @@ def test_the_page_is_opened_on_request(run: Run, monkeypatch: pytest.MonkeyPatch
     assert opened == [(run.path / "report.html").resolve().as_uri()]
 
 
+def test_a_page_against_another_run(run: Run, other: Run) -> None:
+    told = as_json("report", "--run=mine", "--against=other")
+    assert told["files"][0] == "runs/mine/report-against-other.html"
+    assert told["against"] == "runs/other"
+    compared = as_json("compare", "other", "mine", "-n1")["result"]
+    assert told["result"]["claim"] == compared["claim"]
+    groups = {group["name"]: group["total"] for group in told["result"]["groups"]}
+    assert (groups["lost"], groups["gained"]) == (compared["paired"]["only_a"], compared["paired"]["only_b"])
+    assert "Compared with other" in Path(told["files"][0]).read_text(encoding="utf-8")
+
+
 def test_only_html_is_a_page(run: Run) -> None:
     assert "must end in .html" in the_error(invoke("report", "--out=page.pdf", code=2))

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from era_cli.choices import CamMethod, Smoothing
+from era_cli.core.compare.compare import compare
 from era_cli.core.evaluation import metrics
 from era_cli.core.report.select import select
 from era_cli.page import page, sheets
 from era_cli.page.sheets import Sheets
 from era_cli.recipes import default
 from era_cli.results import (
+    Comparison,
     Evaluation,
     Faithfulness,
     Gallery,
@@ -26,6 +28,7 @@ from era_cli.results import (
     RunFile,
     RunSummary,
 )
+from tests.core.compare.support import evaluated
 from tests.reports.support import pictures
 from tests.reports.support import run as curves
 
@@ -44,9 +47,20 @@ def evaluation(count: int, classes: tuple[str, ...] = CLASSES, accuracy: float =
     return Evaluation(index=np.arange(count) + 100, labels=labels, logits=logits, classes=classes)
 
 
+def compared(judged: Evaluation, seed: int = 7) -> Comparison:
+    """The run with these predictions of three classes, as B, compared with another, A, called base."""
+    other = evaluation(len(judged.labels), judged.classes, seed=seed)
+    sides = (("base", other.predicted), ("photos-1", judged.predicted))
+    a, b = (
+        evaluated(name, judged.labels.tolist(), predicted.tolist(), data={"classes": judged.classes})
+        for name, predicted in sides
+    )
+    return compare([a], [b])
+
+
 def report(evaluation: Evaluation, images: Images, room: int = 10**7, **changes: Any) -> tuple[Report, Sheets]:
     """The report of a run with these predictions on `images` (N, H, H, 3), and those it has room for."""
-    selection = select(evaluation)
+    selection = select(evaluation, comparison=changes.get("comparison"))
     encoded = sheets.encode(images[selection.places], room)
     selection = selection.first(encoded.count)
     labels, probabilities = evaluation.labels[selection.places], evaluation.probabilities[selection.places]

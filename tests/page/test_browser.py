@@ -17,7 +17,7 @@ from PIL import Image
 from era_cli.page import page
 from era_cli.results import Report
 from tests.page.chromium import PHONE, WIDE, look
-from tests.page.support import CLASSES, HOSTILE, evaluation, report, written
+from tests.page.support import CLASSES, HOSTILE, compared, evaluation, report
 from tests.reports.support import pictures
 
 if TYPE_CHECKING:
@@ -258,8 +258,22 @@ def test_it_prints_to_pages_of_a4(shown: Page) -> None:
     assert 2 <= pdf.count(b"/Type /Page\n") <= 12
 
 
+def test_what_flips_is_one_click_away(chromium: Chrome, tmp_path: Path) -> None:
+    judged = evaluation(COUNT)
+    comparison = compared(judged)
+    shown = Page(chromium, tmp_path, page.render(*report(judged, pictures(COUNT, SIDE), comparison=comparison)))
+    shown.one("button[data-group=gained]").click()
+    assert shown.text(".count") == f"{len(comparison.gained)} images"
+    assert shown.text(".group-note") == "A is base."
+    first = comparison.gained
+    assert shown.all(".tile span")[2].text == f"A: {CLASSES[first.a_predicted[0]]} {first.a_probability[0]:.1%}"
+    assert chromium.get_log("browser") == []
+
+
 def test_hostile_names_stay_text(chromium: Chrome, tmp_path: Path) -> None:
-    shown = Page(chromium, tmp_path, written(classes=HOSTILE))
+    judged = evaluation(COUNT, HOSTILE)
+    made = report(judged, pictures(COUNT, SIDE), comparison=compared(judged))
+    shown = Page(chromium, tmp_path, page.render(*made))
     shown.choose("group", "All images in this page")
     shown.run("arguments[0].focus()", shown.one(".tile"))
     assert shown.run("return window.pwned === undefined")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -16,7 +17,7 @@ from era_cli.commands.report import ROOM
 from era_cli.core.data import cifar10
 from era_cli.listener import Listener
 from era_cli.page import page
-from tests.page.support import HOSTILE, evaluation, report, written
+from tests.page.support import HOSTILE, compared, evaluation, report, written
 from tests.reports.support import pictures, stopped, unvalidated
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -107,6 +108,18 @@ def test_what_there_is_not_is_left_out(text: str) -> None:
     assert "<h2>Curves" not in written(curves=stopped(0, 3))
     assert 'class="solid"' not in written(curves=unvalidated(3))
     assert "data:image/png;base64,iVBORw" in written(samples=b"\x89PNG\r\n\x1a\n")
+
+
+def test_a_comparison_has_a_section_of_its_own(text: str) -> None:
+    judged = evaluation(300)
+    comparison = compared(judged)
+    made, images = report(judged, pictures(300), comparison=comparison)
+    against = page.render(made, images)
+    assert "Compared with base" in against
+    assert f"{comparison.claim[1:]}." in html.unescape(against)
+    assert f"{100 * comparison.difference.value:+.2f} points" in against
+    assert against.count('data-group="') == 2
+    assert "Compared with" not in text
 
 
 def test_of_many_classes_the_most_confused_are_shown() -> None:

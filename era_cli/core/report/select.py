@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 from era_cli.choices import Order
 from era_cli.core.evaluation import mistakes
-from era_cli.results import Evaluation, ImageGroup, Labels, Mistakes, Selection
+from era_cli.results import Comparison, Evaluation, Flips, ImageGroup, Labels, Mistakes, Selection
 
 SUSPECTS = 200  # whose margin is largest
 UNCERTAIN = 100  # right ones, the closest between two classes
 OF_EACH_CLASS = 20  # right ones, so that every cell on the diagonal of the confusion matrix shows some
 
 
-def select(evaluation: Evaluation, *, trained_on: bool = False) -> Selection:
+def select(evaluation: Evaluation, *, trained_on: bool = False, comparison: Comparison | None = None) -> Selection:
     """The images worth showing, those that matter most first: a page has room for the first so many.
 
     Misclassified ones, suspected label errors, the least certain right ones, and some of every cell of the confusion
@@ -24,6 +24,7 @@ def select(evaluation: Evaluation, *, trained_on: bool = False) -> Selection:
 
     Args:
         trained_on: the network was trained on these images: it repeats wrong labels, so no suspects are named.
+        comparison: of the network, as B, with another: what flips is shown, too.
     """
     right = np.flatnonzero(evaluation.predicted == evaluation.labels)
     lead = _lead(evaluation)
@@ -32,7 +33,9 @@ def select(evaluation: Evaluation, *, trained_on: bool = False) -> Selection:
     suspects = mistakes.ordered(mistakes.suspects(evaluation), Order.MARGIN)
     named = 0 if trained_on or mistakes.unreliable(suspects) else min(SUSPECTS, suspects.total)
     cells = _by_turns([_of_class(evaluation, least_certain, each) for each in range(len(evaluation.classes))])
+    flips = [] if comparison is None else [comparison.lost, comparison.gained]
     lists = [wrong, suspects.places[:named], least_certain[:UNCERTAIN], _cell_by_cell(evaluation, wrong), cells]
+    lists += [each.places for each in flips]
     places = _by_turns(lists)
     position = np.full(len(evaluation.labels), -1, np.int64)
     position[places] = np.arange(len(places))
@@ -61,7 +64,22 @@ def select(evaluation: Evaluation, *, trained_on: bool = False) -> Selection:
                 rows=position[least_certain[:UNCERTAIN]],
                 total=len(right),
             ),
+            *(_flipped(comparison, each, position) for each in flips if comparison is not None),
         ),
+    )
+
+
+def _flipped(comparison: Comparison, flips: Flips, position: Labels) -> ImageGroup:
+    """What flips, with what the other network says of it."""
+    lost, other = flips is comparison.lost, comparison.a.runs[0].name
+    said = zip(flips.a_predicted, flips.a_probability, strict=True)
+    return ImageGroup(
+        name="lost" if lost else "gained",
+        title=f"Right in {other}, wrong here" if lost else f"Wrong in {other}, right here",
+        note=f"A is {other}.",
+        rows=position[flips.places],
+        total=len(flips),
+        captions=tuple(f"A: {comparison.classes[answer]} {probability:.1%}" for answer, probability in said),
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from era_cli.core.report import select as selection
 from era_cli.core.report.select import select
 from era_cli.results import Selection
-from tests.page.support import evaluation
+from tests.page.support import compared, evaluation
 
 
 def groups(selected: Selection) -> dict[str, set[int]]:
@@ -55,6 +55,19 @@ def test_a_page_with_little_room_has_some_of_everything() -> None:
     shown = np.zeros((6, 6), int)
     np.add.at(shown, (judged.labels[part.places], judged.predicted[part.places]), 1)
     assert (shown > 0).all()
+
+
+def test_what_flips_is_shown_with_what_the_other_network_says() -> None:
+    judged = evaluation(400)
+    comparison = compared(judged)
+    whole = select(judged, comparison=comparison)
+    for group, flips in zip(whole.groups[3:], (comparison.lost, comparison.gained), strict=True):
+        assert whole.places[group.rows].tolist() == flips.places.tolist()
+        assert group.total == len(flips) > 0
+    lost, (caption, *_) = whole.groups[3], whole.groups[3].captions or ()
+    assert (lost.name, lost.title) == ("lost", "Right in base, wrong here")
+    first = comparison.lost
+    assert caption == f"A: {judged.classes[first.labels[0]]} {first.a_true_probability[0]:.1%}"
 
 
 @pytest.mark.parametrize(
