@@ -100,7 +100,7 @@
     const [label, answer] = [wanted("true"), wanted("predicted")];
     const rows = group.rows ?? everything;
     chosen = rows.filter((row) => (label ?? labels[row]) === labels[row] && (answer ?? predicted[row]) === predicted[row]);
-    const key = keys[field("order").value];
+    const key = keys[field("order").value] ?? (group.rows ? null : keys.confidence);
     if (key) chosen.sort((a, b) => key(a) - key(b));
     let total = group.total;
     if (label !== null && answer !== null) total = group.name === "all" ? data.confusion[label][answer] : undefined;
