@@ -54,9 +54,9 @@ def sample(count: int, total: int) -> str:
     return f"{count:,}" if count == total else f"{count:,} of {total:,}"
 
 
-def signed_points(change: float) -> str:
+def signed_points(change: float, digits: int = 1) -> str:
     """A change of a probability in percentage points: +2.6 or -31.4, and +0.0 for none."""
-    return f"{round(100 * change, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into 0.0
+    return f"{round(100 * change, digits) + 0.0:+.{digits}f}"  # adding 0.0 turns -0.0 into 0.0
 
 
 def calibration(direction: str, gap: float) -> str:

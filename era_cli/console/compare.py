@@ -11,7 +11,7 @@ from rich.table import Table
 from era_cli.console import tables
 from era_cli.console.terminal import printable
 from era_cli.results import Comparison, Difference, Flips, Labels, Side
-from era_cli.text import plural
+from era_cli.text import plural, signed_points
 
 MOST_CLASSES = 20  # shown; of more, those that differ most
 FIRST = 5  # images of each kind that are listed
@@ -73,11 +73,11 @@ def _accuracy(side: Side) -> str:
 
 
 def _difference(difference: Difference) -> str:
-    value = f"{_points(difference.value)} points"
+    value = f"{signed_points(difference.value, 2)} points"
     if difference.interval is None:
         return f"{value}; no interval, since accuracies do not vary between the runs of a side"
     low, high = difference.interval
-    return f"{value}, 95% interval {_points(low)} to {_points(high)}"
+    return f"{value}, 95% interval {signed_points(low, 2)} to {signed_points(high, 2)}"
 
 
 def _runs(comparison: Comparison) -> Table:
@@ -109,7 +109,7 @@ def _classes(console: Console, comparison: Comparison) -> Table:
             printable(each.name),
             f"{each.support:,}",
             *([f"{each.a:.2%}", f"{each.b:.2%}"] if wide else []),
-            _points(each.b - each.a),
+            signed_points(each.b - each.a, 2),
             f"{each.lost:,}",
             f"{each.gained:,}",
             "-" if each.adjusted is None else f"{each.adjusted:.2g}",
@@ -154,7 +154,3 @@ def _values(values: Sequence[Any]) -> Any:
 def _shortened(text: str) -> str:
     """A hash by its first characters."""
     return text[:_MARK] if len(text) in (40, 64) and set(text) <= set("0123456789abcdef") else text
-
-
-def _points(value: float) -> str:
-    return f"{round(100 * value, 2) + 0.0:+.2f}"  # adding 0.0 turns -0.0 into 0.0

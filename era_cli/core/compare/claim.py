@@ -27,8 +27,8 @@ def sentence(a: Side, b: Side, difference: Difference, count: int, settings: tup
     sides = {"a": _called("A", a), "b": _called("B", b)}
     if difference.interval is None:
         return (
-            f"no difference can be claimed: the runs of {sides['a']} are all equally accurate, and so are those of"
-            f" {sides['b']}, which says nothing about the variation between seeds"
+            f"no difference can be claimed: neither the {plural(len(a.runs), 'run')} of A nor the"
+            f" {plural(len(b.runs), 'run')} of B vary in accuracy, so the variation between seeds is unknown"
         )
     single = b.deviation is None
     mean = f" on {plural(count, 'image')}" if single else " on average"
@@ -88,4 +88,6 @@ def _points(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{round(100 * value, 2) + 0.0:.2f}"  # adding 0.0 turns -0.0 into 0.0
+    """In points; what is not 0 does not look as if it were: an interval that excludes 0 must show it."""
+    number = f"{100 * value:.2f}"
+    return f"{100 * value:.1g}" if value and not float(number) else number

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from era_cli.core.compare import claim
 from era_cli.core.compare.compare import compare
 from era_cli.core.compare.evaluated import EvaluatedRun
 from era_cli.errors import UsageError
@@ -179,7 +180,18 @@ def test_the_claim_about_groups() -> None:
 def test_runs_that_do_not_vary_support_no_claim() -> None:
     found = compare(group("a", wrong_at(0), wrong_at(1)), group("b", wrong_at(0, 1), wrong_at(2, 3)))
     assert (found.difference.interval, found.difference.p_value, found.better) == (None, None, None)
-    assert "says nothing about the variation between seeds" in found.claim
+    assert found.claim.startswith("no difference can be claimed: neither the 2 runs of A nor the 2 runs of B vary in")
+
+
+def test_equal_means_differ_by_nothing() -> None:
+    a, b = group("a", wrong_at(0), wrong_at(1), wrong_at(1, 2)), group("b", wrong_at(0, 3), wrong_at(1), wrong_at(2))
+    found = compare(a, b)
+    assert found.difference.value == 0
+    assert "A (3 runs) and B (3 runs) are equally accurate on average, and the 95% interval" in found.claim
+
+
+def test_an_interval_that_barely_excludes_0_shows_it() -> None:
+    assert [claim._number(value) for value in (0.0, 0.00003, -0.00003, 0.0042)] == ["0.00", "0.003", "-0.003", "0.42"]
 
 
 def test_settings_that_differ_are_listed_seeds_are_not() -> None:
