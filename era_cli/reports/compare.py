@@ -98,4 +98,4 @@ def _header_notes(comparison: Comparison) -> list[str]:
     order = "largest change of the true class's probability first"
     if comparison.paired is not None:
         return [f"predicted by A → predicted by B; {order}"]
-    return [f"predicted by most runs of A → of B, mean probabilities, runs that are right; {order}"]
+    return [f"predicted by most runs of A → by most of B, mean probability, runs that are right; {order}"]
