@@ -11,6 +11,11 @@ _ONLY_NETWORKS = (
 )
 
 
+_SAME_RECIPE = (
+    "both were trained by the same recipe, so this says how two trained networks differ, and nothing about recipes"
+)
+
+
 def better(difference: Difference) -> Better | None:
     """The side that may be claimed to be better: interval and test must both exclude that there is no difference.
 
@@ -71,7 +76,7 @@ def _doubt(difference: Difference, test: str) -> str:
 
 def _scope(a: Side, b: Side, count: int, settings: tuple[Setting, ...]) -> str:
     if b.deviation is None:
-        return _ONLY_NETWORKS
+        return _ONLY_NETWORKS if any(each.name.startswith("recipe.") for each in settings) else _SAME_RECIPE
     mixed = [
         letter
         for letter, values in (("A", [setting.a for setting in settings]), ("B", [setting.b for setting in settings]))

@@ -160,8 +160,14 @@ def test_the_claim_about_two_networks(only_a: int, only_b: int, better: str | No
             range(only_a),
         )
     )
-    found = compare([evaluated("a", labels, a)], [evaluated("b", labels, b)])
+    found = compare([evaluated("a", labels, a)], [evaluated("b", labels, b, changes=seeded(1))])
     assert found.better == better
+    assert says in found.claim
+    assert found.claim.endswith(
+        "; both were trained by the same recipe, so this says how two trained networks differ,"
+        " and nothing about recipes"
+    )
+    found = compare([evaluated("a", labels, a)], [evaluated("b", labels, b, changes=seeded(1, epochs=9))])
     assert says in found.claim
     assert found.claim.endswith("how much another seed would change is not in the interval")
 
