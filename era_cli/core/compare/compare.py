@@ -133,7 +133,7 @@ def _per_class(
             lost=int(counts[0][place]),
             gained=int(counts[1][place]),
             p_value=differences[place].p_value,
-            adjusted=p_value,
+            p_value_holm=p_value,
         )
         for place, p_value in zip(there, adjusted, strict=True)
     )

@@ -57,8 +57,8 @@ def test_a_pair_is_counted_image_by_image() -> None:
     cat, dog, emu = found.per_class
     assert (cat.name, cat.support, cat.a, cat.b, cat.lost, cat.gained) == ("cat", 4, 0.5, 1.0, 0, 2)
     assert (dog.support, dog.a, dog.b, dog.lost, dog.gained) == (4, 0.75, 0.5, 1, 0)
-    assert (emu.p_value, emu.adjusted) == (1.0, 1.0)
-    assert (cat.p_value, cat.adjusted) == (0.5, 1.0)  # of three classes
+    assert (emu.p_value, emu.p_value_holm) == (1.0, 1.0)
+    assert (cat.p_value, cat.p_value_holm) == (0.5, 1.0)  # of three classes
 
 
 def test_a_flip_holds_what_each_side_predicts() -> None:
