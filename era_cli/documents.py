@@ -252,16 +252,8 @@ def _side(side: Side) -> dict[str, Any]:
 
 
 def _class_comparison(each: ClassComparison) -> dict[str, Any]:
-    return {
-        "class": each.name,
-        "support": each.support,
-        "a": each.a,
-        "b": each.b,
-        "lost": each.lost,
-        "gained": each.gained,
-        "p_value": each.p_value,
-        "p_value_holm": each.adjusted,
-    }
+    fields = dataclasses.asdict(each)
+    return {"class": fields.pop("name"), **fields}
 
 
 _OF_SIDE = ("predicted", "probability", "true_probability", "right")

@@ -91,12 +91,12 @@ def compare(
     side_a, side_b = (_find(side, runs_dir) for side in named)
     _refuse_same(side_a, side_b)
     with ending():
-        from era_cli.core.compare import check_sizes, same_images
+        from era_cli.core.compare import comparable
 
-    check_sizes(len(side_a), len(side_b))
+    comparable.check_sizes(len(side_a), len(side_b))
     selected = [request.select(run) for run in (*side_a, *side_b)]
     if data is None:
-        same_images.check_records([(one.run, one.document.data) for one in selected])
+        comparable.check_records([(one.run, one.document.data) for one in selected])
     with loading(quiet=quiet) as progress:
         from era_cli import documents, spreadsheet
         from era_cli.console.compare import headline, print_comparison
@@ -107,9 +107,11 @@ def compare(
 
     opened = [request.open(one) for one in selected]
     subsets = [request.subset(one, progress) for one in opened]
-    same_images.check_subsets(
+    comparable.check_subsets(
         [(one.run, one.document.data, subset) for one, subset in zip(opened, subsets, strict=True)]
     )
+    if tta is not Tta.NONE and not all(one.recipe.flip for one in opened):
+        progress.note(f"Some of the runs were trained without mirror images, so --tta {tta} may cost them accuracy.")
     evaluated = [evaluate(one, subset, tta, progress) for one, subset in zip(opened, subsets, strict=True)]
     evaluated_a, evaluated_b = evaluated[: len(side_a)], evaluated[len(side_a) :]
     comparison = compared(evaluated_a, evaluated_b)
@@ -163,7 +165,9 @@ def _sides(runs: Sequence[str], a: Sequence[str], b: Sequence[str]) -> tuple[Seq
         UsageError: they are named in both ways, or in neither.
     """
     if runs and (a or b):
-        raise UsageError("A and B stand alone, as in era compare A B: leave them out with --a and --b")
+        raise UsageError(
+            "the runs are named either as in era compare A B or with --a and --b: leave out one of the two"
+        )
     if (a and not b) or (b and not a):
         given, missing = ("--a", "--b") if a else ("--b", "--a")
         raise UsageError(f"{given} names one side and {missing} is missing: name the runs of both")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,8 +89,14 @@ def plot_curves(
 
 
 def _next(runs: Sequence[Run], drawn: Sequence[Curves], runs_dir: Path, *, latest: bool) -> str:
-    """The finished run with the highest validation accuracy is evaluated; one that was interrupted is resumed."""
+    """The finished run with the highest validation accuracy is evaluated; one that was interrupted is resumed.
+
+    Two finished runs on the same data are compared.
+    """
     finished = [place for place, data in enumerate(drawn) if data.test_acc is not None]
+    if len(runs) == len(finished) == 2 and len({run.read().data.content_hash for run in runs}) == 1:
+        names = [run.name if run.path.parent == runs_dir else str(run.path) for run in runs]
+        return f"{next_step.line('compare', runs_dir=runs_dir)} {shlex.join(names)}"
     if finished:
         best = runs[max(finished, key=lambda place: drawn[place].val_acc or 0)]
         if best.path.parent == runs_dir:

@@ -142,14 +142,14 @@ def _other(request: reading.Request, name: str, selected: reading.SelectedRun) -
         EraError: there is no such run or checkpoint.
     """
     with ending():
-        from era_cli.core.compare import same_images
+        from era_cli.core.compare import comparable
 
     checkpoint = request.checkpoint if request.checkpoint in tuple(OwnCheckpoint) else None
     other = dataclasses.replace(request, run=name, checkpoint=checkpoint).find()
     if other.run.path.resolve() == selected.run.path.resolve():
         raise UsageError(f"--against {name} is {selected.run.path} itself: name another run")
     if request.data is None:
-        same_images.check_records([(one.run, one.document.data) for one in (other, selected)])
+        comparable.check_records([(one.run, one.document.data) for one in (other, selected)])
     return other
 
 

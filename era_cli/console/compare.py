@@ -112,7 +112,7 @@ def _classes(console: Console, comparison: Comparison) -> Table:
             signed_points(each.b - each.a, 2),
             f"{each.lost:,}",
             f"{each.gained:,}",
-            "-" if each.adjusted is None else f"{each.adjusted:.2g}",
+            "-" if each.p_value_holm is None else f"{each.p_value_holm:.2g}",
         )
     return table
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from era_cli.reports import sheet, style
 from era_cli.reports.sheet import Sheet
 from era_cli.results import Comparison, Flips, Images, Side
-from era_cli.text import plural
+from era_cli.text import plural, signed_points
 
 SHAPE = 0.8  # width to height of either half of the figure
 HEADING = 40  # pixels above the images of a half
@@ -79,10 +79,10 @@ def _notes(flips: Flips, row: int, comparison: Comparison) -> list[str]:
 def _header(comparison: Comparison, about: str) -> str:
     difference = comparison.difference
     header = f"B ({_named(comparison.b)}) against A ({_named(comparison.a)}), {about}:"
-    header += f" {round(100 * difference.value, 2) + 0.0:+.2f} points"
+    header += f" {signed_points(difference.value, 2)} points"
     if difference.interval is not None:
-        low, high = (100 * limit for limit in difference.interval)
-        header += f", 95% interval {low:+.2f} to {high:+.2f}"
+        low, high = (signed_points(limit, 2) for limit in difference.interval)
+        header += f", 95% interval {low} to {high}"
     return header
 
 
@@ -98,4 +98,4 @@ def _header_notes(comparison: Comparison) -> list[str]:
     order = "largest change of the true class's probability first"
     if comparison.paired is not None:
         return [f"predicted by A → predicted by B; {order}"]
-    return [f"predicted by most runs of A → of B, mean probabilities, runs that are right; {order}"]
+    return [f"predicted by most runs of A → by most of B, mean probability, runs that are right; {order}"]

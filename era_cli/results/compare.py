@@ -66,7 +66,7 @@ class PairedCounts:
 class ClassComparison:
     """One class: the mean accuracies of both sides on its `support` images, and how many of these flip.
 
-    `p_value` as in Difference; `adjusted` is the same after Holm's correction for all classes.
+    `p_value` as in Difference; `p_value_holm` is the same after Holm's correction for all classes.
     """
 
     name: str
@@ -76,7 +76,7 @@ class ClassComparison:
     lost: int
     gained: int
     p_value: float | None
-    adjusted: float | None
+    p_value_holm: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,7 @@ def test_groups_by_pattern(light_run: Path, other_light_run: Path, tmp_path: Pat
         ("", 2, "era compare takes two runs, as in era compare A B, or groups of them with --a and --b"),
         ("mine", 2, "era compare takes two runs"),
         ("mine other mine", 2, "3 runs are named, and era compare A B takes two: quote a pattern"),
-        ("mine --b other", 2, "A and B stand alone, as in era compare A B: leave them out with --a and --b"),
+        ("mine --b other", 2, "either as in era compare A B or with --a and --b: leave out one of the two"),
         ("--b other", 2, "--b names one side and --a is missing"),
         ("mine mine", 2, "runs/mine is on both sides"),
         ("--a mine --b *", 2, "runs/mine is on both sides"),

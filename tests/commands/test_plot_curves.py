@@ -80,11 +80,20 @@ def test_the_next_command_names_the_run_of_a_pattern(option: str, then: str) -> 
 
 
 def test_the_next_run_is_chosen_by_validation_accuracy() -> None:
-    for name, test_acc in (("a", 0.8), ("b", 0.9)):
+    for name, test_acc in (("a", 0.8), ("b", 0.9), ("c", 0.9)):
         run = curve_run(RUNS, 2, name, status="finished", result=replace(RESULT, test_acc=test_acc))
-    history.restore(run.metrics_file, [epoch_row(1), epoch_row(2, val_acc=0.7)])
+        if name != "a":
+            history.restore(run.metrics_file, [epoch_row(1), epoch_row(2, val_acc=0.7)])
     done = invoke("plot-curves", "--run=*")
     assert done.stdout.splitlines()[-1] == "Next: era eval --run a"
+
+
+def test_two_finished_runs_on_the_same_data_are_to_be_compared() -> None:
+    for name in ("a", "b"):
+        run = curve_run(RUNS, 2, name, status="finished", result=RESULT)
+    assert invoke("plot-curves", "--run=*").stdout.splitlines()[-1] == "Next: era compare a b"
+    run.update(data=replace(run.read().data, content_hash="1" * 64))
+    assert invoke("plot-curves", "--run=*").stdout.splitlines()[-1] == "Next: era eval --run a"
     assert ", best a: " in invoke("plot-curves", "--run=*", "--quiet").stdout
 
 

@@ -76,5 +76,5 @@ def test_of_three_hundred_classes_those_are_shown_that_differ_most() -> None:
 
 def _row(name: str, difference: float) -> ClassComparison:
     return ClassComparison(
-        name=name, support=10, a=0.5, b=0.5 + difference, lost=6, gained=1, p_value=0.125, adjusted=0.25
+        name=name, support=10, a=0.5, b=0.5 + difference, lost=6, gained=1, p_value=0.125, p_value_holm=0.25
     )

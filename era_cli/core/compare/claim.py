@@ -11,6 +11,11 @@ _ONLY_NETWORKS = (
 )
 
 
+_SAME_RECIPE = (
+    "both were trained by the same recipe, so this says how two trained networks differ, and nothing about recipes"
+)
+
+
 def better(difference: Difference) -> Better | None:
     """The side that may be claimed to be better: interval and test must both exclude that there is no difference.
 
@@ -27,8 +32,8 @@ def sentence(a: Side, b: Side, difference: Difference, count: int, settings: tup
     sides = {"a": _called("A", a), "b": _called("B", b)}
     if difference.interval is None:
         return (
-            f"no difference can be claimed: the runs of {sides['a']} are all equally accurate, and so are those of"
-            f" {sides['b']}, which says nothing about the variation between seeds"
+            f"no difference can be claimed: neither the {plural(len(a.runs), 'run')} of A nor the"
+            f" {plural(len(b.runs), 'run')} of B vary in accuracy, so the variation between seeds is unknown"
         )
     single = b.deviation is None
     mean = f" on {plural(count, 'image')}" if single else " on average"
@@ -71,7 +76,7 @@ def _doubt(difference: Difference, test: str) -> str:
 
 def _scope(a: Side, b: Side, count: int, settings: tuple[SettingChange, ...]) -> str:
     if b.deviation is None:
-        return _ONLY_NETWORKS
+        return _ONLY_NETWORKS if any(each.name.startswith("recipe.") for each in settings) else _SAME_RECIPE
     mixed = [
         letter
         for letter, values in (("A", [setting.a for setting in settings]), ("B", [setting.b for setting in settings]))
@@ -88,4 +93,6 @@ def _points(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{round(100 * value, 2) + 0.0:.2f}"  # adding 0.0 turns -0.0 into 0.0
+    """In points; what is not 0 does not look as if it were: an interval that excludes 0 must show it."""
+    number = f"{100 * value:.2f}"
+    return f"{100 * value:.1g}" if value and not float(number) else number

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from era_cli.core.compare import check_sizes, claim, flips, same_images, settings, statistics
+from era_cli.core.compare import claim, comparable, flips, settings, statistics
 from era_cli.core.compare.evaluated import EvaluatedRun, check_distinct
 from era_cli.intervals import wilson_interval
 from era_cli.results import (
@@ -29,8 +29,8 @@ def compare(a: Sequence[EvaluatedRun], b: Sequence[EvaluatedRun]) -> Comparison:
         UsageError: one run against several; the runs were evaluated on different images; a side has the same network
             twice.
     """
-    check_sizes(len(a), len(b))
-    same_images.check_subsets([(run.run, run.document.data, run.subset) for run in (*a, *b)])
+    comparable.check_sizes(len(a), len(b))
+    comparable.check_subsets([(run.run, run.document.data, run.subset) for run in (*a, *b)])
     check_distinct("A", a)
     check_distinct("B", b)
     first = b[0].predictions.evaluation
@@ -80,7 +80,7 @@ def _side(runs: Sequence[EvaluatedRun], right: npt.NDArray[np.bool_]) -> Side:
             )
             for run, correct in zip(runs, right.sum(axis=1).tolist(), strict=True)
         ),
-        mean=float(accuracies.mean()),
+        mean=float(right.mean()),
         deviation=float(accuracies.std(ddof=1)) if len(runs) > 1 else None,
     )
 
@@ -104,9 +104,10 @@ def _difference(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> Differenc
             interval=statistics.newcombe_interval(counts.both, counts.only_a, counts.only_b, counts.neither),
             p_value=statistics.mcnemar_p_value(counts.only_a, counts.only_b),
         )
-    of_a, of_b = a.mean(axis=1), b.mean(axis=1)
-    interval, p_value = statistics.welch(of_a, of_b)
-    return Difference(value=float(of_b.mean() - of_a.mean()), interval=interval, p_value=p_value)
+    interval, p_value = statistics.welch(a.mean(axis=1), b.mean(axis=1))
+    # Of counts, so that equal means differ by exactly 0.
+    ahead = int(b.sum()) * len(a) - int(a.sum()) * len(b)
+    return Difference(value=ahead / (len(a) * len(b) * a.shape[1]), interval=interval, p_value=p_value)
 
 
 def _per_class(
@@ -132,7 +133,7 @@ def _per_class(
             lost=int(counts[0][place]),
             gained=int(counts[1][place]),
             p_value=differences[place].p_value,
-            adjusted=p_value,
+            p_value_holm=p_value,
         )
         for place, p_value in zip(there, adjusted, strict=True)
     )

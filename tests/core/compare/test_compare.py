@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from era_cli.core.compare import claim
 from era_cli.core.compare.compare import compare
 from era_cli.core.compare.evaluated import EvaluatedRun
 from era_cli.errors import UsageError
@@ -56,8 +57,8 @@ def test_a_pair_is_counted_image_by_image() -> None:
     cat, dog, emu = found.per_class
     assert (cat.name, cat.support, cat.a, cat.b, cat.lost, cat.gained) == ("cat", 4, 0.5, 1.0, 0, 2)
     assert (dog.support, dog.a, dog.b, dog.lost, dog.gained) == (4, 0.75, 0.5, 1, 0)
-    assert (emu.p_value, emu.adjusted) == (1.0, 1.0)
-    assert (cat.p_value, cat.adjusted) == (0.5, 1.0)  # of three classes
+    assert (emu.p_value, emu.p_value_holm) == (1.0, 1.0)
+    assert (cat.p_value, cat.p_value_holm) == (0.5, 1.0)  # of three classes
 
 
 def test_a_flip_holds_what_each_side_predicts() -> None:
@@ -159,8 +160,14 @@ def test_the_claim_about_two_networks(only_a: int, only_b: int, better: str | No
             range(only_a),
         )
     )
-    found = compare([evaluated("a", labels, a)], [evaluated("b", labels, b)])
+    found = compare([evaluated("a", labels, a)], [evaluated("b", labels, b, changes=seeded(1))])
     assert found.better == better
+    assert says in found.claim
+    assert found.claim.endswith(
+        "; both were trained by the same recipe, so this says how two trained networks differ,"
+        " and nothing about recipes"
+    )
+    found = compare([evaluated("a", labels, a)], [evaluated("b", labels, b, changes=seeded(1, epochs=9))])
     assert says in found.claim
     assert found.claim.endswith("how much another seed would change is not in the interval")
 
@@ -179,7 +186,18 @@ def test_the_claim_about_groups() -> None:
 def test_runs_that_do_not_vary_support_no_claim() -> None:
     found = compare(group("a", wrong_at(0), wrong_at(1)), group("b", wrong_at(0, 1), wrong_at(2, 3)))
     assert (found.difference.interval, found.difference.p_value, found.better) == (None, None, None)
-    assert "says nothing about the variation between seeds" in found.claim
+    assert found.claim.startswith("no difference can be claimed: neither the 2 runs of A nor the 2 runs of B vary in")
+
+
+def test_equal_means_differ_by_nothing() -> None:
+    a, b = group("a", wrong_at(0), wrong_at(1), wrong_at(1, 2)), group("b", wrong_at(0, 3), wrong_at(1), wrong_at(2))
+    found = compare(a, b)
+    assert found.difference.value == 0
+    assert "A (3 runs) and B (3 runs) are equally accurate on average, and the 95% interval" in found.claim
+
+
+def test_an_interval_that_barely_excludes_0_shows_it() -> None:
+    assert [claim._number(value) for value in (0.0, 0.00003, -0.00003, 0.0042)] == ["0.00", "0.003", "-0.003", "0.42"]
 
 
 def test_settings_that_differ_are_listed_seeds_are_not() -> None:

@@ -1,4 +1,4 @@
-"""The refusal of runs that are evaluated on different images. Loads no torch."""
+"""The refusal of runs that cannot be compared. Loads no torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,26 @@ from era_cli.choices import Split
 from era_cli.errors import UsageError
 from era_cli.runs.document import DataRecord
 from era_cli.runs.run import Run
-from era_cli.text import quoted
+from era_cli.text import plural, quoted
 
 if TYPE_CHECKING:  # which loads torch
     from era_cli.core.evaluation.trained_run import Subset
 
 _MARK = 12  # characters of a content hash that tell it from another
 _CHOSEN: dict[str, str] = {Split.VAL: "validation", Split.TRAIN: "training"}  # by the seed and options of a run
+
+
+def check_sizes(a: int, b: int) -> None:
+    """Refuses numbers of runs of which no interval is known.
+
+    Raises:
+        UsageError: one run is to be compared with several, or a side has none.
+    """
+    if not a or not b or (a == 1) != (b == 1):
+        raise UsageError(
+            f"A is {plural(a, 'run')} and B {plural(b, 'run')}: name one run on each side, to compare two trained"
+            " networks, or at least two on each, to compare recipes over seeds"
+        )
 
 
 def check_records(runs: Sequence[tuple[Run, DataRecord]]) -> None:
