@@ -231,9 +231,9 @@ def test_every_dependency_has_a_reason() -> None:
 
 
 @pytest.fixture
-def own_place(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_place(accurate_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder with a run of 8 px digits, a folder of photos of its classes, and two images."""
-    shutil.copytree(finished_run, tmp_path / "runs" / "digits-1")
+    shutil.copytree(accurate_run, tmp_path / "runs" / "digits-1")
     for name in map(str, range(10)):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.new("L", (8, 8), 20 * int(name)).save(tmp_path / "photos" / name / "01.png")

@@ -24,15 +24,15 @@ def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished run with a checkpoint that holds no optimizer, which is read faster; not to be written to."""
+def light_run(accurate_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The accurate run with a checkpoint that holds no optimizer, which is read faster; not to be written to."""
     from era_cli.core.evaluation import predictions, trained_run
     from era_cli.core.networks import checkpoint
     from era_cli.listener import Listener
 
     path = tmp_path_factory.mktemp("light") / "run"
-    shutil.copytree(finished_run, path, ignore=shutil.ignore_patterns("*.ckpt"))
-    state = checkpoint.read(finished_run / artifacts.CHECKPOINTS / artifacts.BEST)
+    shutil.copytree(accurate_run, path, ignore=shutil.ignore_patterns("*.ckpt"))
+    state = checkpoint.read(accurate_run / artifacts.CHECKPOINTS / artifacts.BEST)
     light = {name: state[name] for name in ("state_dict", "global_step")}
     checkpoint.write(light, path / artifacts.CHECKPOINTS / artifacts.BEST)
     opened = trained_run.TrainedRun(Run(path), path / artifacts.CHECKPOINTS / artifacts.BEST, torch.device("cpu"))

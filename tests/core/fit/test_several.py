@@ -82,7 +82,7 @@ def sliced(folder: Path, processes: int, steps: int) -> tuple[dict[str, Tensor],
     return network.state_dict(), losses
 
 
-def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, narrow_network: None, tmp_path: Path) -> None:
+def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, tmp_path: Path) -> None:
     weights, losses = sliced(tmp_path, 2, 21)
     run = Run(two)
     assert [row.loss for row in run.steps()] == pytest.approx(losses, abs=1e-6)
