@@ -23,6 +23,7 @@ from era_cli import __version__, recipes
 from era_cli.cli import app
 from era_cli.reports import style
 from era_cli.signals import STOPPING
+from tests.support import NARROW_ERA, environment
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / ".github" / "images"
@@ -271,16 +272,18 @@ def test_every_command_that_reads_has_a_runnable_block() -> None:
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="the script is one of bash")
 
 
-def run_script(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(["bash", "-c", text], cwd=folder, env=environment, capture_output=True, text=True)
+def run_script(text: str, folder: Path, programs: Path) -> subprocess.CompletedProcess[str]:
+    """The script, which finds in the folder `programs` an `era` with the narrow network."""
+    (programs / "era").write_text(f'#!/bin/sh\nexec {shlex.join(NARROW_ERA)} "$@"\n', encoding="utf-8")
+    (programs / "era").chmod(0o755)
+    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(["bash", "-c", text], cwd=folder, env=environment(PATH=path), capture_output=True, text=True)
 
 
 @needs_bash
-def test_the_script_of_every_command_runs(tmp_path: Path) -> None:
+def test_the_script_of_every_command_runs(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert {words[0] for words in calls(SCRIPT.replace("$(", "\n"))} == set(COMMANDS)
-    done = run_script(SCRIPT, tmp_path)
+    done = run_script(SCRIPT, tmp_path, tmp_path_factory.mktemp("bin"))
     assert done.returncode == 0, done.stderr
     accuracy, macro_f1, wrong, hottest, figure, verified, status = done.stdout.split()
     # Three ways to the same errors: fit, eval and misclassified report on the same 359 images.
@@ -294,8 +297,8 @@ def test_the_script_of_every_command_runs(tmp_path: Path) -> None:
 
 
 @needs_bash
-def test_the_script_stops_where_a_command_fails(tmp_path: Path) -> None:
-    done = run_script(SCRIPT.replace("--steps 30", "--steps few"), tmp_path)
+def test_the_script_stops_where_a_command_fails(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    done = run_script(SCRIPT.replace("--steps 30", "--steps few"), tmp_path, tmp_path_factory.mktemp("bin"))
     assert done.returncode != 0
     assert done.stdout == ""
     assert "--steps" in done.stderr
