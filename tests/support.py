@@ -39,7 +39,7 @@ ERA = [sys.executable, "-m", "era_cli"]
 NARROW_ERA = [sys.executable, "-m", "tests.narrow_era"]
 ESCAPE = "\x1b"
 
-# Five steps an epoch of the real network on 8 px digits: a second or two a run. Dropout is on, so
+# Five steps an epoch on 8 px digits: a second or two a run of the whole network. Dropout is on, so
 # that a resumed run has every random stream to get right.
 TINY: dict[str, Any] = {
     "epochs": 3,
