@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,7 +17,9 @@ import torch
 from hypothesis import settings
 
 from era_cli.core.data.cifar10 import FOLDER, META_FILE, default_data_dir
+from era_cli.core.networks import resnet
 from era_cli.listener import Listener
+from era_cli.runs.run import Run
 from era_cli.signals import STOPPING
 from tests.faults.small import CHANNELS
 from tests.support import heed_signals, request
@@ -27,6 +30,7 @@ settings.load_profile("era")
 
 heed_signals()
 
+_WHOLE = resnet.CHANNELS
 _REAL_CIFAR10 = Path(os.environ.get("ERA_DATA_DIR") or default_data_dir())
 
 
@@ -98,40 +102,51 @@ def fit_digits(tmp_path: Path) -> Callable[..., Any]:
     return prepare
 
 
-@pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the tiny recipe, trained to its end; tests must not write to it."""
-    from era_cli.core.fit import start
-
-    fit = start.prepare(request(tmp_path_factory.mktemp("runs")), Listener())
-    fit.train(Listener())
-    return fit.run.path
-
-
-@pytest.fixture(scope="session")
-def other_finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on the images of `finished_run`, a third as long and not the latest one; tests must not write to it."""
-    from era_cli.core.fit import start
-
-    fit = start.prepare(request(tmp_path_factory.mktemp("runs"), name="digits-2", epochs=1), Listener())
-    fit.train(Listener())
-    fit.run.update(started="2026-01-01T00:00:00+00:00")
-    return fit.run.path
-
-
-@pytest.fixture(scope="module")
-def narrow_network() -> Iterator[None]:
-    """Everything in this process but the arithmetic is as with the whole network, in a third of the time."""
+@contextlib.contextmanager
+def _network_of(channels: tuple[int, ...]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("era_cli.core.networks.resnet.CHANNELS", CHANNELS)
+        patch.setattr(resnet, "CHANNELS", channels)
         yield
 
 
-@pytest.fixture(scope="module")
-def narrow_run(narrow_network: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`finished_run` of the narrow network; tests must not write to it."""
+@pytest.fixture(scope="session", autouse=True)
+def _narrow_network() -> Iterator[None]:
+    """Everything in this process but the arithmetic is as with the whole network, in a third of the time."""
+    with _network_of(CHANNELS):
+        yield
+
+
+@pytest.fixture
+def whole_network() -> Iterator[None]:
+    """The network that people train, for what depends on its size or on what it learns."""
+    with _network_of(_WHOLE):
+        yield
+
+
+def _trained(runs_dir: Path, **fields: Any) -> Path:
     from era_cli.core.fit import start
 
-    fit = start.prepare(request(tmp_path_factory.mktemp("runs")), Listener())
-    fit.train(Listener())
+    with _network_of(CHANNELS):
+        fit = start.prepare(request(runs_dir, **fields), Listener())
+        fit.train(Listener())
     return fit.run.path
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the tiny recipe and the narrow network, trained to its end; tests must not write to it."""
+    return _trained(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def accurate_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of more steps, which is right about four test images in five; tests must not write to it."""
+    return _trained(tmp_path_factory.mktemp("runs"), batch_size=16, limit_train=640)
+
+
+@pytest.fixture(scope="session")
+def other_accurate_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the images of `accurate_run`, a third as long and not the latest one; tests must not write to it."""
+    path = _trained(tmp_path_factory.mktemp("runs"), name="digits-2", batch_size=16, limit_train=640, epochs=1)
+    Run(path).update(started="2026-01-01T00:00:00+00:00")
+    return path

@@ -14,18 +14,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.faults.child import changed
 from tests.faults.small import CHANNELS
 
 _RANK, _STEP, _SIGNAL, _WHOM = (os.environ.get("AT_STEP") or ":::").split(":")
 
 
 def disturb() -> None:
-    """Narrows the network and makes the training steps of this process send the signal."""
+    """Makes the training steps of this process send the signal."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as `era fit` does before it loads torch
-    from era_cli.core.networks import resnet
     from era_cli.core.training import group, module
 
-    resnet.CHANNELS = CHANNELS
     group.MEETING_SECONDS = float(os.environ.get("MEET_WITHIN", group.MEETING_SECONDS))
     training_step = module.Classifier.training_step
 
@@ -41,7 +40,8 @@ def disturb() -> None:
     module.Classifier.training_step = disturbed  # type: ignore[method-assign]
 
 
-# One that starts the others trains nothing, and loads no torch.
+# One that starts the others trains nothing, and no command loads torch for this.
+changed("era_cli.core.networks.resnet:CHANNELS", lambda whole: CHANNELS)
 if {"RANK", "SLURM_PROCID"} & set(os.environ) or __name__ == "__mp_main__":
     disturb()
 

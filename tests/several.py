@@ -24,7 +24,7 @@ def era(
     return subprocess.Popen(
         [sys.executable, *launcher, "tests.narrow_era", *arguments, f"--runs-dir={runs}"],
         cwd=ROOT,
-        env=environment(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", **(env or {})),
+        env=environment(**(env or {})),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,12 @@ from era_cli.runs.document import (
 )
 from era_cli.runs.run import Run
 
+ROOT = Path(__file__).parents[1]
 ERA = [sys.executable, "-m", "era_cli"]
+NARROW_ERA = [sys.executable, "-m", "tests.narrow_era"]
 ESCAPE = "\x1b"
 
-# Five steps an epoch of the real network on 8 px digits: a second or two a run. Dropout is on, so
+# Five steps an epoch on 8 px digits: a second or two a run of the whole network. Dropout is on, so
 # that a resumed run has every random stream to get right.
 TINY: dict[str, Any] = {
     "epochs": 3,
@@ -277,20 +280,22 @@ def files(folder: Path) -> set[str]:
 def environment(**changes: str) -> dict[str, str]:
     """That of an `era` process: one thread, no terminal settings of the person."""
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **changes}
+    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **changes}
 
 
-def era(*arguments: str, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+def era(
+    *arguments: str, cwd: Path, program: Sequence[str] = NARROW_ERA, **changes: str
+) -> subprocess.CompletedProcess[str]:
     """`era` as a process, to its end."""
     return subprocess.run(
-        [*ERA, *arguments], cwd=cwd, capture_output=True, text=True, env=environment(**changes), timeout=120
+        [*program, *arguments], cwd=cwd, capture_output=True, text=True, env=environment(**changes), timeout=120
     )
 
 
 def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
     """`era` as a process that the test can stop."""
     return subprocess.Popen(
-        [*ERA, *arguments],
+        [*NARROW_ERA, *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -303,7 +308,7 @@ def on_a_terminal(cwd: Path, *arguments: str, **changes: str) -> str:
     """What a terminal 100 columns wide receives from `era`."""
     leader, follower = pty.openpty()
     child = subprocess.Popen(
-        [*ERA, *arguments],
+        [*NARROW_ERA, *arguments],
         cwd=cwd,
         stdout=follower,
         stderr=follower,

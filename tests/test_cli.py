@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from era_cli import __version__
 from era_cli.cli import EraGroup
 from era_cli.errors import EraError, Interrupted, UsageError
-from tests.support import copied, era, invoke, the_error
+from tests.support import ERA, copied, era, invoke, the_error
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -31,7 +31,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [("-h", "fit"), ("fit --help", "--epochs"), ("--version", f"era {__version__}\n"), ("", "fit")],
 )
 def test_help_and_version_go_to_stdout(arguments: str, says: str, tmp_path: Path) -> None:
-    done = era(*arguments.split(), cwd=tmp_path)
+    done = era(*arguments.split(), cwd=tmp_path, program=ERA)
     assert done.returncode == 0 or not arguments
     assert says in done.stdout
     assert done.stderr == ""
@@ -46,7 +46,7 @@ def test_the_console_script_is_the_module() -> None:
 
 
 def test_debug_shows_the_traceback_and_keeps_the_code(tmp_path: Path) -> None:
-    done = era("fit", "--epochs", "0", "--debug", cwd=tmp_path)
+    done = era("fit", "--epochs", "0", "--debug", cwd=tmp_path, program=ERA)
     assert "Traceback (most recent call last)" in done.stderr
     assert "UsageError: epochs is 0" in done.stderr
     assert (done.returncode, done.stdout) == (2, "")
@@ -103,7 +103,7 @@ def test_what_was_typed_reaches_no_terminal_as_a_control(option: str, finished_r
 
 
 def test_a_traceback_is_bounded_and_has_no_controls_either(tmp_path: Path) -> None:
-    done = era("eval", "--runs-dir", "\x1b[2J" + "x " * 50_000, "--debug", cwd=tmp_path)
+    done = era("eval", "--runs-dir", "\x1b[2J" + "x " * 50_000, "--debug", cwd=tmp_path, program=ERA)
     assert "Traceback (most recent call last)" in done.stderr
     assert "\x1b" not in done.stderr
     assert max(map(len, done.stderr.splitlines())) <= 5_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from PIL import Image
@@ -23,6 +25,7 @@ from era_cli import __version__, recipes
 from era_cli.cli import app
 from era_cli.reports import style
 from era_cli.signals import STOPPING
+from tests.support import NARROW_ERA, environment
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / ".github" / "images"
@@ -232,11 +235,11 @@ def test_every_dependency_has_a_reason() -> None:
 
 @pytest.fixture
 def own_place(
-    finished_run: Path, other_finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    accurate_run: Path, other_accurate_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
     """A working folder with two runs of 8 px digits, a folder of photos of their classes, and two images."""
-    shutil.copytree(finished_run, tmp_path / "runs" / "digits-1")
-    shutil.copytree(other_finished_run, tmp_path / "runs" / "digits-2")
+    shutil.copytree(accurate_run, tmp_path / "runs" / "digits-1")
+    shutil.copytree(other_accurate_run, tmp_path / "runs" / "digits-2")
     for name in map(str, range(10)):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.new("L", (8, 8), 20 * int(name)).save(tmp_path / "photos" / name / "01.png")
@@ -274,33 +277,38 @@ def test_every_command_that_reads_has_a_runnable_block() -> None:
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="the script is one of bash")
 
 
-def run_script(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(["bash", "-c", text], cwd=folder, env=environment, capture_output=True, text=True)
+def run_script(text: str, folder: Path, programs: Path) -> subprocess.CompletedProcess[str]:
+    """The script, which finds in the folder `programs` an `era` with the narrow network."""
+    (programs / "era").write_text(f'#!/bin/sh\nexec {shlex.join(NARROW_ERA)} "$@"\n', encoding="utf-8")
+    (programs / "era").chmod(0o755)
+    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(["bash", "-c", text], cwd=folder, env=environment(PATH=path), capture_output=True, text=True)
 
 
 @needs_bash
-def test_the_script_of_every_command_runs(tmp_path: Path) -> None:
+def test_the_script_of_every_command_runs(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert {words[0] for words in calls(SCRIPT.replace("$(", "\n"))} == set(COMMANDS)
-    done = run_script(SCRIPT, tmp_path)
+    done = run_script(SCRIPT, tmp_path, tmp_path_factory.mktemp("bin"))
     assert done.returncode == 0, done.stderr
     accuracy, macro_f1, wrong, hottest, shown, figure, verified, status, difference = done.stdout.split()
     # Three ways to the same errors: fit, eval and misclassified report on the same 359 images.
     assert round((1 - float(accuracy)) * 359) == int(wrong)
     assert wrong == shown
-    assert abs(float(macro_f1) - float(accuracy)) < 0.1
+    counts = np.array(json.loads((tmp_path / "runs/digits-1/eval-test.json").read_text())["result"]["confusion"])
+    assert float(macro_f1) == pytest.approx((2 * counts.diagonal() / (counts.sum(0) + counts.sum(1))).mean())
     assert -1 <= float(hottest) <= 1
     assert (tmp_path / figure).is_file()
     assert (verified, status) == ("identical", "finished")
-    assert abs(float(difference)) < 0.1
+    documents = [json.loads((tmp_path / f"runs/digits-{number}/run.json").read_text()) for number in (1, 2)]
+    of_1, of_2 = (document["result"]["test_acc"] for document in documents)
+    assert float(difference) == pytest.approx(of_2 - of_1)
     written = {path.name for path in (tmp_path / "runs" / "digits-1").iterdir()}
     assert {"confusion.png", "misclassified.png", "misclassified.csv", "gradcam-layer1.png"} <= written
 
 
 @needs_bash
-def test_the_script_stops_where_a_command_fails(tmp_path: Path) -> None:
-    done = run_script(SCRIPT.replace("--steps 30", "--steps few"), tmp_path)
+def test_the_script_stops_where_a_command_fails(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    done = run_script(SCRIPT.replace("--steps 30", "--steps few"), tmp_path, tmp_path_factory.mktemp("bin"))
     assert done.returncode != 0
     assert done.stdout == ""
     assert "--steps" in done.stderr

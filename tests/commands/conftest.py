@@ -24,9 +24,9 @@ def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def light_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished run with a checkpoint that holds no optimizer, which is read faster; not to be written to."""
-    return _light(finished_run, tmp_path_factory.mktemp("light") / "run")
+def light_run(accurate_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The accurate run with a checkpoint that holds no optimizer, which is read faster; not to be written to."""
+    return _light(accurate_run, tmp_path_factory.mktemp("light") / "run")
 
 
 def _light(finished: Path, path: Path) -> Path:
@@ -44,9 +44,9 @@ def _light(finished: Path, path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def other_light_run(other_finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same of the other finished run."""
-    return _light(other_finished_run, tmp_path_factory.mktemp("light") / "run")
+def other_light_run(other_accurate_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the other accurate run."""
+    return _light(other_accurate_run, tmp_path_factory.mktemp("light") / "run")
 
 
 @pytest.fixture

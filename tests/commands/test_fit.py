@@ -26,6 +26,7 @@ from era_cli.runs.run import Run
 from tests.support import (
     ERA,
     ESCAPE,
+    NARROW_ERA,
     TINY_OPTIONS,
     environment,
     era,
@@ -53,10 +54,10 @@ def wait_for_epoch(child: subprocess.Popen[str], epoch: int) -> None:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """One run off an ASCII terminal of 60 columns: a named recipe with an option of every type."""
+    """One run of the whole network off an ASCII terminal of 60 columns: a named recipe, an option of every type."""
     folder = tmp_path_factory.mktemp("empty")
     options = ("--recipe=session12", "--nesterov", "--no-decay-norm-and-bias", "--max-lr=0.01", "--crop-padding=2")
-    done = era("fit", *SHORT, "--epochs=2", *options, cwd=folder, COLUMNS="60", PYTHONIOENCODING="ascii")
+    done = era("fit", *SHORT, "--epochs=2", *options, cwd=folder, program=ERA, COLUMNS="60", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     return done, folder
 
@@ -143,7 +144,7 @@ def test_a_new_run_that_fails_at_once_leaves_the_old(monkeypatch: pytest.MonkeyP
 
 
 def test_a_closed_pipe_does_not_stop_training(tmp_path: Path) -> None:
-    command = f"{' '.join(ERA)} fit {' '.join(SHORT)} | head -1"
+    command = f"{' '.join(NARROW_ERA)} fit {' '.join(SHORT)} | head -1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=environment()
     )

@@ -35,7 +35,7 @@ def test_the_page_is_that_of_the_run(run: Run) -> None:
     for fact in (
         f"{result.test_acc:.2%}</dd>",
         f"{result.test_correct} of 359",
-        "6,573,130 parameters, trained on 160 images of digits for 3 epochs",
+        f"parameters, trained on {run.read().data.counts.train} images of digits for 3 epochs",
         "era fit --data digits",
         run.read().data.content_hash,
         "checkpoints/best.ckpt",

@@ -102,9 +102,9 @@ def test_the_command_that_repeats_a_run_gives_its_recipe(run: Run, monkeypatch: 
 
 
 @pytest.fixture
-def mine(narrow_run: Path) -> Run:
+def mine(finished_run: Path) -> Run:
     """A run with its training states, which a test may slim."""
-    return Run(Path(shutil.copytree(narrow_run, RUNS / "mine")))
+    return Run(Path(shutil.copytree(finished_run, RUNS / "mine")))
 
 
 def states(run: Run) -> list[str]:

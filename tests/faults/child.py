@@ -70,7 +70,7 @@ class _Hook(MetaPathFinder):
         return spec
 
 
-def _changed(place: str, change: Callable[[Any], Any]) -> None:
+def changed(place: str, change: Callable[[Any], Any]) -> None:
     """Replaces what is at `module:name` by what `change` makes of it, now or once the module is loaded."""
     module, _, name = place.partition(":")
     *owners, last = name.split(".")
@@ -116,7 +116,7 @@ def _strike_at(signum: int, place: str, call: int) -> None:
     if place == EXIT:
         atexit.register(_strike, signum)
     elif ":" in place:
-        _changed(place, struck)
+        changed(place, struck)
     else:
         sys.meta_path.insert(0, _Hook(place, lambda: _strike(signum), lambda module: None))
 
@@ -129,7 +129,7 @@ def main() -> None:
     for signum, place, call in changes["strikes"]:
         _strike_at(signum, place, call)
     for place, value in (*_SMALL, *changes["set"]):
-        _changed(place, functools.partial(_evaluated, value))
+        changed(place, functools.partial(_evaluated, value))
     from era_cli.__main__ import main
 
     main()

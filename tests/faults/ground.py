@@ -59,7 +59,7 @@ def place(folder: Path) -> dict[str, str]:
         (folder / name).mkdir(exist_ok=True)
     here = {"XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder / "tmp"), "HOME": str(folder)}
     here["MPLCONFIGDIR"] = str(made("fonts"))  # Matplotlib looks for fonts for seconds where it has not kept them
-    return environment(PYTHONPATH=str(ROOT), no_proxy="*", **here)
+    return environment(no_proxy="*", **here)
 
 
 def started(

@@ -24,13 +24,12 @@ from era_cli.runs.document import SCHEMA
 from era_cli.runs.run import Run
 from tests.support import TINY, make_run, request
 
-pytestmark = pytest.mark.usefixtures("narrow_network")
 Prepare = Callable[..., Any]
 COUNTS = {"train": 160, "val": 16, "test": 359}
 
 
-def test_run_json_records_the_whole_run(narrow_run: Path) -> None:
-    document = json.loads((narrow_run / "run.json").read_text(encoding="utf-8"))
+def test_run_json_records_the_whole_run(finished_run: Path) -> None:
+    document = json.loads((finished_run / "run.json").read_text(encoding="utf-8"))
     assert (document["schema"], document["status"]) == (SCHEMA, "finished")
     assert document["recipe"] == {**document["recipe"], **TINY, "flip": 0.0}  # mirrored digits are no digits
     assert document["seed"] == document["recipe"]["seed"] == 0
@@ -51,11 +50,11 @@ def test_run_json_records_the_whole_run(narrow_run: Path) -> None:
     assert all(len(count) == 10 for count in counts.values())
 
 
-def test_metrics_and_steps_agree(narrow_run: Path) -> None:
-    columns, *rows = (narrow_run / "metrics.csv").read_text().splitlines()
+def test_metrics_and_steps_agree(finished_run: Path) -> None:
+    columns, *rows = (finished_run / "metrics.csv").read_text().splitlines()
     assert columns == "epoch,train_loss,train_acc,val_loss,val_acc,lr,seconds,images_per_second"
     assert [row.split(",")[0] for row in rows] == ["1", "2", "3"]
-    run = Run(narrow_run)
+    run = Run(finished_run)
     steps = run.steps()
     assert [row.step for row in steps] == list(range(1, 16))
     rates = [row.lr for row in steps]
@@ -66,8 +65,8 @@ def test_metrics_and_steps_agree(narrow_run: Path) -> None:
         assert row.lr == steps[row.epoch * 5 - 1].lr
 
 
-def test_the_best_checkpoint_is_that_of_the_best_row(narrow_run: Path) -> None:
-    run = Run(narrow_run)
+def test_the_best_checkpoint_is_that_of_the_best_row(finished_run: Path) -> None:
+    run = Run(finished_run)
     best = best_epoch.best(run.epochs())
     assert run.read().as_dict()["result"]["best_epoch"] == best.epoch
     assert run.read().as_dict()["result"]["val_acc"] == best.val_acc
@@ -104,8 +103,8 @@ def test_without_validation_the_last_epoch_is_best(fit_digits: Prepare) -> None:
     assert best.read_bytes() == last.read_bytes()
 
 
-def test_the_seed_decides_the_training(fit_digits: Prepare, narrow_run: Path) -> None:
-    first = [Run(narrow_run).steps()[0].loss]
+def test_the_seed_decides_the_training(fit_digits: Prepare, finished_run: Path) -> None:
+    first = [Run(finished_run).steps()[0].loss]
     for seed in (0, 6):
         fit = fit_digits(seed=seed, epochs=1)
         fit.train(Listener())

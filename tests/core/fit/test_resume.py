@@ -31,7 +31,6 @@ from era_cli.runs.run import Run
 from tests.sessions import SignalAt, resumed, say_computed_by, stopped
 from tests.support import assert_equal_runs, files, request
 
-pytestmark = pytest.mark.usefixtures("narrow_network")
 STEPS_PER_EPOCH = 5
 Prepare = Callable[..., Fit]
 
@@ -55,33 +54,33 @@ def as_earlier(run: Run) -> None:
 
 
 @pytest.fixture(scope="module")
-def after_two_steps(narrow_network: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def after_two_steps(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run stopped after its second step; not to be written to."""
     return stopped(start.prepare(request(tmp_path_factory.mktemp("runs")), Listener()), 2)
 
 
 @pytest.mark.parametrize("step", [5, 7, 15], ids=lambda step: f"after step {step}")
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
-    step: int, fit_digits: Prepare, narrow_run: Path
+    step: int, fit_digits: Prepare, finished_run: Path
 ) -> None:
     run = stopped(fit_digits(), step)
     assert run.read().status == "interrupted"
     assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == step
     resumed(run).train(Listener())
-    assert_equal_runs(run.path, narrow_run)
+    assert_equal_runs(run.path, finished_run)
 
 
-def test_a_run_stopped_three_times_equals_an_uninterrupted_one(fit_digits: Prepare, narrow_run: Path) -> None:
+def test_a_run_stopped_three_times_equals_an_uninterrupted_one(fit_digits: Prepare, finished_run: Path) -> None:
     run = stopped(fit_digits(), 3)
     stopped(resumed(run), 1)
     with pytest.raises(Interrupted) as caught:
         resumed(run).train(SignalAt(7, signum=signal.SIGTERM))
     assert caught.value.exit_code == 143
     resumed(run).train(Listener())
-    assert_equal_runs(run.path, narrow_run)
+    assert_equal_runs(run.path, finished_run)
 
 
-def test_a_truncated_checkpoint_falls_back_to_the_previous(fit_digits: Prepare, narrow_run: Path) -> None:
+def test_a_truncated_checkpoint_falls_back_to_the_previous(fit_digits: Prepare, finished_run: Path) -> None:
     run = stopped(fit_digits(), 12)
     newest = run.checkpoints / artifacts.LAST
     newest.write_bytes(newest.read_bytes()[:-1000])
@@ -95,7 +94,7 @@ def test_a_truncated_checkpoint_falls_back_to_the_previous(fit_digits: Prepare, 
     plan = fit.plan()
     assert (plan.steps_done, [row.epoch for row in plan.rows_done]) == (10, [1, 2])
     fit.train(Listener())
-    assert_equal_runs(run.path, narrow_run)
+    assert_equal_runs(run.path, finished_run)
 
 
 def test_a_damaged_checkpoint_never_becomes_the_previous_one(fit_digits: Prepare) -> None:
@@ -129,7 +128,7 @@ def spoil(run: Run) -> None:
     run.steps_file.write_bytes(b"".join(run.steps_file.read_bytes().splitlines(keepends=True)[4:]))
 
 
-def test_torn_files_are_restored_from_the_checkpoint(fit_digits: Prepare, narrow_run: Path) -> None:
+def test_torn_files_are_restored_from_the_checkpoint(fit_digits: Prepare, finished_run: Path) -> None:
     run = stopped(fit_digits(), 12)
     spoil(run)
     told = Notes()
@@ -137,7 +136,7 @@ def test_torn_files_are_restored_from_the_checkpoint(fit_digits: Prepare, narrow
     assert told.notes == [
         f"{path} was damaged or changed; its rows were restored." for path in (run.metrics_file, run.steps_file)
     ]
-    assert_equal_runs(run.path, narrow_run)
+    assert_equal_runs(run.path, finished_run)
 
 
 def test_torn_files_of_an_earlier_version_are_found_before_training(fit_digits: Prepare) -> None:
@@ -152,7 +151,7 @@ def test_torn_files_of_an_earlier_version_are_found_before_training(fit_digits: 
     assert note == f"{run.steps_file} lacks 4 rows, which will be missing from the curves."
 
 
-def test_an_interrupted_final_test_is_made_up(fit_digits: Prepare, narrow_run: Path) -> None:
+def test_an_interrupted_final_test_is_made_up(fit_digits: Prepare, finished_run: Path) -> None:
     class StopTesting(Listener):
         def epoch_ended(self, row: EpochRow, best: bool) -> None:
             if row.epoch == 3:
@@ -165,7 +164,7 @@ def test_an_interrupted_final_test_is_made_up(fit_digits: Prepare, narrow_run: P
     counter = SignalAt()
     resumed(fit.run).train(counter)
     assert counter.done == 0
-    assert_equal_runs(fit.run.path, narrow_run)
+    assert_equal_runs(fit.run.path, finished_run)
 
 
 @pytest.mark.parametrize(
@@ -199,9 +198,9 @@ def test_other_data_are_refused(fit_digits: Prepare) -> None:
         resumed(run)
 
 
-def test_a_run_that_cannot_be_resumed_says_why(fit_digits: Prepare, narrow_run: Path) -> None:
+def test_a_run_that_cannot_be_resumed_says_why(fit_digits: Prepare, finished_run: Path) -> None:
     with pytest.raises(EraError, match="is finished"):
-        resumed(store.find(narrow_run.parent, "latest"))
+        resumed(store.find(finished_run.parent, "latest"))
     fit = fit_digits()
     with pytest.raises(EraError, match="holds no checkpoint yet"):
         resumed(fit.run)
@@ -226,9 +225,9 @@ def test_links_within_a_run_are_not_written_through(name: str, after_two_steps: 
 
 
 def test_a_crash_before_the_best_checkpoint_is_fixed(
-    fit_digits: Prepare, narrow_run: Path, monkeypatch: pytest.MonkeyPatch
+    fit_digits: Prepare, finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = Run(narrow_run).read().result
+    result = Run(finished_run).read().result
     assert result is not None
     real = checkpoint.mark_best
 
@@ -244,7 +243,7 @@ def test_a_crash_before_the_best_checkpoint_is_fixed(
     assert fit.run.read().status == "failed"
     monkeypatch.setattr(checkpoint, "mark_best", real)
     resumed(fit.run).train(Listener())
-    assert_equal_runs(fit.run.path, narrow_run)
+    assert_equal_runs(fit.run.path, finished_run)
 
 
 def test_a_damaged_best_checkpoint_costs_only_its_epoch(fit_digits: Prepare) -> None:

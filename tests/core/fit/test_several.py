@@ -24,11 +24,10 @@ from era_cli.listener import Listener
 from era_cli.runs import artifacts
 from era_cli.runs.run import Run
 from tests.several import OPTIONS, ended, era, free_port
-from tests.support import assert_equal_runs, invoke, request
+from tests.support import invoke, request
 
 STEPS_PER_EPOCH = 7
 FIELDS: dict[str, Any] = {"batch_size": 24, "limit_train": 170, "epochs": 3}  # 21 steps
-PAGE = (Path(__file__).parents[3] / ".github" / "docs" / "several.md").read_text(encoding="utf-8")
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and process groups of POSIX")
 
@@ -82,7 +81,7 @@ def sliced(folder: Path, processes: int, steps: int) -> tuple[dict[str, Tensor],
     return network.state_dict(), losses
 
 
-def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, narrow_network: None, tmp_path: Path) -> None:
+def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, tmp_path: Path) -> None:
     weights, losses = sliced(tmp_path, 2, 21)
     run = Run(two)
     assert [row.loss for row in run.steps()] == pytest.approx(losses, abs=1e-6)
@@ -97,39 +96,6 @@ def test_two_processes_compute_what_one_does_slice_by_slice(two: Path, narrow_ne
         in verified.stderr
     )
     assert {"validation", "test", "predictions"} <= set(verified.stdout.split())
-
-
-def test_torchrun_starts_them_as_well(two: Path, tmp_path: Path) -> None:
-    """By the line of the documentation."""
-    (option,) = re.findall(r"^torchrun (--[a-z-]+) 4 -m era_cli fit", PAGE, re.MULTILINE)
-    launcher = ("-m", "torch.distributed.run", "--standalone", option, "2", "-m")
-    ended(era(tmp_path, "fit", *OPTIONS, "--name=two", launcher=launcher))
-    assert_equal_runs(tmp_path / "two", two)
-
-
-def test_srun_starts_them_as_well(two: Path, tmp_path: Path) -> None:
-    """By SLURM's variables alone: two nodes of one task each."""
-    slurm = {
-        **{
-            "SLURM_NTASKS": "2",
-            "SLURM_NTASKS_PER_NODE": "1",
-            "SLURM_NNODES": "2",
-            "SLURM_JOB_ID": "1",
-            "SLURM_STEP_ID": "0",
-        },
-        **{"SLURM_LOCALID": "0", "SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": free_port()},
-    }
-    tasks = [
-        era(
-            tmp_path, "fit", *OPTIONS, "--name=two", env={**slurm, "SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank)}
-        )
-        for rank in range(2)
-    ]
-    texts = [ended(task) for task in tasks]
-    assert texts[1] == ("", "")
-    run = Run(tmp_path / "two")
-    assert run.read().device.nodes == 2
-    assert_equal_runs(run.path, two)
 
 
 def test_seeds_sweep_and_json_on_two_nodes_are_those_of_one_process(tmp_path: Path) -> None:

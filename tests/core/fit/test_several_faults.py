@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from era_cli.core.networks import checkpoint
 from era_cli.runs import artifacts
 from era_cli.runs.run import Run
-from tests.several import OPTIONS, ended, era, free_port, none_left
+from tests.several import OPTIONS, ROOT, ended, era, free_port, none_left
 from tests.support import assert_equal_runs
 
 DURING = 10  # a step of the second epoch
@@ -19,23 +20,43 @@ DURING = 10  # a step of the second epoch
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and process groups of POSIX")
 
 
+def by_torchrun(runs: Path, *arguments: str) -> None:
+    """Three processes, started by the line of the documentation."""
+    page = (ROOT / ".github" / "docs" / "several.md").read_text(encoding="utf-8")
+    (option,) = re.findall(r"^torchrun (--[a-z-]+) 4 -m era_cli fit", page, re.MULTILINE)
+    launcher = ("-m", "torch.distributed.run", "--standalone", option, "3", "-m")
+    ended(era(runs, *arguments, launcher=launcher))
+
+
+def by_srun(runs: Path, *arguments: str) -> None:
+    """Three nodes of one task each, by SLURM's variables alone; all but the first print nothing."""
+    alike = {
+        **{"SLURM_NTASKS": "3", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "3"},
+        **{"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_LOCALID": "0"},
+        **{"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": free_port()},
+    }
+    tasks = [
+        era(runs, *arguments, env={**alike, "SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank)}) for rank in range(3)
+    ]
+    assert [ended(task) for task in tasks][1:] == [("", "")] * 2
+
+
 def test_a_stopped_run_equals_one_that_was_not(tmp_path: Path) -> None:
-    """A signal to one of three processes; three, since of two numbers any sum is the same."""
-    undisturbed = ("fit", *OPTIONS, "--cpu-procs=3", "--name=three")
-    ended(era(tmp_path / "undisturbed", *undisturbed))
+    """Three processes, since of two numbers any sum is the same; it does not matter what starts them.
+
+    torchrun starts those that nothing disturbs. A signal stops one of those that era starts, and srun resumes the run.
+    """
+    fit = ("fit", *OPTIONS, "--name=three")
+    by_torchrun(tmp_path / "undisturbed", *fit)
     runs = tmp_path / "runs"
-
-    def disturbed(*arguments: str, at: str, code: int) -> str:
-        _, err = ended(era(runs, *arguments, env={"AT_STEP": at}), code)
-        assert none_left(runs)
-        return err
-
-    run = Run(runs / "three")
-    err = disturbed(*undisturbed, at=f"1:{DURING}:SIGTERM:self", code=143)
+    _, err = ended(era(runs, *fit, "--cpu-procs=3", env={"AT_STEP": f"1:{DURING}:SIGTERM:self"}), 143)
+    assert none_left(runs)
     assert err.count("is saved; resume it with: era fit --resume") == err.count("Stopped by SIGTERM.") == 1
+    run = Run(runs / "three")
     assert run.read().status == "interrupted"
     assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == DURING + 1
-    ended(era(runs, "fit", "--resume=three"))
+    by_srun(runs, "fit", "--resume=three")
+    assert run.read().device.nodes == 3
     assert_equal_runs(run.path, tmp_path / "undisturbed" / "three")
 
 

@@ -78,7 +78,6 @@ def test_defaults_from_the_data_are_recorded(tmp_path: Path) -> None:
     assert (recipe["val_size"], recipe["image_size"]) == (144, 8)
 
 
-pytestmark = pytest.mark.usefixtures("narrow_network")
 AUTO: dict[str, Any] = {"batch_size": 16, "epochs": 1, "limit_train": 80}  # five steps
 
 
@@ -93,7 +92,7 @@ class Notes(Listener):
 
 
 @pytest.fixture(scope="module")
-def swept(narrow_network: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fit, list[str]]:
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fit, list[str]]:
     """A run whose peak rate was swept first, trained to its end, and what was told before it; not to be written to."""
     with pytest.MonkeyPatch.context() as patch:
         options = {"low": 1e-3, "high": 0.2, "steps": 24, "seeds": 1}

@@ -21,6 +21,8 @@ from era_cli.runs.run import Run
 from tests.sessions import resumed
 from tests.support import assert_equal_runs, environment, request
 
+pytestmark = pytest.mark.usefixtures("whole_network")
+
 KILLED = """
 import os, sys
 from pathlib import Path
@@ -43,7 +45,7 @@ start.prepare(request(Path(sys.argv[1]), name="killed"), Listener()).train(Kill(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
-def test_kill_9_and_resume_equal_an_uninterrupted_run(tmp_path: Path, finished_run: Path) -> None:
+def test_kill_9_and_resume_equal_an_uninterrupted_run(tmp_path: Path, fit_digits: Callable[..., Any]) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     done = subprocess.run(command, cwd=Path(__file__).parents[3], env=environment(), capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -51,7 +53,9 @@ def test_kill_9_and_resume_equal_an_uninterrupted_run(tmp_path: Path, finished_r
     assert run.read().status == "running"
     assert checkpoint.read(run.checkpoints / artifacts.LAST)["global_step"] == 8
     resumed(run).train(Listener())
-    assert_equal_runs(run.path, finished_run)
+    undisturbed = fit_digits()
+    undisturbed.train(Listener())
+    assert_equal_runs(run.path, undisturbed.run.path)
 
 
 def test_it_learns_and_lightning_says_nothing(

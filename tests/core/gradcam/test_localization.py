@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import numpy as np
+import pytest
 
 from era_cli.commands.gradcam import gradcam
 from era_cli.core.networks.resnet import CustomResNet
@@ -14,6 +15,7 @@ METHOD = inspect.signature(gradcam).parameters["method"].default
 LAYER = CustomResNet.stages[-1]
 
 
+@pytest.mark.usefixtures("whole_network")
 def test_the_map_peaks_in_the_deciding_patch() -> None:
     # One seed, since training takes 15 seconds; the benchmark prints five.
     network = pointing.trained(0)

@@ -12,7 +12,6 @@ from era_cli.core.networks.resnet import CustomResNet
 @pytest.mark.parametrize(
     ("size", "stage", "side"), [(32, "layer3", 4), (16, "layer2", 4), (8, "layer1", 4), (64, "layer3", 8)]
 )
-@pytest.mark.usefixtures("narrow_network")
 def test_the_last_stage_with_enough_cells(size: int, stage: str, side: int) -> None:
     network = CustomResNet(3, dropout=0.0, logit_scale=1.0)
     before = {name: value.clone() for name, value in network.state_dict().items()}

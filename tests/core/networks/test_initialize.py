@@ -14,6 +14,7 @@ from era_cli.core.networks.initialize import whiten, whitening_filters
 from era_cli.core.networks.resnet import CustomResNet
 from era_cli.recipes import default, with_options
 
+pytestmark = pytest.mark.usefixtures("whole_network")
 SIDE = 12
 
 

@@ -7,6 +7,8 @@ from torch import nn
 from era_cli.core.networks.resnet import ConvBlock, CustomResNet
 from era_cli.core.networks.summary import layer_rows
 
+pytestmark = pytest.mark.usefixtures("whole_network")
+
 
 def test_it_has_the_parameters_of_the_course_project() -> None:
     assert sum(parameter.numel() for parameter in CustomResNet(10).parameters()) == 6_573_130

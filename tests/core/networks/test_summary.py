@@ -7,6 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from era_cli.core.networks.resnet import CustomResNet
 from era_cli.core.networks.summary import layer_rows
 
+pytestmark = pytest.mark.usefixtures("whole_network")
+
 
 @pytest.mark.parametrize("size", [8, 32])
 def test_multiply_adds_are_half_of_torchs_operations(size: int) -> None:

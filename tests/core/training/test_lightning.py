@@ -20,27 +20,22 @@ def output_of(program: str, folder: Path) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def test_training_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+def test_training_loads_nothing_that_it_does_not_use_and_all_can_be_imported_afterwards(tmp_path: Path) -> None:
     program = f"""
 import sys
+import tests.narrow_era
 from era_cli.cli import app
 try:
-    app(["fit", "--epochs=1", "--limit-train=200", *{TINY_OPTIONS}])
+    app(["fit", "--epochs=1", "--limit-train=200", "--limit-test=20", *{TINY_OPTIONS}])
 except SystemExit as end:
-    print(end.code, *[name for name in {LEFT_OUT} if name in sys.modules])
-"""
-    assert output_of(program, tmp_path) == "0"
-
-
-def test_what_was_left_out_can_be_imported_afterwards(tmp_path: Path) -> None:
-    program = """
-import era_cli.core.training.lightning
+    code = end.code
+loaded = [name for name in {LEFT_OUT} if name in sys.modules]
 import torch, torchmetrics
 network = torch.nn.Linear(2, 2)
 network.compile(backend="eager")
-print(network(torch.ones(1, 2)).shape == (1, 2), torchmetrics.Metric.__module__)
+print(code, loaded, network(torch.ones(1, 2)).shape == (1, 2), torchmetrics.Metric.__module__)
 """
-    assert output_of(program, tmp_path) == "True torchmetrics.metric"
+    assert output_of(program, tmp_path) == "0 [] True torchmetrics.metric"
 
 
 def test_a_lightning_that_needs_what_was_left_out_gets_it(tmp_path: Path) -> None:
