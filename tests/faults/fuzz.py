@@ -32,7 +32,7 @@ Change = Callable[[Path], None]
 _BATCH = 200
 _BATCHES = 25
 _QUICK = 0  # the seed of the batch that is part of the tests
-_READING = ("eval", "misclassified", "gradcam", "plot-curves", "verify")
+_READING = ("eval", "misclassified", "gradcam", "plot-curves", "report", "compare", "runs", "verify")
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,16 @@ _CHOICES: dict[str, Sequence[str]] = {
     "--image": ("photo.png", "photo.jpg", "photos/0/0.png"),
     "--index": ("1", "1,3"),
     "--data": ("digits", "photos", "cifar10"),
-    "--out": ("out/x.png", "x.svg", "x.pdf"),
+    "--out": ("out/x.png", "x.svg", "x.pdf", "out/x.html"),
     "--max-lr": ("auto", "0.1", "1"),
     "--optimizer": ("sgd", "adam"),
     "--recipe": ("default", "session12", "session10"),
     "--precision": ("fp32", "bf16", "auto"),
     "--name": ("new", "done"),
     "--runs-dir": ("runs", "out"),
+    "--against": ("done", "stopped", BYSTANDER),
+    "--a": ("done", BYSTANDER),
+    "--b": ("done", BYSTANDER),
 }
 # Values that are valid and take too long or too much memory: they belong to tests of their own.
 _TOO_LARGE = {"--image-size": ("16", "7", "8"), "--n": ("1", "2"), "--seeds": ("1", "2", "0", str(10**12))}
@@ -104,12 +107,17 @@ _TOO_LARGE |= {"--cpu-procs": ("1", "0", str(10**12)), "--nodes": ("1", "0", str
 _TOO_LARGE |= {"--steps": ("2", "20", "1", str(10**12)), "--columns": ("1", "3", "0", str(10**12))}
 
 
+_RUNS = st.sampled_from(("done", "stopped", BYSTANDER)) | words  # named without an option
+
+
 def _options(command: str) -> list[Any]:
     from era_cli.cli import app
 
     whole: Any = typer.main.get_command(app)
     return [
-        one for one in whole.commands[command].params if one.param_type_name == "option" and "--help" not in one.opts
+        one
+        for one in whole.commands[command].params
+        if one.param_type_name == "option" and one.opts[0] not in ("--help", "--open")  # which starts a browser
     ]
 
 
@@ -120,6 +128,8 @@ def command_lines(draw: st.DrawFn) -> Example:
     arguments = [command]
     if command in ("fit", "lr-find"):
         arguments += ["--data=digits", "--image-size=8", "--batch-size=16", "--limit-train=64"]
+    elif command in ("compare", "runs"):
+        arguments += draw(st.lists(_RUNS, max_size=2))
     elif draw(st.integers(0, 3)):
         arguments += ["--run", "done"]
     if command in ("misclassified", "gradcam"):
@@ -331,6 +341,7 @@ def damaged(name: str) -> st.SearchStrategy[Change]:
 def _reading(run: str) -> st.SearchStrategy[tuple[str, ...]]:
     read = ("--run", run, "--checkpoint", "last")
     lines = [("eval", *read), ("misclassified", *read, "--n", "2"), ("gradcam", *read, "--n", "1", "--which", "all")]
+    lines += [("report", *read), ("compare", run, BYSTANDER), ("runs", run), ("runs",)]
     return st.sampled_from([*lines, ("plot-curves", "--run", run), ("verify", "--run", run)])
 
 
@@ -366,7 +377,12 @@ def tables(draw: st.DrawFn) -> Example:
     run = draw(st.sampled_from(("done", "done", "stopped")))
     names = ["metrics.csv", "steps.csv"] + ["predictions-test.npz"] * (run == "done")
     change = draw(damaged(f"runs/{run}/{draw(st.sampled_from(names))}"))
-    best = [("eval", "--run", "done"), ("gradcam", "--run", "done", "--n", "1"), ("misclassified", "--run", "done")]
+    best = [
+        ("eval", "--run", "done"),
+        ("report", "--run", "done"),
+        ("gradcam", "--run", "done", "--n", "1"),
+        ("misclassified", "--run", "done"),
+    ]
     lines = [_RESUMED] if run == "stopped" else [*best, ("verify", "--run", run)]
     return Example(draw(st.sampled_from([*lines, ("plot-curves", "--run", run)])), (change,), train=True)
 
@@ -407,6 +423,7 @@ def class_names(draw: st.DrawFn) -> Example:
         ("eval", *photos),
         ("misclassified", *photos, "--n", "2"),
         ("gradcam", *photos, "--n", "1", "--which", "all"),
+        ("report", *photos),
     ]
     lines += [("misclassified", *photos, "--true", names[0]), ("misclassified", *photos, "--true", names[0][:1])]
     lines += [("fit", "--data", "photos", "--image-size=8", "--batch-size=2", "--val-size=0")]
@@ -423,7 +440,11 @@ def images(draw: st.DrawFn) -> Example:
     change = draw(damaged(name))
     if name.startswith("photos"):
         folder = ("--data", "photos")
-        lines = [("eval", "--run", "done", *folder), ("misclassified", "--run", "done", *folder, "--n", "2")]
+        lines = [
+            ("eval", "--run", "done", *folder),
+            ("report", "--run", "done", *folder),
+            ("misclassified", "--run", "done", *folder, "--n", "2"),
+        ]
         fit = ("fit", *folder, "--image-size=8", "--batch-size=2", "--val-size=0")
         return Example(draw(st.sampled_from([*lines, fit, (*fit, "--strict")])), (change,))
     return Example(("gradcam", "--run", "done", "--image", name, "--layer", "layer2"), (change,))

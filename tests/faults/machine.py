@@ -70,6 +70,7 @@ READERS: dict[str, Sequence[str]] = {
     "misclassified": ("misclassified", "--gpus=0"),
     "gradcam": ("gradcam", "--n=2", "--gpus=0"),
     "plot-curves": ("plot-curves",),
+    "report": ("report", "--gpus=0"),
     "verify": ("verify",),
 }
 DRAWING = ("eval", "misclassified", "gradcam", "plot-curves")
@@ -210,7 +211,7 @@ def _permissions() -> Iterator[Case]:
         ),
         *(
             (f"{reader} of unreadable checkpoints", 0o000, f"runs/{RUN}/checkpoints", READERS[reader], (1,))
-            for reader in ("eval", "misclassified", "gradcam", "verify")
+            for reader in ("eval", "misclassified", "gradcam", "report", "verify")
         ),
         ("plot-curves of an unreadable metrics.csv", 0o000, f"runs/{RUN}/metrics.csv", READERS["plot-curves"], (1,)),
         ("eval of unreadable predictions", 0o000, f"runs/{RUN}/predictions-test.npz", READERS["eval"], (0, 1)),
@@ -266,7 +267,7 @@ def _limits() -> Iterator[Case]:
         ("4 GB of addresses", "ulimit -v 4000000"),
     ):
         for name, command in ALL.items():
-            if name in ("lr-find", "misclassified", "plot-curves") and what != "files of 1 kB":
+            if name in ("lr-find", "misclassified", "plot-curves", "report") and what != "files of 1 kB":
                 continue
             check = functools.partial(_limited, f'{limit}; "$@"', command)
             yield Case(fault=LIMIT, name=f"{name} with {what}", check=check)
@@ -361,7 +362,11 @@ def _terminals() -> Iterator[Case]:
     }
     for what, env in environments.items():
         for name, command in ALL.items():
-            if name in ("lr-find", "gradcam", "misclassified") and "column" not in what and "narrow" not in what:
+            if (
+                name in ("lr-find", "gradcam", "misclassified", "report")
+                and "column" not in what
+                and "narrow" not in what
+            ):
                 continue
             if name == "verify" and "narrow" not in what:
                 continue

@@ -281,6 +281,11 @@ def _finished(at: Path) -> None:
     _must(warm.run(at, *TINY, "--epochs=2", "--name=own", "--seed=5"))
 
 
+def _two(at: Path) -> None:
+    _finished(at)
+    _must(warm.run(at, *TINY, "--epochs=1", "--name=shorter", "--seed=6"))
+
+
 def _images(at: Path) -> None:
     digit_folder(at / "work" / "images", {"0": 24, "1": 24})
 
@@ -319,4 +324,6 @@ READING = (
     Scenario(title="misclassified", command=("misclassified",), before=_finished),
     Scenario(title="gradcam", command=("gradcam", "--n=2", "--layer=layer2"), before=_finished),
     Scenario(title="plot-curves", command=("plot-curves",), before=_finished),
+    Scenario(title="report", command=("report",), before=_finished),
+    Scenario(title="compare", command=("compare", "own", "shorter"), before=_two),
 )

@@ -173,6 +173,16 @@ COMMANDS = {
         before=_reader,
         after=_unharmed,
     ),
+    "report": Command(
+        arguments=("report", "--gpus=0"),
+        phases={
+            **{phase: place for phase, place in READS.items() if phase != "drawing"},
+            "explaining": ("era_cli.core.gradcam.cam:maps", 1),
+            "writing the page": ("era_cli.page.page:render", 1),
+        },
+        before=_reader,
+        after=_unharmed,
+    ),
     "verify": Command(
         arguments=("verify",),
         phases={**STARTING, **LOADING, **REPLAYING, **LEAVING},

@@ -39,7 +39,7 @@ KILLED = Fault(
     test=TEST,
 )
 KILLED_READING = Fault(
-    title="eval, misclassified, gradcam, plot-curves killed (SIGKILL) between any two changes, and within any write",
+    title="any command that reads a run, killed (SIGKILL) between any two changes, and within any write",
     promise="each of their files is the old one or the new one, the run is untouched, and the command can be repeated",
     test=TEST,
 )
@@ -54,7 +54,7 @@ FAILED = Fault(
     test=TEST,
 )
 FAILED_READING = Fault(
-    title="any change to the disk by eval, misclassified, gradcam, plot-curves fails: one of the five errors at each",
+    title="any change to the disk by a command that reads a run fails: one of the five errors at each",
     promise=(
         "exit 1 and one sentence that names what could not be written; each of their files is the old one or the new "
         "one, the run is untouched, and the command can be repeated"
@@ -66,6 +66,7 @@ _SHARP_KILLS = {
     "fit": ("rename run.json", "half of write steps.csv", "rename last.ckpt", "rename best.ckpt"),
     "fit --overwrite": ("rename own", "rmdir .own.replaced"),
     "eval": ("rename confusion.png",),
+    "report": ("rename report.html",),
 }
 _SHARP_ERRORS = {"fit": ("EIO write last.ckpt", "ENOSPC open metrics.csv")}
 
