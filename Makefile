@@ -18,6 +18,7 @@ demo: .venv/.installed
 	$(BIN)/era misclassified
 	$(BIN)/era gradcam --which uncertain --layer layer2
 	$(BIN)/era plot-curves
+	$(BIN)/era report
 
 test: .venv/.installed
 	$(BIN)/python -m pytest

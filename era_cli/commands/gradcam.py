@@ -213,10 +213,17 @@ def gradcam(
         ],
         facts=facts,
         headline=console.headline(heatmaps),
-        then=next_step.line("plot-curves", run=request.run, runs_dir=request.runs_dir),
+        then=_next(request, own_images=bool(files)),
         quiet=quiet,
         as_json=as_json,
     )
+
+
+def _next(request: reading.Request, *, own_images: bool) -> str:
+    """The page of the run: of the same images, unless they are a person's own."""
+    if own_images:
+        return next_step.line("report", run=request.run, checkpoint=request.checkpoint, runs_dir=request.runs_dir)
+    return request.next("report")
 
 
 def _indices(text: str) -> list[int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from era_cli.choices import CamMethod, OwnCheckpoint, Target, Tta
-from era_cli.commands import deliver, options, reading, run_facts
+from era_cli.commands import deliver, next_step, options, reading, run_facts
 from era_cli.commands.loading import loading
 from era_cli.errors import UsageError
 from era_cli.signals import ending
@@ -128,6 +128,7 @@ def report(
         [deliver.bytes_file(path, html), *reading.kept(computed)],
         facts=reading.facts(opened, subset, computed),
         headline=headline(written, len(html)),
+        then=next_step.line("runs", runs_dir=request.runs_dir),
         quiet=quiet,
         as_json=as_json,
     )

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from era_cli.runs.run import Run
 from tests.support import TINY_OPTIONS, digit_folder, files, invoke, the_error, too_wide, write_digit
 
-READING = ("eval", "misclassified --n=1", "gradcam --n=1 --layer=layer1")
+READING = ("eval", "misclassified --n=1", "gradcam --n=1 --layer=layer1", "report")
 FIT = " ".join(("fit", *TINY_OPTIONS))
 LR_FIND = " ".join(("lr-find", *TINY_OPTIONS, "--steps=3"))
 WRONG = [
@@ -113,6 +113,7 @@ def test_an_unfinished_run_needs_a_named_checkpoint(run: Run, command: str) -> N
         ("eval", r"accuracy \d+\.\d\d% \(\d+ of 359\), 95% interval .*"),
         ("misclassified --n=1 --true=3", r"misclassified \d+ of 359 \(\d+\.\d\d%\), of these \d+ of class 3"),
         ("gradcam --n=1 --layer=layer1", r"replacing the hottest 25% of pixels changes .*"),
+        ("report", r"accuracy \d+\.\d\d%, \d+ images, \d+ kB"),
         ("plot-curves", r"mine: 3/3 epochs, best epoch \d, validation \d+\.\d\d%, test \d+\.\d\d%"),
     ],
 )
@@ -128,7 +129,8 @@ def test_quiet_prints_the_result_in_one_line(run: Run, command: str, says: str) 
         ("eval", "era misclassified"),
         ("eval --split=val --checkpoint=last", "era misclassified --checkpoint last --split val"),
         ("misclassified --n=2 --sort=index", r"era gradcam --index \d+,\d+"),
-        ("gradcam --n=1 --layer=layer1 --gpus=0", "era plot-curves"),
+        ("gradcam --n=1 --layer=layer1 --gpus=0 --split=val", "era report --split val --gpus 0"),
+        ("report", "era runs"),
         ("plot-curves --run=mine", "era eval --run mine"),
     ],
 )
@@ -161,7 +163,7 @@ def test_the_hint_how_to_resume_works(run: Run, named: str) -> None:
 def test_the_next_command_knows_a_folder_elsewhere(run: Run, command: str) -> None:
     run.path.parent.rename("my runs")
     *_, last = invoke(*command.split(), "--runs-dir=my runs", "--run=mine").stdout.splitlines()
-    assert last.endswith(" --run mine --runs-dir 'my runs'")
+    assert last.endswith(" --run mine --runs-dir 'my runs'" if command != "report" else "era runs --runs-dir 'my runs'")
 
 
 @pytest.mark.parametrize("command", [*READING, "misclassified --suspects", "gradcam --layer=layer1 IMAGE"])
