@@ -176,5 +176,5 @@ def era(
 ) -> None:
     """Train a small residual network on CIFAR-10 or your own image folder, and see where and why it is wrong.
 
-    Quick start: era fit, then era eval, era misclassified, era gradcam and era plot-curves, on the most recent run.
+    Quick start: era fit, then era eval, era misclassified, era gradcam and era report, on the most recent run.
     """

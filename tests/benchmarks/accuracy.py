@@ -45,22 +45,24 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def trained(name: str, recipe: Recipe, options: argparse.Namespace) -> Run:
-    """The finished run called `name`: as it is, resumed, or begun."""
+def trained(name: str, recipe: Recipe, options: argparse.Namespace, source: str | None = None) -> Run:
+    """The finished run called `name`: as it is, resumed, or begun on CIFAR-10 or another `source`."""
     run = Run(options.runs_dir / name)
     if run.path.exists() and not any(run.checkpoints.glob("*.ckpt")):  # stopped before its first step
         shutil.rmtree(run.path)
     begun = run.path.exists()
     if begun:
         stored = run.read().recipe
-        if stored != dataclasses.replace(recipe, val_size=stored.val_size, image_size=stored.image_size):
+        if stored != dataclasses.replace(
+            recipe, val_size=stored.val_size, image_size=stored.image_size, flip=stored.flip
+        ):
             raise EraError(f"{run.path} was trained by another recipe: move it away, or name another --runs-dir")
         if run.read().as_dict()["status"] == "finished":
             return run
     request = FitRequest(
         recipe=recipe,
         given={} if begun else recipe.as_dict(),
-        source=None,
+        source=None if begun else source,
         data_dir=options.data_dir,
         strict=False,
         gpus="auto",
