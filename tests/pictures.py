@@ -2,6 +2,7 @@
 
 `make pictures RUN=runs/cifar10-1 DATA=data`, or `python -m tests.pictures RUN [DATA]`: the run is copied first and not
 written to, DATA is the folder with CIFAR-10. Takes a few minutes, most of them for the learning-rate sweep.
+`python -m tests.pictures A B DATA` draws the one of `era compare A B` alone.
 """
 
 from __future__ import annotations
@@ -164,18 +165,23 @@ def draw(run: Run, folder: Path) -> None:
 
 
 def main() -> None:
-    """Copies the run, draws, and lists the pictures with their sizes."""
-    if len(sys.argv) not in (2, 3):
-        sys.exit("usage: python -m tests.pictures RUN [DATA]")
-    given = Path(sys.argv[1]).resolve()
-    if len(sys.argv) == 3:
-        os.environ["ERA_DATA_DIR"] = str(Path(sys.argv[2]).resolve())  # as an option it would be in the captures
+    """Copies the runs, draws, and lists the pictures with their sizes."""
+    if len(sys.argv) not in (2, 3, 4):
+        sys.exit("usage: python -m tests.pictures RUN [DATA], or A B DATA")
+    given = [Path(argument).resolve() for argument in sys.argv[1:]]
+    if len(given) > 1:
+        os.environ["ERA_DATA_DIR"] = str(given.pop())  # as an option it would be in the captures
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        copy = folder / "runs" / given.name
-        shutil.copytree(given, copy)
-        draw(Run(copy), folder)
+        copies = [folder / "runs" / run.name for run in given]
+        for run, copy in zip(given, copies, strict=True):
+            shutil.copytree(run, copy)
+        if len(copies) == 1:
+            draw(Run(copies[0]), folder)
+        else:
+            era(folder, "compare", *(copy.name for copy in copies), "--n", "6", "--out", "compare.png")
+            small(Image.open(folder / "compare.png"), IMAGES / "compare.jpg")
     for file in sorted(IMAGES.iterdir()):
         print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1000:,.0f} KB")
 
