@@ -86,7 +86,8 @@ def report(
         None if other is None else _compared(request, other, EvaluatedRun.of(opened, subset, computed), progress)
     )
     chosen = select(evaluation, trained_on=subset.name == "train", comparison=comparison)
-    images = sheets.encode(subset.images(chosen.places), ROOM)
+    places = chosen.places
+    images = sheets.encode(lambda some: subset.images(places[some]), len(places), ROOM)
     chosen = chosen.first(images.count)
     stage = stages.last_with_cells(classifier, subset.dataset.images.shape[-1])
     asked = CamOptions(method=CamMethod.GRADCAM, layer=stage, target=Target.BOTH)
