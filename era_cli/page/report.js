@@ -200,10 +200,11 @@
   }
 
   const rowOf = (event) => event.target.closest(".tile")?.dataset.row;
-  const whenOn = (type) => list.addEventListener(type, (event) => rowOf(event) !== undefined && open(Number(rowOf(event))));
-  whenOn("focusin");
-  if (matchMedia("(hover: hover)").matches) whenOn("mouseover");
-  whenOn("click");
+  const openAt = (event) => rowOf(event) !== undefined && open(Number(rowOf(event)));
+  list.addEventListener("focusin", openAt);
+  list.addEventListener("click", openAt);
+  // Of a mouse, also on a laptop whose first pointer is its screen; not where it would open over the images.
+  list.addEventListener("pointerover", (event) => event.pointerType === "mouse" && !narrow.matches && openAt(event));
   list.addEventListener("mouseleave", () => {
     const focused = document.activeElement.closest?.(".tile");
     if (focused) open(Number(focused.dataset.row));

@@ -214,6 +214,19 @@ def test_the_keyboard_alone_is_enough(shown: Page, made: tuple[Report, str]) -> 
     assert not shown.one(".closeup .shown").is_displayed()
 
 
+def test_the_mouse_shows_what_it_points_at(shown: Page) -> None:
+    from selenium.webdriver import ActionChains
+
+    shown.run("arguments[0].scrollIntoView()", shown.one(".count"))
+    tile = shown.all(".tile")[2]
+    ActionChains(shown.chromium).move_to_element(tile).perform()
+    assert shown.text(".closeup .title") == tile.get_attribute("title")
+    shown.open((640, 900))  # there it would cover the images
+    shown.run("arguments[0].scrollIntoView()", shown.one(".count"))
+    ActionChains(shown.chromium).move_to_element(shown.all(".tile")[2]).perform()
+    assert not shown.one(".closeup").is_displayed()
+
+
 def test_classes_are_sorted_by_each_column(shown: Page) -> None:
     def column(number: int) -> list[float]:
         cells = shown.all(f".sortable tbody tr > :nth-child({number})")
