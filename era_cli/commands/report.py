@@ -94,6 +94,11 @@ def report(
     shown = ClassifiedImages.of_subset(subset, evaluation, chosen.places)
     heatmaps = explain.explain(classifier, shown, asked, progress)
     document, details = listing.details(opened.run)
+    name = artifacts.report(
+        predictions.label(opened, subset, Tta.NONE), opened.run.path, None if other is None else other.run.path
+    )
+    path = out or opened.run.path / name
+    others = tuple(file for file in details.files if opened.run.path / file.path != path)  # a page does not list itself
     curves = opened.run.curves()
     layers, leaves = summary.layer_rows(classifier.network, document.data.image_size)
     written = Report(
@@ -103,7 +108,7 @@ def report(
         facts=tuple(run_facts.facts(opened.run, document, details.summary)),
         command=run_facts.repeat(document, details.summary),
         notes=tuple(f"Left out {line}." for line in curves.left_out),
-        details=details,
+        details=dataclasses.replace(details, files=others),
         curves=curves,
         metrics=metrics.measure(evaluation),
         gallery=Gallery.of(chosen, evaluation, heatmaps),
@@ -113,10 +118,6 @@ def report(
     )
     with progress.waiting("writing the page"):
         html = page.render(written, images).encode()
-    name = artifacts.report(
-        predictions.label(opened, subset, Tta.NONE), opened.run.path, None if other is None else other.run.path
-    )
-    path = out or opened.run.path / name
     deliver.deliver(
         {
             **reading.document(opened, subset, computed),
