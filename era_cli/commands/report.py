@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from era_cli.choices import CamMethod, OwnCheckpoint, Target, Tta
-from era_cli.commands import deliver, next_step, options, reading, run_facts
+from era_cli.commands import deliver, options, reading, run_facts
 from era_cli.commands.loading import loading
 from era_cli.errors import UsageError
 from era_cli.signals import ending
@@ -86,7 +86,8 @@ def report(
         None if other is None else _compared(request, other, EvaluatedRun.of(opened, subset, computed), progress)
     )
     chosen = select(evaluation, trained_on=subset.name == "train", comparison=comparison)
-    images = sheets.encode(subset.images(chosen.places), ROOM)
+    places = chosen.places
+    images = sheets.encode(lambda some: subset.images(places[some]), len(places), ROOM)
     chosen = chosen.first(images.count)
     stage = stages.last_with_cells(classifier, subset.dataset.images.shape[-1])
     asked = CamOptions(method=CamMethod.GRADCAM, layer=stage, target=Target.BOTH)
@@ -97,7 +98,7 @@ def report(
         predictions.label(opened, subset, Tta.NONE), opened.run.path, None if other is None else other.run.path
     )
     path = out or opened.run.path / name
-    files = tuple(file for file in details.files if opened.run.path / file.path != path)  # of an older page
+    others = tuple(file for file in details.files if opened.run.path / file.path != path)  # a page does not list itself
     curves = opened.run.curves()
     layers, leaves = summary.layer_rows(classifier.network, document.data.image_size)
     written = Report(
@@ -107,7 +108,7 @@ def report(
         facts=tuple(run_facts.facts(opened.run, document, details.summary)),
         command=run_facts.repeat(document, details.summary),
         notes=tuple(f"Left out {line}." for line in curves.left_out),
-        details=dataclasses.replace(details, files=files),
+        details=dataclasses.replace(details, files=others),
         curves=curves,
         metrics=metrics.measure(evaluation),
         gallery=Gallery.of(chosen, evaluation, heatmaps),
@@ -128,7 +129,6 @@ def report(
         [deliver.bytes_file(path, html), *reading.kept(computed)],
         facts=reading.facts(opened, subset, computed),
         headline=headline(written, len(html)),
-        then=next_step.line("runs", runs_dir=request.runs_dir),
         quiet=quiet,
         as_json=as_json,
     )
@@ -144,14 +144,14 @@ def _other(request: reading.Request, name: str, selected: reading.SelectedRun) -
         EraError: there is no such run or checkpoint.
     """
     with ending():
-        from era_cli.core.compare import comparable
+        from era_cli.core.compare import same_images
 
     checkpoint = request.checkpoint if request.checkpoint in tuple(OwnCheckpoint) else None
     other = dataclasses.replace(request, run=name, checkpoint=checkpoint).find()
     if other.run.path.resolve() == selected.run.path.resolve():
         raise UsageError(f"--against {name} is {selected.run.path} itself: name another run")
     if request.data is None:
-        comparable.check_records([(one.run, one.document.data) for one in (other, selected)])
+        same_images.check_records([(one.run, one.document.data) for one in (other, selected)])
     return other
 
 

@@ -19,10 +19,8 @@ def print_report(console: Console, header: Sequence[tuple[str, str]], report: Re
     table = tables.facts(header)
     table.add_row("accuracy", f"{report.metrics.accuracy:.2%}, 95% interval {low:.2%} to {high:.2%}")
     for group in report.gallery.groups:
-        table.add_row(
-            printable(group.title[0].lower() + group.title[1:]),
-            sample(len(group.rows), group.total) if len(group.rows) else "none",
-        )
+        listed = sample(len(group.rows), group.total) if len(group.rows) else "not listed"
+        table.add_row(printable(group.title[0].lower() + group.title[1:]), listed if group.total else "none")
     table.add_row("heat maps", f"{heatmaps.method.proper_name} at {heatmaps.layer}, {plural(len(heatmaps), 'image')}")
     if report.comparison is not None:
         table.add_row("comparison", printable(report.comparison.claim))

@@ -180,8 +180,8 @@ def _data(gallery: Gallery, metrics: Metrics, images: Sheets) -> dict[str, Any]:
 def _group(group: ImageGroup) -> dict[str, Any]:
     return {
         "name": group.name,
-        "title": group.title,
-        "note": group.note,
+        "title": without_controls(group.title),
+        "note": without_controls(group.note),
         "rows": group.rows.tolist(),
         "total": group.total,
         "captions": None if group.captions is None else [without_controls(text) for text in group.captions],

@@ -84,7 +84,10 @@
     margin: (row) => -data.margins[row],
     index: (row) => (data.index ? data.index[row] : row),
   };
-  groups.forEach((group, place) => field("group").append(make("option", { value: place, textContent: group.title })));
+  const first = groups.findIndex((group) => (group.rows ?? everything).length); // without mistakes, there are other images
+  groups.forEach((group, place) =>
+    field("group").append(make("option", { value: place, textContent: group.title, defaultSelected: place === first })),
+  );
   for (const select of [field("true"), field("predicted")]) {
     select.append(make("option", { value: "", textContent: "any" }));
     classes.forEach((text, place) => select.append(make("option", { value: place, textContent: text })));
@@ -94,6 +97,15 @@
   const list = one(".tiles-of-images"), more = one(".more");
   list.style.setProperty("--tile", Math.max(TILE, side * factor(TILE)) + "px");
 
+  // Of how many images the page holds those of a group with these classes; undefined where that is not known.
+  function totalOf(group, label, answer) {
+    if (group.rows && label === null && answer === null) return group.total;
+    if (group.rows && group.name !== "misclassified") return undefined;
+    const counted = (number, truth, guess) =>
+      (label ?? truth) === truth && (answer ?? guess) === guess && !(group.rows && truth === guess) ? number : 0;
+    return data.confusion.flatMap((row, truth) => row.map((number, guess) => counted(number, truth, guess))).reduce((a, b) => a + b);
+  }
+
   function choose() {
     const group = groups[field("group").value];
     const wanted = (name) => (field(name).value === "" ? null : Number(field(name).value));
@@ -102,12 +114,11 @@
     chosen = rows.filter((row) => (label ?? labels[row]) === labels[row] && (answer ?? predicted[row]) === predicted[row]);
     const key = keys[field("order").value] ?? (group.rows ? null : keys.confidence);
     if (key) chosen.sort((a, b) => key(a) - key(b));
-    let total = group.total;
-    if (label !== null && answer !== null) total = group.name === "all" ? data.confusion[label][answer] : undefined;
-    else if (label !== null || answer !== null) total = undefined;
+    const total = totalOf(group, label, answer);
     const some = total > chosen.length, all = some ? total : chosen.length;
     one(".count").textContent = (some ? count(chosen.length) + " of " : "") + (all === 1 ? "1 image" : count(all) + " images");
-    one(".group-note").textContent = [group.note, some ? "The others are not in this page." : ""].filter(Boolean).join(" ");
+    const others = some && group.rows?.length !== 0; // where none is listed, the note says why
+    one(".group-note").textContent = [group.note, others ? "The others are not in this page." : ""].filter(Boolean).join(" ");
     for (const cell of every(".matrix td[data-true]"))
       cell.setAttribute("aria-selected", label === Number(cell.dataset.true) && answer === Number(cell.dataset.predicted));
     list.replaceChildren();
@@ -122,6 +133,7 @@
     for (const row of chosen.slice(shown, shown + PAGE)) list.append(make("li", {}, tile(row, captions.get(row))));
     shown = Math.min(shown + PAGE, chosen.length);
     more.hidden = shown >= chosen.length;
+    one(".count").dataset.printed = more.hidden ? "" : count(shown);
     more.textContent = `Show ${Math.min(PAGE, chosen.length - shown)} more of ${count(chosen.length - shown)}`;
     const tiles = every(".tile", list);
     if (tiles.length && !tiles.some((each) => each.tabIndex === 0)) tiles[0].tabIndex = 0;
@@ -188,10 +200,11 @@
   }
 
   const rowOf = (event) => event.target.closest(".tile")?.dataset.row;
-  const whenOn = (type) => list.addEventListener(type, (event) => rowOf(event) !== undefined && open(Number(rowOf(event))));
-  whenOn("focusin");
-  if (matchMedia("(hover: hover)").matches) whenOn("mouseover");
-  whenOn("click");
+  const openAt = (event) => rowOf(event) !== undefined && open(Number(rowOf(event)));
+  list.addEventListener("focusin", openAt);
+  list.addEventListener("click", openAt);
+  // Of a mouse, also on a laptop whose first pointer is its screen; not where it would open over the images.
+  list.addEventListener("pointerover", (event) => event.pointerType === "mouse" && !narrow.matches && openAt(event));
   list.addEventListener("mouseleave", () => {
     const focused = document.activeElement.closest?.(".tile");
     if (focused) open(Number(focused.dataset.row));
@@ -217,6 +230,7 @@
   list.addEventListener("focusin", (event) => {
     const focused = event.target.closest(".tile");
     every(".tile", list).forEach((each) => (each.tabIndex = each === focused ? 0 : -1));
+    if (narrow.matches) focused.scrollIntoView({ block: "nearest" }); // from under what has just opened
   });
 
   more.addEventListener("click", () => {

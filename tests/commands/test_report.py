@@ -45,6 +45,8 @@ def test_the_page_is_that_of_the_run(run: Run) -> None:
     wrong = data_of(run.path / "report.html")["groups"][0]
     assert wrong["total"] == len(wrong["rows"]) == 359 - result.test_correct
     assert ESCAPE not in done.output
+    invoke("report")
+    assert (run.path / "report.html").read_text(encoding="utf-8") == text
 
 
 def test_json_lists_what_it_holds(run: Run) -> None:

@@ -61,7 +61,7 @@ def compared(judged: Evaluation, seed: int = 7) -> Comparison:
 def report(evaluation: Evaluation, images: Images, room: int = 10**7, **changes: Any) -> tuple[Report, Sheets]:
     """The report of a run with these predictions on `images` (N, H, H, 3), and those it has room for."""
     selection = select(evaluation, comparison=changes.get("comparison"))
-    encoded = sheets.encode(images[selection.places], room)
+    encoded = sheets.encode(images[selection.places].__getitem__, len(selection.places), room)
     selection = selection.first(encoded.count)
     labels, probabilities = evaluation.labels[selection.places], evaluation.probabilities[selection.places]
     targets = np.stack([probabilities.argmax(axis=1), labels], axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +142,27 @@ def test_filters_and_sorting(shown: Page, made: tuple[Report, str]) -> None:
     assert shown.rows() == wrong.rows.tolist()[:60]
 
 
+def test_the_count_says_what_the_page_leaves_out(chromium: Chrome, tmp_path: Path) -> None:
+    made, images = report(evaluation(2_000), pictures(2_000, SIDE), room=40_000)
+    shown = Page(chromium, tmp_path, page.render(made, images))
+    labels, confusion = made.gallery.heatmaps.labels, made.metrics.confusion
+    assert labels is not None
+    rows = made.gallery.groups[0].rows
+    shown.choose("true", "dog")
+    assert shown.text(".count") == f"{(labels[rows] == 1).sum()} of {confusion[1].sum() - confusion[1, 1]} images"
+    shown.choose("group", "All images in this page")
+    assert shown.text(".count") == f"{(labels == 1).sum()} of {confusion[1].sum()} images"
+    assert shown.text(".group-note") == "The others are not in this page."
+
+
+def test_without_mistakes_it_begins_with_other_images(chromium: Chrome, tmp_path: Path) -> None:
+    judged = evaluation(50)
+    judged = dataclasses.replace(judged, logits=9 * np.eye(3, dtype=np.float32)[judged.labels])
+    shown = Page(chromium, tmp_path, page.render(*report(judged, pictures(50, SIDE))))
+    assert shown.one("select[name=group] option:checked").text == "Least certain correct"
+    assert len(shown.rows()) == 50
+
+
 def test_more_images_are_shown_on_request(shown: Page, made: tuple[Report, str]) -> None:
     shown.choose("group", "All images in this page")
     shown.one(".more").click()
@@ -192,6 +214,19 @@ def test_the_keyboard_alone_is_enough(shown: Page, made: tuple[Report, str]) -> 
     assert not shown.one(".closeup .shown").is_displayed()
 
 
+def test_the_mouse_shows_what_it_points_at(shown: Page) -> None:
+    from selenium.webdriver import ActionChains
+
+    shown.run("arguments[0].scrollIntoView()", shown.one(".count"))
+    tile = shown.all(".tile")[2]
+    ActionChains(shown.chromium).move_to_element(tile).perform()
+    assert shown.text(".closeup .title") == tile.get_attribute("title")
+    shown.open((640, 900))  # there it would cover the images
+    shown.run("arguments[0].scrollIntoView()", shown.one(".count"))
+    ActionChains(shown.chromium).move_to_element(shown.all(".tile")[2]).perform()
+    assert not shown.one(".closeup").is_displayed()
+
+
 def test_classes_are_sorted_by_each_column(shown: Page) -> None:
     def column(number: int) -> list[float]:
         cells = shown.all(f".sortable tbody tr > :nth-child({number})")
@@ -241,6 +276,26 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(shown: Page) -> None:
     assert not shown.one(".closeup").is_displayed()
 
 
+def test_what_has_the_focus_is_not_covered(shown: Page) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    shown.open((640, 450))  # a small window at 200 %
+    shown.run("arguments[0].focus()", shown.one(".tile"))
+    for _ in range(3):
+        bottom = shown.run("return document.activeElement.getBoundingClientRect().bottom")
+        assert bottom <= shown.run("return arguments[0].getBoundingClientRect().top", shown.one(".closeup"))
+        shown.press(Keys.ARROW_DOWN)
+
+
+def test_long_names_do_not_widen_the_page(chromium: Chrome, tmp_path: Path) -> None:
+    judged = evaluation(COUNT, ("a" * 200, "b " * 100, "c"))
+    shown = Page(chromium, tmp_path, page.render(*report(judged, pictures(COUNT, SIDE))))
+    for size in (WIDE, PHONE):
+        shown.open(size)
+        shown.one(".tile").click()
+        assert shown.run("return document.documentElement.scrollWidth") == size[0]
+
+
 def test_without_scripts_figures_and_tables_are_there(shown: Page) -> None:
     shown.open(script=False)
     assert "need JavaScript" in shown.text("noscript")
@@ -256,6 +311,12 @@ def test_it_prints_to_pages_of_a4(shown: Page) -> None:
     pdf = base64.b64decode(printed["data"])
     assert b"/MediaBox [0 0 594.95996 841.91998]" in pdf
     assert 2 <= pdf.count(b"/Type /Page\n") <= 12
+    shown.choose("group", "All images in this page")
+    shown.chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    after = "return getComputedStyle(arguments[0], '::after').content"
+    assert "of which the first" in shown.run(after, shown.one(".count"))
+    assert "60" in shown.run(after, shown.one(".count"))
+    assert not shown.one(".matrix").find_element("xpath", "preceding::span[@class='scripted']").is_displayed()
 
 
 def test_what_flips_is_one_click_away(chromium: Chrome, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import html
 import json
@@ -86,6 +87,10 @@ def test_names_from_outside_stay_text() -> None:
     assert {tag for tag, values in parsed.elements if "onerror" in values} == set()
     assert {*HOSTILE, "a\ufffd[31m\ufffdb", "\ufffdgnp.exe"} <= set(parsed.texts["th"])
     assert not set("\x1b\x00\u202e") & set(text)
+    made, images = report(evaluation(300), pictures(300))
+    groups = (dataclasses.replace(made.gallery.groups[0], title="Right in \u202ebase"),)  # a run's name
+    made = dataclasses.replace(made, gallery=dataclasses.replace(made.gallery, groups=groups))
+    assert "\\u202e" not in page.render(made, images)
 
 
 def test_the_data_are_those_of_the_images() -> None:
