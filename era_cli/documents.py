@@ -339,7 +339,13 @@ def report(report: Report) -> dict[str, Any]:
         "samples": report.samples is not None,
         "images": len(heatmaps),
         "groups": [
-            {"name": group.name, "title": group.title, "images": len(group.rows), "total": group.total}
+            {
+                "name": group.name,
+                "title": group.title,
+                "images": len(group.rows),
+                "total": group.total,
+                "note": group.note,
+            }
             for group in report.gallery.groups
         ],
         "heatmaps": {

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from era_cli.choices import CamMethod, OwnCheckpoint, Target, Tta
-from era_cli.commands import deliver, options, reading, run_facts
+from era_cli.commands import deliver, next_step, options, reading, run_facts
 from era_cli.commands.loading import loading
 from era_cli.errors import UsageError
 from era_cli.signals import ending
 
 if TYPE_CHECKING:
     from era_cli.core.compare.evaluated import EvaluatedRun
+    from era_cli.core.evaluation.trained_run import Subset, TrainedRun
     from era_cli.listener import Listener
-    from era_cli.results import Comparison
+    from era_cli.page.sheets import Sheets
+    from era_cli.results import Comparison, Evaluation, Gallery
 
 ROOM = 5_100_000  # bytes of a page's 6 MB for its images
 _MOST_SAMPLES = 1_000_000  # bytes of a samples.png
@@ -69,30 +71,19 @@ def report(
         from era_cli.console.report import headline, print_report
         from era_cli.core.compare.evaluated import EvaluatedRun
         from era_cli.core.evaluation import metrics, predictions
-        from era_cli.core.evaluation.classified_images import ClassifiedImages
-        from era_cli.core.gradcam import explain, stages
-        from era_cli.core.gradcam.cam import CamOptions
         from era_cli.core.networks import summary
-        from era_cli.core.report.select import select
-        from era_cli.page import page, sheets
-        from era_cli.results import Gallery, Report
+        from era_cli.page import page
+        from era_cli.results import Report
         from era_cli.runs import artifacts, listing
 
     opened = request.open(selected)
     subset = request.subset(opened, progress)
     computed = predictions.load_or_compute(opened, subset, Tta.NONE, progress)
-    evaluation, classifier = computed.evaluation, opened.classifier
+    evaluation = computed.evaluation
     comparison = (
         None if other is None else _compared(request, other, EvaluatedRun.of(opened, subset, computed), progress)
     )
-    chosen = select(evaluation, trained_on=subset.name == "train", comparison=comparison)
-    places = chosen.places
-    images = sheets.encode(lambda some: subset.images(places[some]), len(places), ROOM)
-    chosen = chosen.first(images.count)
-    stage = stages.last_with_cells(classifier, subset.dataset.images.shape[-1])
-    asked = CamOptions(method=CamMethod.GRADCAM, layer=stage, target=Target.BOTH)
-    shown = ClassifiedImages.of_subset(subset, evaluation, chosen.places)
-    heatmaps = explain.explain(classifier, shown, asked, progress)
+    gallery, images = _gallery(opened, subset, evaluation, comparison, progress)
     document, details = listing.details(opened.run)
     name = artifacts.report(
         predictions.label(opened, subset, Tta.NONE), opened.run.path, None if other is None else other.run.path
@@ -100,7 +91,7 @@ def report(
     path = out or opened.run.path / name
     others = tuple(file for file in details.files if opened.run.path / file.path != path)  # a page does not list itself
     curves = opened.run.curves()
-    layers, leaves = summary.layer_rows(classifier.network, document.data.image_size)
+    layers, leaves = summary.layer_rows(opened.classifier.network, document.data.image_size)
     written = Report(
         lead=run_facts.lead(document, details.summary, sum(layer.parameters for layer in leaves)),
         about=reading.about(opened, subset.counted),
@@ -111,7 +102,7 @@ def report(
         details=dataclasses.replace(details, files=others),
         curves=curves,
         metrics=metrics.measure(evaluation),
-        gallery=Gallery.of(chosen, evaluation, heatmaps),
+        gallery=gallery,
         layers=layers,
         samples=opened.run.samples(_MOST_SAMPLES),
         comparison=comparison,
@@ -129,6 +120,7 @@ def report(
         [deliver.bytes_file(path, html), *reading.kept(computed)],
         facts=reading.facts(opened, subset, computed),
         headline=headline(written, len(html)),
+        then=next_step.line("runs", runs_dir=request.runs_dir),
         quiet=quiet,
         as_json=as_json,
     )
@@ -144,14 +136,14 @@ def _other(request: reading.Request, name: str, selected: reading.SelectedRun) -
         EraError: there is no such run or checkpoint.
     """
     with ending():
-        from era_cli.core.compare import same_images
+        from era_cli.core.compare import comparable
 
     checkpoint = request.checkpoint if request.checkpoint in tuple(OwnCheckpoint) else None
     other = dataclasses.replace(request, run=name, checkpoint=checkpoint).find()
     if other.run.path.resolve() == selected.run.path.resolve():
         raise UsageError(f"--against {name} is {selected.run.path} itself: name another run")
     if request.data is None:
-        same_images.check_records([(one.run, one.document.data) for one in (other, selected)])
+        comparable.check_records([(one.run, one.document.data) for one in (other, selected)])
     return other
 
 
@@ -163,6 +155,28 @@ def _compared(
 
     opened = request.open(other)
     return compare([evaluate(opened, request.subset(opened, listener), Tta.NONE, listener)], [own])
+
+
+def _gallery(
+    opened: TrainedRun, subset: Subset, evaluation: Evaluation, comparison: Comparison | None, listener: Listener
+) -> tuple[Gallery, Sheets]:
+    """The images that matter most, as many as a page has room for, with their heat maps."""
+    from era_cli.core.evaluation.classified_images import ClassifiedImages
+    from era_cli.core.gradcam import explain, stages
+    from era_cli.core.gradcam.cam import CamOptions
+    from era_cli.core.report.select import select
+    from era_cli.page import sheets
+    from era_cli.results import Gallery
+
+    selected = select(evaluation, trained_on=subset.name == "train", comparison=comparison)
+    places = selected.places
+    images = sheets.encode(lambda some: subset.images(places[some]), len(places), ROOM)
+    selected = selected.first(images.count)
+    stage = stages.last_with_cells(opened.classifier, subset.dataset.images.shape[-1])
+    asked = CamOptions(method=CamMethod.GRADCAM, layer=stage, target=Target.BOTH)
+    shown = ClassifiedImages.of_subset(subset, evaluation, selected.places)
+    heatmaps = explain.explain(opened.classifier, shown, asked, listener)
+    return Gallery.of(selected, evaluation, heatmaps), images
 
 
 def _opened(path: Path) -> bool:
