@@ -219,7 +219,8 @@ def _facts(comparison: Comparison, runs: Sequence[EvaluatedRun], tta: Tta) -> It
             continue
         (run,) = side.runs
         after = "" if run.epochs is None else f" after {run.epochs:.4g} epoch{'s' * (run.epochs != 1)}"
-        yield name, f"{run.path}, checkpoint {run.checkpoint}{after}, seed {run.seed}"
+        unfinished = "" if run.finished else ", training not finished"
+        yield name, f"{run.path}, checkpoint {run.checkpoint}{after}, seed {run.seed}{unfinished}"
     subset = runs[0].subset
     yield "data", f"{subset.dataset.source}: {subset.counted}{'' if tta is Tta.NONE else f', --tta {tta}'}"
     yield "computed", _computed(runs)
