@@ -234,10 +234,12 @@ def _computed(runs: Sequence[EvaluatedRun]) -> str:
 
 
 def _next(request: reading.Request, comparison: Comparison, first: EvaluatedRun) -> str:
-    """What B looks at in the images that it gets wrong and A right; else, its mistakes."""
+    """What the first run of B looks at in the images that it, like most of B, gets wrong; without any, its mistakes."""
     name = first.run.name if first.run.path.parent == request.runs_dir else str(first.run.path)
     shared = {**vars(request), "run": name}
-    if not len(comparison.lost):
+    lost = comparison.lost
+    wrong = first.predictions.evaluation.predicted[lost.places] != lost.labels
+    if not wrong.any():
         return next_step.line("misclassified", **shared)
-    index = ",".join(map(str, comparison.lost.index[:_EXPLAINED]))
+    index = ",".join(map(str, lost.index[wrong][:_EXPLAINED]))
     return next_step.line("gradcam", index=index, **shared)
