@@ -219,7 +219,8 @@ def _facts(comparison: Comparison, runs: Sequence[EvaluatedRun], tta: Tta) -> It
             continue
         (run,) = side.runs
         after = "" if run.epochs is None else f" after {run.epochs:.4g} epoch{'s' * (run.epochs != 1)}"
-        yield name, f"{run.path}, checkpoint {run.checkpoint}{after}, seed {run.seed}"
+        unfinished = "" if run.finished else ", training not finished"
+        yield name, f"{run.path}, checkpoint {run.checkpoint}{after}, seed {run.seed}{unfinished}"
     subset = runs[0].subset
     yield "data", f"{subset.dataset.source}: {subset.counted}{'' if tta is Tta.NONE else f', --tta {tta}'}"
     yield "computed", _computed(runs)
@@ -233,10 +234,12 @@ def _computed(runs: Sequence[EvaluatedRun]) -> str:
 
 
 def _next(request: reading.Request, comparison: Comparison, first: EvaluatedRun) -> str:
-    """What B looks at in the images that it gets wrong and A right; else, its mistakes."""
+    """What the first run of B looks at in the images that it, like most of B, gets wrong; without any, its mistakes."""
     name = first.run.name if first.run.path.parent == request.runs_dir else str(first.run.path)
     shared = {**vars(request), "run": name}
-    if not len(comparison.lost):
+    lost = comparison.lost
+    wrong = first.predictions.evaluation.predicted[lost.places] != lost.labels
+    if not wrong.any():
         return next_step.line("misclassified", **shared)
-    index = ",".join(map(str, comparison.lost.index[:_EXPLAINED]))
+    index = ",".join(map(str, lost.index[wrong][:_EXPLAINED]))
     return next_step.line("gradcam", index=index, **shared)

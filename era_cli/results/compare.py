@@ -18,7 +18,8 @@ Better = Literal["a", "b"]
 class ComparedRun:
     """One of the runs: `correct` of the images are right, `interval` is the 95 % interval of its accuracy.
 
-    `checkpoint` is `best`, `last` or the mark of another file; `epochs` how long it was trained, None if unknown.
+    `checkpoint` is `best`, `last` or the mark of another file; `epochs` how long it was trained, None if unknown;
+    `finished` whether the run was trained to its end.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class ComparedRun:
     seed: int
     checkpoint: str
     epochs: float | None
+    finished: bool
     correct: int
     accuracy: float
     interval: tuple[float, float]

@@ -143,13 +143,17 @@ def comparison_of(runs: Sequence[Path], others: Sequence[Path], folder: Path, la
 
 
 def _group(runs: Sequence[Path], folder: Path) -> str:
-    """The names of the runs; with a mark of their paths where the names are too long or not those of `folder`."""
-    names = "+".join(re.sub(r"[^\w.+-]", "_", run.name) for run in runs)
+    """The names of the runs; with a mark of their paths where names are too long, not plain, or not of `folder`."""
+    names = "+".join(run.name for run in runs)
     whole = [run.resolve() for run in runs]
-    if len(os.fsencode(names)) <= _LONGEST_GROUP and all(run.parent == folder.resolve() for run in whole):
+    if (
+        len(os.fsencode(names)) <= _LONGEST_GROUP
+        and all(re.fullmatch(r"[\w.-]+", run.name) for run in runs)
+        and all(run.parent == folder.resolve() for run in whole)
+    ):
         return names
     mark = hashlib.sha256(b"\0".join(map(os.fsencode, sorted(whole)))).hexdigest()[:6]
-    first = re.sub(r"[^\w.+-]", "_", runs[0].name)[:_LONGEST_NAME]
+    first = re.sub(r"[^\w.-]", "_", runs[0].name)[:_LONGEST_NAME]
     return f"{first}-and-{len(runs) - 1}-more-{mark}" if len(runs) > 1 else f"{first}-{mark}"
 
 

@@ -176,3 +176,11 @@ def test_the_next_command_runs(run: Run, other: Run) -> None:
     said = [line for line in invoke("compare", "mine", "other").stdout.splitlines() if line.startswith("Next: ")]
     assert said[0].startswith("Next: era gradcam --index ")
     assert said[0].endswith("--run other")
+
+
+def test_the_next_command_explains_no_image_that_its_run_gets_right(light_run: Path, tmp_path: Path) -> None:
+    for name, flipped in {"a-0": 0, "a-1": 1, "b-0": 0, "b-1": 9, "b-2": 8}.items():
+        seeded(light_run, tmp_path / "runs" / name, int(name[-1]), flipped=flipped)
+    said = invoke("compare", "a-*", "b-*").stdout
+    assert "Right in A, wrong in B" in said
+    assert "Next: era misclassified --run b-0" in said

@@ -67,6 +67,15 @@ def test_numbers_stay_whole_on_a_narrow_terminal_whatever_the_classes_are_called
     assert "\x1b" not in text
 
 
+def test_names_and_differences_are_left_on_a_very_narrow_terminal() -> None:
+    settings = (SettingChange(name="recipe.epochs", a=(1,), b=(2,)),)
+    text = shown(dataclasses.replace(comparison(), settings=settings), 40)
+    assert rows(text, "Classes, largest difference first")[0] == ["cat", "-50.00", "0.25"]
+    assert rows(text, "Right in A, wrong in B: 5 of 6")[0] == ["4", "cat", "emu"]
+    assert rows(text, "Settings that differ") == [["epochs", "1", "2"]]
+    assert "…" not in text
+
+
 def test_of_three_hundred_classes_those_are_shown_that_differ_most() -> None:
     many = tuple(_row(f"class {place}", place / 1000) for place in range(300))
     text = shown(dataclasses.replace(comparison(), per_class=many))

@@ -56,10 +56,13 @@ def test_names(name: str, expected: str) -> None:
 
 
 def test_a_comparison_is_named_after_its_runs(tmp_path: Path) -> None:
-    a, b, elsewhere = tmp_path / "a b", tmp_path / "b", tmp_path / "other" / "a b"
+    a, b, elsewhere = tmp_path / "a_b", tmp_path / "b", tmp_path / "other" / "a_b"
     assert artifacts.comparison_with(a, b, "test") == "compare-with-a_b.png"
     assert artifacts.comparison_with(a, b, "val-last") == "compare-with-a_b-val-last.png"
     assert re.fullmatch(r"compare-with-a_b-[0-9a-f]{6}\.png", artifacts.comparison_with(elsewhere, b, "test"))
+    for name in ("a b", "a+b"):  # which would be those of a_b, and of a and b
+        marked = artifacts.comparison_with(tmp_path / name, b, "test")
+        assert re.fullmatch(r"compare-with-a_b-[0-9a-f]{6}\.png", marked)
     assert artifacts.comparison_of([b], [a, b], tmp_path, "test") == "compare-b-with-a_b+b.png"
     many = [tmp_path / f"a-long-name-{place}" for place in range(9)]
     names = {artifacts.comparison_of([b], many[:count], tmp_path, "test") for count in (7, 8, 9)}

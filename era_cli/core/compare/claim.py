@@ -9,8 +9,6 @@ SIGNIFICANT = 0.05
 _ONLY_NETWORKS = (
     "this compares two trained networks, not two recipes: how much another seed would change is not in the interval"
 )
-
-
 _SAME_RECIPE = (
     "both were trained by the same recipe, so this says how two trained networks differ, and nothing about recipes"
 )
@@ -75,6 +73,12 @@ def _doubt(difference: Difference, test: str) -> str:
 
 
 def _scope(a: Side, b: Side, count: int, settings: tuple[SettingChange, ...]) -> str:
+    sides = (("A", a), ("B", b))
+    if unfinished := [letter for letter, side in sides if not all(run.finished for run in side.runs)]:
+        return (
+            f"the training of {' and '.join(unfinished)} is not finished, so this is about the networks as they are,"
+            " and says nothing about recipes"
+        )
     if b.deviation is None:
         return _ONLY_NETWORKS if any(each.name.startswith("recipe.") for each in settings) else _SAME_RECIPE
     mixed = [
@@ -84,6 +88,10 @@ def _scope(a: Side, b: Side, count: int, settings: tuple[SettingChange, ...]) ->
     ]
     if mixed:
         return f"the runs of {' and '.join(mixed)} differ in more than their seeds, so this is about these runs alone"
+    if repeated := [letter for letter, side in sides if len({run.seed for run in side.runs}) < len(side.runs)]:
+        return f"runs of {' and '.join(repeated)} have the same seed, so this is about these runs alone"
+    if not settings:
+        return "the sides differ in no recorded setting, so a difference between them is probably chance"
     return f"the interval is over seeds, for these {plural(count, 'image')} alone"
 
 

@@ -74,6 +74,7 @@ def _side(runs: Sequence[EvaluatedRun], right: npt.NDArray[np.bool_]) -> Side:
                 seed=run.document.seed,
                 checkpoint=run.checkpoint,
                 epochs=run.document.epochs_after(run.predictions.step),
+                finished=run.document.status == "finished",
                 correct=correct,
                 accuracy=correct / count,
                 interval=wilson_interval(correct, count),

@@ -74,11 +74,14 @@ def welch(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> tuple[tuple
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """The p-values adjusted for how many they are (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
+    """The p-values adjusted for how many they are (Holm 1979, Scandinavian Journal of Statistics 6:65).
+
+    One that is undefined counts as a test, too: which are undefined depends on the data.
+    """
     known = sorted((value, place) for place, value in enumerate(p_values) if value is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0
     for rank, (value, place) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - rank) * value))
+        largest = max(largest, min(1.0, (len(p_values) - rank) * value))
         adjusted[place] = largest
     return adjusted

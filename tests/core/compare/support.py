@@ -14,7 +14,7 @@ from era_cli.core.evaluation.predictions import Predictions
 from era_cli.core.evaluation.trained_run import Subset
 from era_cli.results import Evaluation, Labels
 from era_cli.runs.run import Run
-from tests.support import run_document
+from tests.support import RESULT, run_document
 
 CLASSES = ("cat", "dog", "emu")
 
@@ -52,7 +52,7 @@ def evaluated(
     evaluation = Evaluation(index=images.test, labels=true, logits=logits, classes=images.classes)
     return EvaluatedRun(
         run=Run(Path("runs") / name),
-        document=run_document(name=name, **(changes or {})),
+        document=run_document(**{"name": name, "status": "finished", "result": RESULT, **(changes or {})}),
         checkpoint="best",
         subset=Subset.of_test(images, images.test),
         predictions=Predictions(

@@ -174,13 +174,30 @@ def test_the_claim_about_two_networks(only_a: int, only_b: int, better: str | No
 
 def test_the_claim_about_groups() -> None:
     a = group("a", wrong_at(0, 1, 2), wrong_at(0, 1, 3), wrong_at(0, 2, 3, 4))
-    b = group("b", wrong_at(), wrong_at(9), wrong_at(8))
+    b = group("b", wrong_at(), wrong_at(9), wrong_at(8), epochs=9)
     found = compare(a, b)
     assert found.better == "b"
     assert found.claim.startswith("B (3 runs) is better than A (3 runs) by 26.67 points on average, 95% interval")
     assert found.claim.endswith("the interval is over seeds, for these 10 images alone")
-    mixed = compare(a, [*b[:2], *group("c", wrong_at(8), epochs=9)])
+
+
+def test_the_claim_about_groups_says_how_far_it_goes() -> None:
+    a = group("a", wrong_at(0, 1, 2), wrong_at(0, 1, 3), wrong_at(0, 2, 3, 4))
+    b = group("b", wrong_at(), wrong_at(9), wrong_at(8), epochs=9)
+    assert compare(a, group("b", wrong_at(), wrong_at(9))).claim.endswith(
+        "the sides differ in no recorded setting, so a difference between them is probably chance"
+    )
+    mixed = compare(a, [*b[:2], *group("c", wrong_at(8), epochs=8)])
     assert mixed.claim.endswith("the runs of B differ in more than their seeds, so this is about these runs alone")
+    repeated = compare(a, [*b[:2], *group("c", wrong_at(8), epochs=9)])
+    assert repeated.claim.endswith("runs of B have the same seed, so this is about these runs alone")
+
+
+def test_the_claim_about_a_run_in_training_is_about_nothing_else() -> None:
+    a, b = evaluated("a", RIGHT, wrong_at(0)), evaluated("b", RIGHT, wrong_at(), changes={"status": "interrupted"})
+    says = "the training of B is not finished, so this is about the networks as they are, and says nothing about"
+    assert says in compare([a], [b]).claim
+    assert says in compare([a, evaluated("c", RIGHT, wrong_at(1))], [b, evaluated("d", RIGHT, wrong_at(2, 3))]).claim
 
 
 def test_runs_that_do_not_vary_support_no_claim() -> None:

@@ -99,6 +99,7 @@ def test_welchs_interval_by_hand() -> None:
 
 
 def test_holms_adjustment_by_hand() -> None:
-    assert holm([0.01, None, 0.04, 0.03, 0.9]) == [0.04, None, pytest.approx(0.09), pytest.approx(0.09), 0.9]
+    assert holm([0.01, 0.04, 0.03, 0.9]) == [0.04, pytest.approx(0.09), pytest.approx(0.09), 0.9]
+    assert holm([0.01, None, 0.04]) == [pytest.approx(0.03), None, pytest.approx(0.08)]  # of three tests
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
