@@ -14,7 +14,10 @@ LAST_SEED = 2**32 - 1
 REFERENCE_IMAGE_SIZE = 32  # a recipe gives crop padding and cutout in pixels of an image of this side
 
 # The networks and their stages, from input to output. The core builds them; help and `--layer` only need the names.
-NETWORK_STAGES: dict[str, tuple[str, ...]] = {"resnet": ("prep", "layer1", "layer2", "layer3")}
+NETWORK_STAGES: dict[str, tuple[str, ...]] = {
+    "resnet": ("prep", "layer1", "layer2", "layer3"),
+    "fastnet": ("whiten", "layer1", "layer2", "layer3"),
+}
 
 # What an optimizer brings with it when it replaces the recipe's own: a learning rate for one is wrong for the other by
 # an order of magnitude. "sgd" brings the defaults below.

@@ -44,9 +44,10 @@ OPTIMIZERS: dict[str, Callable[[Groups, Recipe, bool | None], Optimizer]] = {"sg
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> Groups:
-    """The weights, then batch-norm parameters and biases, each with its weight decay."""
-    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    norm_and_bias = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    """The weights, then batch-norm parameters and biases, each with its weight decay; nothing that is frozen."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    weights = [parameter for parameter in trained if parameter.ndim > 1]
+    norm_and_bias = [parameter for parameter in trained if parameter.ndim <= 1]
     return [
         {"params": weights, "weight_decay": recipe.weight_decay},
         {"params": norm_and_bias, "weight_decay": recipe.weight_decay * recipe.decay_norm_and_bias},

@@ -144,7 +144,16 @@ class Setup:
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
         network = networks.build(self.recipe, len(self.dataset.classes))
         network.initialize(self.recipe, self.dataset, self.train_indices, self.normalization)
-        return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, note, self.group)
+        return Classifier(
+            network,
+            self.recipe,
+            self.augmentation,
+            self.normalization,
+            schedule,
+            self.steps_per_epoch,
+            note,
+            self.group,
+        )
 
     def data_module(self) -> EraDataModule:
         """The batches of both splits, in the seed's order."""
