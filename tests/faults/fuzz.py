@@ -92,7 +92,7 @@ _CHOICES: dict[str, Sequence[str]] = {
     "--data": ("digits", "photos", "cifar10"),
     "--out": ("out/x.png", "x.svg", "x.pdf"),
     "--max-lr": ("auto", "0.1", "1"),
-    "--optimizer": ("sgd", "adam"),
+    "--optimizer": ("sgd", "adam", "muon"),
     "--recipe": ("default", "session12", "session10"),
     "--precision": ("fp32", "bf16", "auto"),
     "--name": ("new", "done"),

@@ -102,8 +102,8 @@ def test_an_unknown_recipe_names_the_known_ones() -> None:
         ("epochs", None, "a whole number in [1, 10000]"),
         ("epochs", "24", "a whole number in [1, 10000]"),
         ("batch_size", math.nan, "a whole number in [2, 65536]"),
-        ("optimizer", "SGD", "one of sgd, adam"),
-        ("optimizer", None, "one of sgd, adam"),
+        ("optimizer", "SGD", "one of sgd, adam, muon"),
+        ("optimizer", None, "one of sgd, adam, muon"),
         ("max_lr", -1.0, "a number in (0, 100]"),
         ("max_lr", math.inf, "a number in (0, 100]"),
         ("max_lr", True, "a number in (0, 100]"),
@@ -217,7 +217,14 @@ def test_sgd_instead_of_adam_brings_the_defaults() -> None:
 
 
 def test_a_field_that_came_later_has_a_stated_value() -> None:
-    before: dict[str, Any] = {"whiten": False, "dirac": False, "compile": False, "network": "resnet"}
+    before: dict[str, Any] = {
+        "whiten": False,
+        "dirac": False,
+        "compile": False,
+        "network": "resnet",
+        "head_lr_factor": 2.8,
+        "bias_lr_factor": 0.22,
+    }
     stored = {name: value for name, value in Recipe().as_dict().items() if name not in before}
     assert Recipe.from_dict(stored, older=True) == Recipe(**before)
     assert Recipe.from_dict(Recipe().as_dict(), older=True) == Recipe() != Recipe(**before)

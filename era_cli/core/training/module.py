@@ -15,6 +15,7 @@ from era_cli.core.seeds import Stream, derived_seed, generator
 from era_cli.core.training import optimizers
 from era_cli.core.training.augment import Augmentation
 from era_cli.core.training.compilation import Compiled
+from era_cli.core.training.devices import LIGHTNING_PRECISION
 from era_cli.core.training.group import NOBODY_ELSE, Group
 from era_cli.core.training.lightning import L
 from era_cli.core.training.schedules import Schedule
@@ -90,7 +91,8 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The recipe's optimizer; its rate follows the schedule, step by step."""
-        optimizer = optimizers.build(self._recipe, self.network, self.device)
+        bf16 = self.trainer.precision == LIGHTNING_PRECISION["bf16"]
+        optimizer = optimizers.build(self._recipe, self.network, self.device, bf16=bf16)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
 
