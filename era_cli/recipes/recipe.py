@@ -123,6 +123,13 @@ class Recipe:
     flip: float = _number(
         0.5, Range(0, 1), "Probability of a horizontal flip; 0 if mirror images belong to another class.", AUGMENTATION
     )
+    flip_mode: str = _choice(
+        "random",
+        ("random", "alternate"),
+        "How flips are drawn: anew in each epoch, or once and then every other epoch.",
+        AUGMENTATION,
+        before="random",
+    )
     crop_padding: int = _number(
         4, Range(0, 16), "Padding of the random crop, in pixels of a 32 px image.", AUGMENTATION
     )

@@ -222,6 +222,7 @@ def test_a_field_that_came_later_has_a_stated_value() -> None:
         "dirac": False,
         "compile": False,
         "network": "resnet",
+        "flip_mode": "random",
         "head_lr_factor": 2.8,
         "bias_lr_factor": 0.22,
     }

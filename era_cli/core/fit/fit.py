@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from era_cli.choices import Tta
-from era_cli.core.data.batches import epoch_order
+from era_cli.core.data.batches import alternating, epoch_order, mirror
 from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.fit import training_state
@@ -276,6 +276,9 @@ class Fit:
             : self.setup.recipe.batch_size
         ]
         images = torch.from_numpy(self.setup.dataset.images[order.numpy()])
+        if fraction := self.setup.alternating_flip:
+            mirrored = alternating(len(self.setup.dataset.images), fraction, self.setup.recipe.seed, epoch=0)
+            images = mirror(images, mirrored[order])
         augmented = self.setup.augmentation(images, generator(self.setup.recipe.seed, Stream.AUGMENTATION, 0))[:SAMPLES]
         return Samples(
             images=augmented.permute(0, 2, 3, 1).numpy(),

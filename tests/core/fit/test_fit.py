@@ -176,8 +176,11 @@ def test_an_unwritable_folder_stops_before_the_first_step(tmp_path: Path) -> Non
         os.seteuid(0)
 
 
-def test_the_plan_shows_what_the_first_step_sees(fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = fit_digits(epochs=1)
+@pytest.mark.parametrize("mode", ["random", "alternate"])
+def test_the_plan_shows_what_the_first_step_sees(
+    mode: str, fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = fit_digits(epochs=1, flip=0.5, flip_mode=mode)
     plan = fit.plan()
     assert {name: int(count.sum()) for name, count in plan.class_counts.items()} == COUNTS
     assert plan.class_counts["train"].min() >= 15  # stratified: a tenth each
