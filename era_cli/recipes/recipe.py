@@ -100,6 +100,21 @@ class Recipe:
     div_factor: float = _number(100.0, Range(1, 1e9), "Peak learning rate divided by the initial one.", SCHEDULE)
     final_div_factor: float = _number(100.0, Range(1, 1e9), "Initial learning rate divided by the final one.", SCHEDULE)
 
+    initial_size: int = _number(
+        32,
+        Range(8, 32),
+        "Size of the training images at the start, in pixels of a 32 px image; it grows in steps of 4.",
+        SCHEDULE,
+        before=32,
+    )
+    grow_until: float = _number(
+        0.5,
+        Range(0, 1, open_low=True),
+        "Fraction of all steps after which the training images have their full size.",
+        SCHEDULE,
+        before=0.5,
+    )
+
     batch_size: int = _number(128, Range(2, 65_536), "Batch size.")
     optimizer: str = _choice(
         "sgd",

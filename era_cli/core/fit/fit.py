@@ -24,7 +24,7 @@ from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.networks import checkpoint, networks
 from era_cli.core.networks.summary import layer_rows
 from era_cli.core.seeds import Stream, generator
-from era_cli.core.training import trainer
+from era_cli.core.training import sizes, trainer
 from era_cli.core.training.schedules import OneCycle
 from era_cli.core.training.setup import Setup
 from era_cli.errors import EraError, Interrupted, ProcessLost
@@ -280,6 +280,8 @@ class Fit:
             mirrored = alternating(len(self.setup.dataset.images), fraction, self.setup.recipe.seed, epoch=0)
             images = mirror(images, mirrored[order])
         augmented = self.setup.augmentation(images, generator(self.setup.recipe.seed, Stream.AUGMENTATION, 0))[:SAMPLES]
+        size = sizes.at(self.setup.recipe, self.setup.dataset.image_size, 0, self.setup.total_steps)
+        augmented = sizes.resized(augmented, size)
         return Samples(
             images=augmented.permute(0, 2, 3, 1).numpy(),
             labels=self.setup.dataset.labels[order.numpy()][:SAMPLES],

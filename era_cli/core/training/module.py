@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from era_cli.core.data.normalize import Normalization
 from era_cli.core.networks.network import Network
 from era_cli.core.seeds import Stream, derived_seed, generator
-from era_cli.core.training import optimizers
+from era_cli.core.training import optimizers, sizes
 from era_cli.core.training.augment import Augmentation
 from era_cli.core.training.compilation import Compiled
 from era_cli.core.training.devices import LIGHTNING_PRECISION
@@ -63,6 +63,8 @@ class Classifier(L.LightningModule):
             torch.manual_seed(derived_seed(self._recipe.seed, Stream.DROPOUT, step, self._group.share.rank))
         draws = generator(self._recipe.seed, Stream.AUGMENTATION, step)
         augmented = self._augmentation(images, draws, self._group.share)
+        size = sizes.at(self._recipe, images.shape[-1], step, self._recipe.epochs * self._steps_per_epoch)
+        augmented = sizes.resized(augmented, size)
         logits = self._forward(self._normalization(augmented)).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         return {"loss": loss, "correct": _correct(logits, labels)}
