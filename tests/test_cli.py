@@ -65,7 +65,7 @@ def test_debug_shows_the_traceback_and_keeps_the_code(tmp_path: Path) -> None:
         ("fit --epochs 0", "epochs is 0, but must be a whole number in [1, 10000] (--epochs)"),
         ("fit --max-lr -1", "max_lr is -1.0, but must be a number in (0, 100] (--max-lr)"),
         ("fit --max-lr inf", "max_lr is inf"),
-        ("fit --recipe session11", "--recipe takes default, session12, session10"),
+        ("fit --recipe session11", "--recipe takes default, fast, session12, session10"),
         ("fit --optimizer lion", "optimizer is 'lion', but must be one of sgd, adam, muon (--optimizer)"),
         ("fit --network vit", "network is 'vit', but must be one of resnet, fastnet (--network)"),
         ("fit --warmup 1", "warmup is 1.0, but must be a number in (0, 1) (--warmup)"),

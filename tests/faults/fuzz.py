@@ -93,7 +93,7 @@ _CHOICES: dict[str, Sequence[str]] = {
     "--out": ("out/x.png", "x.svg", "x.pdf"),
     "--max-lr": ("auto", "0.1", "1"),
     "--optimizer": ("sgd", "adam", "muon"),
-    "--recipe": ("default", "session12", "session10"),
+    "--recipe": ("default", "fast", "session12", "session10"),
     "--precision": ("fp32", "bf16", "auto"),
     "--name": ("new", "done"),
     "--runs-dir": ("runs", "out"),

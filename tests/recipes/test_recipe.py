@@ -88,7 +88,7 @@ def test_the_default_recipe_is_what_no_arguments_give() -> None:
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"'session11'.*--recipe.*default, session12, session10"):
+    with pytest.raises(UsageError, match=r"'session11'.*--recipe.*default, fast, session12, session10"):
         recipes.named("session11")
 
 
@@ -223,6 +223,8 @@ def test_a_field_that_came_later_has_a_stated_value() -> None:
         "compile": False,
         "network": "resnet",
         "flip_mode": "random",
+        "initial_size": 32,
+        "grow_until": 0.5,
         "head_lr_factor": 2.8,
         "bias_lr_factor": 0.22,
     }
