@@ -2,7 +2,7 @@
 
 Built after the description of airbench94 in Jordan 2024 ("94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
 arXiv:2404.00498, sections 3.1 and 3.2): a whitening convolution that is not trained, three groups of two convolutions,
-and a linear layer. Its activation is SiLU in place of GELU: as smooth, and on a CPU three quarters of the time.
+and a linear layer. Its activation is SiLU in place of GELU: as smooth, and on a CPU two thirds of the time.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from torch import nn
 from era_cli.core.networks.fastnet import FastNet
 from era_cli.core.training import optimizers
 from era_cli.core.training.muon import SGD_MOMENTUM, orthogonalized
-from era_cli.core.training.schedules import OneCycle
+from era_cli.core.training.schedules import Exponential, OneCycle
 from era_cli.recipes import Recipe, default, with_options
 
 Array = npt.NDArray[np.float64]
@@ -122,6 +122,15 @@ def test_the_groups_follow_one_schedule_at_their_own_rates() -> None:
     assert max(rate for rate, _, _ in seen) == pytest.approx(0.5)
     for rate, head, bias in seen:
         assert (head, bias) == (pytest.approx(4 * rate), pytest.approx(0.1 * rate))
+
+
+def test_a_sweep_keeps_the_ratios_of_the_rates() -> None:
+    optimizer = optimizers.build(recipe(head_lr_factor=4.0, bias_lr_factor=0.1), FastNet(3), CPU)
+    scheduler = Exponential(0.01, 1.0, 3)(optimizer)
+    for rate in (0.01, 0.1, 1.0):
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([rate, 4 * rate, 0.1 * rate])
+        optimizer.step()
+        scheduler.step()
 
 
 def test_a_restored_state_continues_bit_for_bit() -> None:
