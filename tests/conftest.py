@@ -17,7 +17,7 @@ import torch
 from hypothesis import settings
 
 from era_cli.core.data.cifar10 import FOLDER, META_FILE, default_data_dir
-from era_cli.core.networks import resnet
+from era_cli.core.networks import fastnet, resnet
 from era_cli.listener import Listener
 from era_cli.runs.run import Run
 from era_cli.signals import STOPPING
@@ -30,7 +30,8 @@ settings.load_profile("era")
 
 heed_signals()
 
-_WHOLE = resnet.CHANNELS
+_WHOLE = resnet.CHANNELS, fastnet.CHANNELS
+_NARROW = CHANNELS, (8, 32, 32)
 _REAL_CIFAR10 = Path(os.environ.get("ERA_DATA_DIR") or default_data_dir())
 
 
@@ -103,16 +104,17 @@ def fit_digits(tmp_path: Path) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def _network_of(channels: tuple[int, ...]) -> Iterator[None]:
+def _network_of(channels: tuple[tuple[int, ...], tuple[int, ...]]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet, "CHANNELS", channels)
+        for network, own in zip((resnet, fastnet), channels, strict=True):
+            patch.setattr(network, "CHANNELS", own)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _narrow_network() -> Iterator[None]:
     """Everything in this process but the arithmetic is as with the whole network, in a third of the time."""
-    with _network_of(CHANNELS):
+    with _network_of(_NARROW):
         yield
 
 
@@ -126,7 +128,7 @@ def whole_network() -> Iterator[None]:
 def _trained(runs_dir: Path, **fields: Any) -> Path:
     from era_cli.core.fit import start
 
-    with _network_of(CHANNELS):
+    with _network_of(_NARROW):
         fit = start.prepare(request(runs_dir, **fields), Listener())
         fit.train(Listener())
     return fit.run.path

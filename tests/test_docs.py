@@ -192,7 +192,7 @@ def test_the_table_of_recipes_is_that_of_the_code() -> None:
         "--limit-test": "all",
         "--image-size": "32",
     }
-    for column, name in enumerate(header[1:4], start=1):
+    for column, name in enumerate(header[1:-1], start=1):
         recipe = recipes.named(name)
         for row in rows:
             value = getattr(recipe, row[0].removeprefix("--").replace("-", "_"))

@@ -20,7 +20,7 @@ from era_cli.text import quoted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_STAGES = NETWORK_STAGES["resnet"]
+_STAGES = "; ".join(f"{', '.join(stages)} ({network})" for network, stages in NETWORK_STAGES.items())
 
 
 @reading.takes_request
@@ -74,7 +74,7 @@ def gradcam(
         str | None,
         typer.Option(
             "--layer",
-            help=f"Stage of the network whose features are weighted: {', '.join(_STAGES)}." + default_text(_STAGES[-1]),
+            help=f"Stage of the network whose features are weighted: {_STAGES}." + default_text("the last"),
             show_default=False,
             metavar="STAGE",
         ),

@@ -106,8 +106,9 @@ RecipeName = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="Named settings to start from: default, or the course project's session12 (SGD) and session10 (Adam)."
-        " Other options override single settings; the defaults shown are those of default." + default_text("default"),
+        help="Named settings to start from: default, fast (a smaller network, 8 epochs), or the course project's"
+        " session12 (SGD) and session10 (Adam). Other options override single settings; the defaults shown are those of"
+        " default." + default_text("default"),
         show_default=False,
         metavar="|".join(recipes.RECIPES),
         rich_help_panel=TRAINING,

@@ -21,6 +21,7 @@ class Stream(IntEnum):
     AUGMENTATION = 4
     DROPOUT = 5
     TEST_SPLIT = 6
+    FLIP = 7
 
 
 def derived_seed(seed: int, stream: Stream, index: int = 0, rank: int = 0) -> int:

@@ -14,13 +14,17 @@ LAST_SEED = 2**32 - 1
 REFERENCE_IMAGE_SIZE = 32  # a recipe gives crop padding and cutout in pixels of an image of this side
 
 # The networks and their stages, from input to output. The core builds them; help and `--layer` only need the names.
-NETWORK_STAGES: dict[str, tuple[str, ...]] = {"resnet": ("prep", "layer1", "layer2", "layer3")}
+NETWORK_STAGES: dict[str, tuple[str, ...]] = {
+    "resnet": ("prep", "layer1", "layer2", "layer3"),
+    "fastnet": ("whiten", "layer1", "layer2", "layer3"),
+}
 
 # What an optimizer brings with it when it replaces the recipe's own: a learning rate for one is wrong for the other by
 # an order of magnitude. "sgd" brings the defaults below.
 OPTIMIZER_FIELDS: dict[str, dict[str, Any]] = {
-    "sgd": {"max_lr": 0.2, "weight_decay": 5e-4, "nesterov": True},
-    "adam": {"max_lr": 0.003, "weight_decay": 1e-4, "nesterov": False},
+    "sgd": {"max_lr": 0.2, "weight_decay": 5e-4, "nesterov": True, "momentum": 0.9},
+    "adam": {"max_lr": 0.003, "weight_decay": 1e-4, "nesterov": False, "momentum": 0.9},
+    "muon": {"max_lr": 0.24, "weight_decay": 1e-3, "nesterov": True, "momentum": 0.6},
 }
 
 RENAMED_PRECISIONS = {"32": "fp32", "16": "fp16"}  # as they were called before schema 3; still understood
@@ -96,11 +100,30 @@ class Recipe:
     div_factor: float = _number(100.0, Range(1, 1e9), "Peak learning rate divided by the initial one.", SCHEDULE)
     final_div_factor: float = _number(100.0, Range(1, 1e9), "Initial learning rate divided by the final one.", SCHEDULE)
 
+    initial_size: int = _number(
+        32,
+        Range(8, 32),
+        "Size of the training images at the start, in pixels of a 32 px image; it grows in steps of 4.",
+        SCHEDULE,
+        before=32,
+    )
+    grow_until: float = _number(
+        0.5,
+        Range(0, 1, open_low=True),
+        "Fraction of all steps after which the training images have their full size.",
+        SCHEDULE,
+        before=0.5,
+    )
+
     batch_size: int = _number(128, Range(2, 65_536), "Batch size.")
     optimizer: str = _choice(
-        "sgd", tuple(OPTIMIZER_FIELDS), "Optimizer; brings its own peak learning rate and weight decay."
+        "sgd",
+        tuple(OPTIMIZER_FIELDS),
+        "Optimizer; brings its own peak learning rate, momentum and weight decay.",
     )
-    momentum: float = _number(0.9, Range(0, 1, open_high=True), "Momentum of SGD; beta 1 of Adam.")
+    momentum: float = _number(
+        _SGD["momentum"], Range(0, 1, open_high=True), "Momentum of SGD and Muon; beta 1 of Adam."
+    )
     weight_decay: float = _number(_SGD["weight_decay"], Range(0, 1), "L2 penalty, added to the gradient.")
     label_smoothing: float = _number(0.1, Range(0, 1, open_high=True), "Label-smoothing factor.")
     dropout: float = _number(0.0, Range(0, 1, open_high=True), "Dropout after each activation.")
@@ -114,6 +137,13 @@ class Recipe:
 
     flip: float = _number(
         0.5, Range(0, 1), "Probability of a horizontal flip; 0 if mirror images belong to another class.", AUGMENTATION
+    )
+    flip_mode: str = _choice(
+        "random",
+        ("random", "alternate"),
+        "How flips are drawn: anew in each epoch, or once and then every other epoch.",
+        AUGMENTATION,
+        before="random",
     )
     crop_padding: int = _number(
         4, Range(0, 16), "Padding of the random crop, in pixels of a 32 px image.", AUGMENTATION
@@ -152,8 +182,22 @@ class Recipe:
     )
 
     network: str = _choice("resnet", tuple(NETWORK_STAGES), "Network architecture.", ADVANCED, before="resnet")
-    nesterov: bool = _switch(_SGD["nesterov"], "Nesterov momentum (SGD only).", ADVANCED)
+    nesterov: bool = _switch(_SGD["nesterov"], "Nesterov momentum (SGD and Muon).", ADVANCED)
     decay_norm_and_bias: bool = _switch(False, "Apply weight decay to batch-norm parameters and biases, too.", ADVANCED)
+    head_lr_factor: float = _number(
+        2.8,
+        Range(0, 1_000, open_low=True),
+        "Learning rate of the classifier over that of the filters (Muon only).",
+        ADVANCED,
+        before=2.8,
+    )
+    bias_lr_factor: float = _number(
+        0.22,
+        Range(0, 1_000, open_low=True),
+        "Learning rate of biases and batch-norm over that of the filters (Muon only).",
+        ADVANCED,
+        before=0.22,
+    )
     logit_scale: float = _number(
         0.125,
         Range(0, 100, open_low=True),

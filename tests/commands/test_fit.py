@@ -225,6 +225,7 @@ def test_every_recipe_field_that_matters_is_an_option(command: str) -> None:
     options = {option for parameter in COMMANDS[command].params for option in parameter.opts}
     unused = {"epochs", "max_lr", "warmup", "anneal", "div_factor", "final_div_factor", "compile"}
     unused |= {"limit_val", "limit_test"}  # a sweep neither validates nor tests
+    unused |= {"initial_size", "grow_until"}  # and all its images have their full size
     for spec in dataclasses.fields(Recipe):
         if command == "fit" or spec.name not in unused:
             assert flag(spec.name) in options

@@ -20,8 +20,8 @@ WRONG = [
     ("gradcam --alpha 1.5", "--alpha is '1.5', but must be a number in [0, 1]"),
     ("fit --epochs 1.5", "--epochs is '1.5', but must be a whole number"),
     ("fit --seeds 2000", "--seeds is '2000', but must be a whole number in [1, 1000]"),
-    ("fit --optimizer SDG", "optimizer is 'SDG', but must be one of sgd, adam (--optimizer); did you mean sgd?"),
-    ("fit --recipe sesion12", "--recipe takes default, session12, session10; did you mean session12?"),
+    ("fit --optimizer SDG", "optimizer is 'SDG', but must be one of sgd, adam, muon (--optimizer); did you mean sgd?"),
+    ("fit --recipe sesion12", "--recipe takes default, fast, session12, session10; did you mean session12?"),
     ("fit --max-lr Auto", "--max-lr is 'Auto', but must be a number or auto; did you mean auto?"),
 ]
 

@@ -88,7 +88,7 @@ def test_the_default_recipe_is_what_no_arguments_give() -> None:
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"'session11'.*--recipe.*default, session12, session10"):
+    with pytest.raises(UsageError, match=r"'session11'.*--recipe.*default, fast, session12, session10"):
         recipes.named("session11")
 
 
@@ -102,8 +102,8 @@ def test_an_unknown_recipe_names_the_known_ones() -> None:
         ("epochs", None, "a whole number in [1, 10000]"),
         ("epochs", "24", "a whole number in [1, 10000]"),
         ("batch_size", math.nan, "a whole number in [2, 65536]"),
-        ("optimizer", "SGD", "one of sgd, adam"),
-        ("optimizer", None, "one of sgd, adam"),
+        ("optimizer", "SGD", "one of sgd, adam, muon"),
+        ("optimizer", None, "one of sgd, adam, muon"),
         ("max_lr", -1.0, "a number in (0, 100]"),
         ("max_lr", math.inf, "a number in (0, 100]"),
         ("max_lr", True, "a number in (0, 100]"),
@@ -217,7 +217,17 @@ def test_sgd_instead_of_adam_brings_the_defaults() -> None:
 
 
 def test_a_field_that_came_later_has_a_stated_value() -> None:
-    before: dict[str, Any] = {"whiten": False, "dirac": False, "compile": False, "network": "resnet"}
+    before: dict[str, Any] = {
+        "whiten": False,
+        "dirac": False,
+        "compile": False,
+        "network": "resnet",
+        "flip_mode": "random",
+        "initial_size": 32,
+        "grow_until": 0.5,
+        "head_lr_factor": 2.8,
+        "bias_lr_factor": 0.22,
+    }
     stored = {name: value for name, value in Recipe().as_dict().items() if name not in before}
     assert Recipe.from_dict(stored, older=True) == Recipe(**before)
     assert Recipe.from_dict(Recipe().as_dict(), older=True) == Recipe() != Recipe(**before)

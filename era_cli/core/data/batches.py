@@ -20,7 +20,7 @@ class Batches:
     """Batches of images (B, 3, H, W) uint8 and labels (B,) in the order of the indices `order`, from batch `skip` on.
 
     The length is that of the whole epoch: Lightning counts skipped batches as done. Of each batch only the `share` of
-    one process is yielded.
+    one process is yielded. Images are mirrored where `mirrored`, a boolean for each of `images`, says so.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Batches:
         skip: int = 0,
         drop_last: bool,
         share: Share = WHOLE,
+        mirrored: Tensor | None = None,
     ) -> None:
         self._images = images
         self._labels = labels
@@ -41,6 +42,7 @@ class Batches:
         self._skip = skip
         self._drop_last = drop_last
         self._share = share
+        self._mirrored = mirrored
 
     def __len__(self) -> int:
         full, rest = divmod(len(self._order), self._batch_size)
@@ -50,12 +52,28 @@ class Batches:
         for number in range(self._skip, len(self)):
             indices = self._order[number * self._batch_size : (number + 1) * self._batch_size]
             own = indices[self._share.slice_of(len(indices))]
-            yield self._images[own], self._labels[own]
+            images = self._images[own]
+            yield images if self._mirrored is None else mirror(images, self._mirrored[own]), self._labels[own]
 
 
 def epoch_order(train: Tensor, seed: int, epoch: int) -> Tensor:
     """The training indices (T,), shuffled for epoch `epoch` (from 0)."""
     return train[torch.randperm(len(train), generator=generator(seed, Stream.ORDER, epoch))]
+
+
+def alternating(count: int, fraction: float, seed: int, epoch: int) -> Tensor:
+    """Which of `count` images are mirrored in `epoch` (from 0), (count,) bool.
+
+    In the first epoch a random `fraction`, then each image every other epoch (Jordan 2024, arXiv:2404.00498, section
+    3.6): any two epochs in a row show both views of every image, where random flips show one of them twice to half.
+    """
+    first = torch.rand(count, generator=generator(seed, Stream.FLIP)) < fraction
+    return ~first if epoch % 2 else first
+
+
+def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Images (N, C, H, W), those `mirrored` (N,) left for right."""
+    return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
 
 
 def evaluation_batch_size(image_size: int) -> int:

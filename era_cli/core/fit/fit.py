@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from era_cli.choices import Tta
-from era_cli.core.data.batches import epoch_order
+from era_cli.core.data.batches import alternating, epoch_order, mirror
 from era_cli.core.evaluation import predictions
 from era_cli.core.evaluation.trained_run import Subset, TrainedRun
 from era_cli.core.fit import training_state
@@ -24,7 +24,7 @@ from era_cli.core.fit.stopwatch import Stopwatch
 from era_cli.core.networks import checkpoint, networks
 from era_cli.core.networks.summary import layer_rows
 from era_cli.core.seeds import Stream, generator
-from era_cli.core.training import trainer
+from era_cli.core.training import sizes, trainer
 from era_cli.core.training.schedules import OneCycle
 from era_cli.core.training.setup import Setup
 from era_cli.errors import EraError, Interrupted, ProcessLost
@@ -276,7 +276,12 @@ class Fit:
             : self.setup.recipe.batch_size
         ]
         images = torch.from_numpy(self.setup.dataset.images[order.numpy()])
+        if fraction := self.setup.alternating_flip:
+            mirrored = alternating(len(self.setup.dataset.images), fraction, self.setup.recipe.seed, epoch=0)
+            images = mirror(images, mirrored[order])
         augmented = self.setup.augmentation(images, generator(self.setup.recipe.seed, Stream.AUGMENTATION, 0))[:SAMPLES]
+        size = sizes.at(self.setup.recipe, self.setup.dataset.image_size, 0, self.setup.total_steps)
+        augmented = sizes.resized(augmented, size)
         return Samples(
             images=augmented.permute(0, 2, 3, 1).numpy(),
             labels=self.setup.dataset.labels[order.numpy()][:SAMPLES],

@@ -20,7 +20,7 @@ from era_cli.core.training.schedules import Exponential
 from era_cli.core.training.setup import Setup
 from era_cli.core.training.signals import SignalCallback
 from era_cli.listener import Advance, Listener
-from era_cli.recipes import SWEEP_FROM, SWEEP_STEPS, SWEEP_TO
+from era_cli.recipes import REFERENCE_IMAGE_SIZE, SWEEP_FROM, SWEEP_STEPS, SWEEP_TO
 from era_cli.results import LrSweep
 
 _MEMORY = 0.8  # of the running mean of the loss, by which divergence is decided
@@ -45,7 +45,8 @@ def sweep(
         EraError: memory ran out.
         Interrupted: a signal came.
     """
-    once = dataclasses.replace(setup.recipe, compile=False)  # which takes longer than it could save
+    # Compiling takes longer than it could save, and a sweep is about one size of image: the full one.
+    once = dataclasses.replace(setup.recipe, compile=False, initial_size=REFERENCE_IMAGE_SIZE)
     recipes = [dataclasses.replace(once, seed=once.seed + offset) for offset in range(seeds)]
     schedule = Exponential(low, high, steps)
     losses = np.full((seeds, steps), np.nan)

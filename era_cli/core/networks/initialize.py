@@ -3,9 +3,10 @@
 Neighbouring pixels and the three channels are much alike, so that most random filters answer to brightness alone. The
 eigenvectors of the patches' covariance, each divided by the root of its eigenvalue, answer independently and with
 equal strength (PCA whitening: Hyvärinen and Oja 2000, section 5.2). That they speed up a first layer is known from
-David Page 2019 ("How to Train Your ResNet", part 8) and Jordan 2024 (arXiv:2404.00498, section 3.2), who freeze them.
-Here they are trained with the rest. The batch-norm behind them would give any filter unit strength; what the division
-does here is to hold back the faint ones: the larger a weight before a batch-norm, the less a step turns it.
+David Page 2019 ("How to Train Your ResNet", part 8) and Jordan 2024 (arXiv:2404.00498, section 3.2), who freeze them,
+as FastNet does. In the ResNet they are trained with the rest. The batch-norm behind them would give any filter unit
+strength; what the division does there is to hold back the faint ones: the larger a weight before a batch-norm, the less
+a step turns it.
 """
 
 from __future__ import annotations
@@ -38,24 +39,28 @@ def as_identities(network: nn.Module) -> None:
             nn.init.dirac_(module.weight[: module.in_channels])
 
 
-def whiten(conv: nn.Conv2d, dataset: Dataset, indices: Labels, normalization: Normalization) -> None:
+def whiten(
+    conv: nn.Conv2d, dataset: Dataset, indices: Labels, normalization: Normalization, *, slack: float = SLACK
+) -> None:
     """Sets the first filters of `conv` to the whitening filters of the images at `indices`, and to their negatives.
 
     A ReLU, which comes later, lets through one sign alone. Filters that are left over stay as they are: those
     beyond twice the directions that the patches vary in.
     """
-    filters = whitening_filters(dataset, indices, normalization, conv.kernel_size[0])
+    filters = whitening_filters(dataset, indices, normalization, conv.kernel_size[0], slack)
     both = torch.cat([filters, -filters])[: conv.out_channels]
     with torch.no_grad():
         conv.weight[: len(both)] = both
 
 
-def whitening_filters(dataset: Dataset, indices: Labels, normalization: Normalization, size: int) -> Tensor:
+def whitening_filters(
+    dataset: Dataset, indices: Labels, normalization: Normalization, size: int, slack: float = SLACK
+) -> Tensor:
     """Filters (D, 3, size, size), the strongest direction first; D at most 3 * size ** 2."""
     values, vectors = torch.linalg.eigh(_covariance(dataset, indices, normalization, size))
     values, vectors = values.flip(0), vectors.flip(1)  # eigh has the smallest first
     kept = values > FAINTEST * values[0]
-    filters = (vectors / (values + SLACK).sqrt())[:, kept]
+    filters = (vectors / (values + slack).sqrt())[:, kept]
     return filters.T.reshape(int(kept.sum()), 3, size, size).float()
 
 

@@ -18,11 +18,14 @@ class Network(nn.Module, abc.ABC):
     """An image classifier that can be split behind any of its stages.
 
     `stages` names the submodules that an image passes one after the other, `head_name` the linear classifier. What a
-    stage puts out is never negative: class activation maps read a weight on it as evidence for or against a class.
+    stage puts out is not negative, or hardly (SiLU's least is -0.28): class activation maps read a weight on it as
+    evidence for or against a class. Parameters that do not require gradients are not trained; a network `freezes` if
+    some are trained in the first epochs only.
     """
 
     stages: ClassVar[tuple[str, ...]]
     head_name: ClassVar[str]
+    freezes: ClassVar[bool] = False
 
     @classmethod
     @abc.abstractmethod
@@ -68,3 +71,6 @@ class Network(nn.Module, abc.ABC):
             initialize.as_identities(self)
         if recipe.whiten:
             initialize.whiten(self.first_convolution, dataset, indices, normalization)
+
+    def freeze(self, epochs: float) -> None:
+        """Called before each training step, after so many `epochs`: lets go of what is not trained any more."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from era_cli.core.networks.fastnet import FastNet
 from era_cli.core.networks.network import Network
 from era_cli.core.networks.resnet import CustomResNet
 from era_cli.recipes import Recipe
 
-NETWORKS: dict[str, type[Network]] = {"resnet": CustomResNet}
+NETWORKS: dict[str, type[Network]] = {"resnet": CustomResNet, "fastnet": FastNet}
 
 
 def build(recipe: Recipe, classes: int) -> Network:

@@ -19,6 +19,7 @@ from era_cli.recipes import REFERENCE_IMAGE_SIZE, Recipe
 class Augmentation:
     """Random crop, flip and cutout: padding and cutout in pixels, flip as a probability.
 
+    Flips that alternate are none of its: they depend on the epoch, and are done when a batch is cut.
     `fill` is the (3,) uint8 colour of the cutout: the mean of the training images, so that it
     is about zero after normalisation.
     """
@@ -28,6 +29,7 @@ class Augmentation:
     flip: float
     cutout: int
     fill: Tensor
+    flip_mode: str = "random"
 
     @classmethod
     def of(cls, recipe: Recipe, image_size: int, mean: tuple[float, float, float]) -> Augmentation:
@@ -37,12 +39,14 @@ class Augmentation:
             padding=min(round(recipe.crop_padding * scale), image_size - 1),
             mode=recipe.crop_mode,
             flip=recipe.flip,
+            flip_mode=recipe.flip_mode,
             cutout=round(recipe.cutout * scale),
             fill=(torch.tensor(mean) * 255).round().to(torch.uint8),
         )
 
     def __str__(self) -> str:
-        sizes = {"random crop": self.padding, "random flip": self.flip, "cutout": self.cutout}
+        flip = {"random": "random flip", "alternate": "alternating flip"}[self.flip_mode]
+        sizes = {"random crop": self.padding, flip: self.flip, "cutout": self.cutout}
         return ", ".join(name for name, size in sizes.items() if size)
 
     def __call__(self, images: Tensor, generator: torch.Generator, share: Share = WHOLE) -> Tensor:
@@ -55,7 +59,7 @@ class Augmentation:
         drawn, own = (count * share.of, 1), share.slice_of(count * share.of)
         shift_y = torch.randint(-self.padding, self.padding + 1, drawn, generator=generator)[own]
         shift_x = torch.randint(-self.padding, self.padding + 1, drawn, generator=generator)[own]
-        flipped = torch.rand(drawn, generator=generator)[own] < self.flip
+        flipped = torch.rand(drawn, generator=generator)[own] < self.flip * (self.flip_mode == "random")
         cutout_y = torch.randint(0, height - min(self.cutout, height) + 1, drawn, generator=generator)[own]
         cutout_x = torch.randint(0, width - min(self.cutout, width) + 1, drawn, generator=generator)[own]
 

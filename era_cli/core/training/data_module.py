@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from era_cli.core.data.batches import Batches, epoch_order, evaluation_batch_size
+from era_cli.core.data.batches import Batches, alternating, epoch_order, evaluation_batch_size
 from era_cli.core.data.dataset import Dataset
 from era_cli.core.data.share import WHOLE, Share
 from era_cli.core.training.lightning import L
@@ -20,6 +19,8 @@ class EraDataModule(L.LightningDataModule):
     Args:
         train: indices of the training images, (T,).
         val: indices of the validation images, (V,).
+        alternating_flip: the fraction of the images that is mirrored in the first epoch, to be mirrored every other
+            epoch from then on, with the others in between; 0 for none.
         share: what this process takes of each training batch, and of the validation images.
     """
 
@@ -32,6 +33,7 @@ class EraDataModule(L.LightningDataModule):
         steps_per_epoch: int,
         seed: int,
         share: Share = WHOLE,
+        alternating_flip: float = 0.0,
     ) -> None:
         super().__init__()
         self._share = share
@@ -42,6 +44,7 @@ class EraDataModule(L.LightningDataModule):
         self._batch_size = batch_size
         self._steps_per_epoch = steps_per_epoch
         self._seed = seed
+        self._alternating_flip = alternating_flip
 
     def setup(self, stage: str) -> None:
         """Moves the data to the GPU if there is one and they fit."""
@@ -60,13 +63,22 @@ class EraDataModule(L.LightningDataModule):
         done = progress.processed  # type: ignore[attr-defined] # Lightning types it as its base class
         epoch, skip = divmod(done, self._steps_per_epoch)
         order = epoch_order(self._train, self._seed, epoch)
-        return self._batches(order, self._batch_size, skip, drop_last=True, share=self._share)
+        mirrored = None
+        if self._alternating_flip:
+            mirrored = alternating(len(self._images), self._alternating_flip, self._seed, epoch)
+            mirrored = mirrored.to(self._images.device)
+        return Batches(
+            self._images,
+            self._labels,
+            order.to(self._images.device),
+            self._batch_size,
+            skip=skip,
+            drop_last=True,
+            share=self._share,
+            mirrored=mirrored,
+        )
 
     def val_dataloader(self) -> Batches:
         """Every validation image of this process once, in order, as it is."""
         size = evaluation_batch_size(self._images.shape[-1])
-        return self._batches(self._val, size, 0, drop_last=False)
-
-    def _batches(self, order: Tensor, size: int, skip: int, *, drop_last: bool, share: Share = WHOLE) -> Batches:
-        order = order.to(self._images.device)
-        return Batches(self._images, self._labels, order, size, skip=skip, drop_last=drop_last, share=share)
+        return Batches(self._images, self._labels, self._val.to(self._images.device), size, drop_last=False)

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from era_cli.core.data.normalize import Normalization
+from era_cli.core.networks.network import Network
 from era_cli.core.seeds import Stream, derived_seed, generator
-from era_cli.core.training import optimizers
+from era_cli.core.training import optimizers, sizes
 from era_cli.core.training.augment import Augmentation
 from era_cli.core.training.compilation import Compiled
+from era_cli.core.training.devices import LIGHTNING_PRECISION
 from era_cli.core.training.group import NOBODY_ELSE, Group
 from era_cli.core.training.lightning import L
 from era_cli.core.training.schedules import Schedule
@@ -31,11 +33,12 @@ class Classifier(L.LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         recipe: Recipe,
         augmentation: Augmentation,
         normalization: Normalization,
         schedule: Schedule,
+        steps_per_epoch: int,
         note: Callable[[str], None],
         group: Group = NOBODY_ELSE,
     ) -> None:
@@ -46,6 +49,7 @@ class Classifier(L.LightningModule):
         self._augmentation = augmentation
         self._normalization = normalization
         self._schedule = schedule
+        self._steps_per_epoch = steps_per_epoch
         # In a plain object: a module within this one would rename the weights in checkpoints.
         self._forward: Callable[[Tensor], Tensor] = Compiled(network, note) if recipe.compile else network.__call__
         self.val_count = 0
@@ -54,10 +58,13 @@ class Classifier(L.LightningModule):
         """The label-smoothed loss of one augmented batch, and how many of its images are classified correctly."""
         images, labels = batch
         step = self.trainer.global_step
+        self.network.freeze(step / self._steps_per_epoch)
         if self._recipe.dropout:  # nn.Dropout knows only the global generator
             torch.manual_seed(derived_seed(self._recipe.seed, Stream.DROPOUT, step, self._group.share.rank))
         draws = generator(self._recipe.seed, Stream.AUGMENTATION, step)
         augmented = self._augmentation(images, draws, self._group.share)
+        size = sizes.at(self._recipe, images.shape[-1], step, self._recipe.epochs * self._steps_per_epoch)
+        augmented = sizes.resized(augmented, size)
         logits = self._forward(self._normalization(augmented)).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         return {"loss": loss, "correct": _correct(logits, labels)}
@@ -86,7 +93,8 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The recipe's optimizer; its rate follows the schedule, step by step."""
-        optimizer = optimizers.build(self._recipe, self.network, self.device)
+        bf16 = self.trainer.precision == LIGHTNING_PRECISION["bf16"]
+        optimizer = optimizers.build(self._recipe, self.network, self.device, bf16=bf16)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
 

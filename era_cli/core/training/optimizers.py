@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
+from era_cli.core.training import muon
 from era_cli.errors import EraError
 from era_cli.recipes import Recipe
 
@@ -29,39 +30,54 @@ def _without_compiler_hooks(kind: type[Kind]) -> type[Kind]:
     return type(kind.__name__, (kind,), {**plain, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
-def _sgd(groups: Groups, recipe: Recipe, fused: bool | None) -> Optimizer:
+def _fused(device: torch.device) -> bool | None:
+    # One pass over all parameters, where torch's default on a CPU takes three times as long. Not on a GPU: there
+    # fused SGD keeps uninitialised momentum when fp16's first step overflows.
+    return device.type == "cpu" or None
+
+
+def _sgd(network: nn.Module, recipe: Recipe, device: torch.device, bf16: bool) -> Optimizer:
     nesterov = recipe.nesterov and recipe.momentum > 0  # without momentum it is plain SGD, which torch wants said
+    groups = parameter_groups(network, recipe)
     return _without_compiler_hooks(SGD)(
-        groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused
+        groups, lr=recipe.max_lr, momentum=recipe.momentum, nesterov=nesterov, fused=_fused(device)
     )
 
 
-def _adam(groups: Groups, recipe: Recipe, fused: bool | None) -> Optimizer:
-    return _without_compiler_hooks(Adam)(groups, lr=recipe.max_lr, betas=(recipe.momentum, 0.999), fused=fused)
+def _adam(network: nn.Module, recipe: Recipe, device: torch.device, bf16: bool) -> Optimizer:
+    groups, betas = parameter_groups(network, recipe), (recipe.momentum, 0.999)
+    return _without_compiler_hooks(Adam)(groups, lr=recipe.max_lr, betas=betas, fused=_fused(device))
 
 
-OPTIMIZERS: dict[str, Callable[[Groups, Recipe, bool | None], Optimizer]] = {"sgd": _sgd, "adam": _adam}
+def _muon(network: nn.Module, recipe: Recipe, device: torch.device, bf16: bool) -> Optimizer:
+    groups = muon.parameter_groups(network, recipe)
+    return _without_compiler_hooks(muon.Muon)(groups, lr=recipe.max_lr, nesterov=recipe.nesterov, bf16=bf16)
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe, torch.device, bool], Optimizer]] = {
+    "sgd": _sgd,
+    "adam": _adam,
+    "muon": _muon,
+}
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> Groups:
-    """The weights, then batch-norm parameters and biases, each with its weight decay."""
-    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    norm_and_bias = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    """The weights, then batch-norm parameters and biases, each with its weight decay; nothing that is frozen."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    weights = [parameter for parameter in trained if parameter.ndim > 1]
+    norm_and_bias = [parameter for parameter in trained if parameter.ndim <= 1]
     return [
         {"params": weights, "weight_decay": recipe.weight_decay},
         {"params": norm_and_bias, "weight_decay": recipe.weight_decay * recipe.decay_norm_and_bias},
     ]
 
 
-def build(recipe: Recipe, network: nn.Module, device: torch.device) -> Optimizer:
-    """The recipe's optimizer for `network`, which lies on `device`.
+def build(recipe: Recipe, network: nn.Module, device: torch.device, *, bf16: bool = False) -> Optimizer:
+    """The recipe's optimizer for `network`, which lies on `device` and is trained in `bf16` or not.
 
     Raises:
         EraError: there is no optimizer of that name.
     """
     if recipe.optimizer not in OPTIMIZERS:
         raise EraError(f"there is no optimizer {recipe.optimizer!r}: --optimizer takes {', '.join(OPTIMIZERS)}")
-    # One pass over all parameters, where torch's default on a CPU takes three times as long. Not on a GPU: there
-    # fused SGD keeps uninitialised momentum when fp16's first step overflows.
-    fused = device.type == "cpu" or None
-    return OPTIMIZERS[recipe.optimizer](parameter_groups(network, recipe), recipe, fused)
+    return OPTIMIZERS[recipe.optimizer](network, recipe, device, bf16)

@@ -29,7 +29,7 @@ class OneCycle:
         """The scheduler of `optimizer`, to be stepped once per training step."""
         return OneCycleLR(
             optimizer,
-            max_lr=self.recipe.max_lr,
+            max_lr=[self.recipe.max_lr * factor for factor in _factors(optimizer)],
             total_steps=self.total_steps,
             # The peak cannot come before the second step: OneCycleLR would divide by zero.
             pct_start=max(self.recipe.warmup, 2 / self.total_steps),
@@ -59,6 +59,11 @@ class Exponential:
 
     def __call__(self, optimizer: Optimizer) -> LRScheduler:
         """The scheduler of `optimizer`, to be stepped once per training step."""
-        for group in optimizer.param_groups:
-            group["lr"] = 1.0  # LambdaLR multiplies
+        for group, factor in zip(optimizer.param_groups, _factors(optimizer), strict=True):
+            group["lr"] = factor  # LambdaLR multiplies
         return LambdaLR(optimizer, self.rate)
+
+
+def _factors(optimizer: Optimizer) -> list[float]:
+    """What the rate of each parameter group is, as a multiple of the schedule's."""
+    return [group.get("lr_factor", 1.0) for group in optimizer.param_groups]

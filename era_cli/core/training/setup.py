@@ -139,12 +139,26 @@ class Setup:
         """The recipe's augmentation at this source's image size."""
         return Augmentation.of(self.recipe, self.dataset.image_size, self.normalization.mean)
 
+    @property
+    def alternating_flip(self) -> float:
+        """The fraction of the images that is mirrored in the first epoch, and in every other one from then on."""
+        return self.recipe.flip if self.recipe.flip_mode == "alternate" else 0.0
+
     def classifier(self, schedule: Schedule, note: Callable[[str], None]) -> Classifier:
         """A network with the seed's initial weights, ready to train by `schedule`; `note` is told of problems."""
         torch.manual_seed(derived_seed(self.recipe.seed, Stream.START))
         network = networks.build(self.recipe, len(self.dataset.classes))
         network.initialize(self.recipe, self.dataset, self.train_indices, self.normalization)
-        return Classifier(network, self.recipe, self.augmentation, self.normalization, schedule, note, self.group)
+        return Classifier(
+            network,
+            self.recipe,
+            self.augmentation,
+            self.normalization,
+            schedule,
+            self.steps_per_epoch,
+            note,
+            self.group,
+        )
 
     def data_module(self) -> EraDataModule:
         """The batches of both splits, in the seed's order."""
@@ -156,6 +170,7 @@ class Setup:
             self.steps_per_epoch,
             self.recipe.seed,
             self.group.share,
+            self.alternating_flip,
         )
 
 

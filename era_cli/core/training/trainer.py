@@ -45,7 +45,7 @@ def run(
     with _quiet_lightning(), _memory_explained(setup.recipe):
         trainer = L.Trainer(
             accelerator=setup.device.accelerator,
-            **_strategy(setup),
+            **_strategy(setup, module),
             precision=devices.LIGHTNING_PRECISION[setup.device.precision],  # type: ignore[arg-type]
             max_epochs=epochs,
             max_steps=steps,
@@ -70,7 +70,7 @@ def run(
             trainer.fit(module, datamodule=setup.data_module(), ckpt_path=resume_from, weights_only=True)
 
 
-def _strategy(setup: Setup) -> dict[str, Any]:
+def _strategy(setup: Setup, module: Classifier) -> dict[str, Any]:
     """One device, or several processes whose gradients are averaged: Lightning's DistributedDataParallel."""
     place = setup.group.place
     if place.processes == 1:
@@ -78,9 +78,10 @@ def _strategy(setup: Setup) -> dict[str, Any]:
     return {
         "devices": place.per_node,
         "num_nodes": place.nodes,
-        # Unused parameters there are none, but so the gradients are added up in the same order in every step: else
-        # the first step after a resume would differ from the same step without.
-        "strategy": DDPStrategy(find_unused_parameters=setup.device.accelerator == "cpu"),
+        # Unused parameters are those that a network froze. On a CPU they are looked for in any case, so that the
+        # gradients are added up in the same order in every step: else the first step after a resume would differ from
+        # the same step without.
+        "strategy": DDPStrategy(find_unused_parameters=setup.device.accelerator == "cpu" or module.network.freezes),
         "sync_batchnorm": setup.sync_batchnorm,
     }
 

@@ -43,6 +43,7 @@ def _validated(run: Run, document: RunDocument, setup: Setup, listener: Listener
         setup.augmentation,
         setup.normalization,
         OneCycle(setup.recipe, setup.total_steps),
+        setup.steps_per_epoch,
         listener.note,
     )
     device, dtype = setup.device.torch_device, _AUTOCAST.get(setup.device.precision)

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from era_cli.core.fit import start
 from era_cli.core.networks import checkpoint
-from era_cli.core.training import module
+from era_cli.core.networks.network import Network
+from era_cli.core.training import module, muon
 from era_cli.core.training.augment import Augmentation
 from era_cli.errors import EraError, Interrupted, UsageError
 from era_cli.listener import Listener
@@ -176,8 +177,11 @@ def test_an_unwritable_folder_stops_before_the_first_step(tmp_path: Path) -> Non
         os.seteuid(0)
 
 
-def test_the_plan_shows_what_the_first_step_sees(fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = fit_digits(epochs=1)
+@pytest.mark.parametrize("mode", ["random", "alternate"])
+def test_the_plan_shows_what_the_first_step_sees(
+    mode: str, fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = fit_digits(epochs=1, flip=0.5, flip_mode=mode)
     plan = fit.plan()
     assert {name: int(count.sum()) for name, count in plan.class_counts.items()} == COUNTS
     assert plan.class_counts["train"].min() >= 15  # stratified: a tenth each
@@ -195,6 +199,40 @@ def test_the_plan_shows_what_the_first_step_sees(fit_digits: Prepare, monkeypatc
     # Training draws its plan first, then its first batch.
     assert (seen[1].permute(0, 2, 3, 1).numpy()[: len(samples.images)] == samples.images).all()
     assert len(seen) == 1 + 5
+
+
+def test_the_network_sees_images_that_grow(fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = fit_digits(epochs=2, image_size=16, initial_size=20, grow_until=0.6)
+    sides: dict[bool, list[int]] = {True: [], False: []}
+    real = Network.forward
+
+    def spy(self: Network, images: Any) -> Any:
+        sides[self.training].append(images.shape[-1])
+        return real(self, images)
+
+    monkeypatch.setattr(Network, "forward", spy)
+    fit.train(Listener())
+    assert sides[True] == [10, 10, 12, 12, 14, 14, 16, 16, 16, 16]
+    assert set(sides[False]) == {16}
+    samples = fit.plan().samples
+    assert samples is not None
+    assert samples.images.shape[1:3] == (10, 10)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_muon_iterates_in_the_precision_of_training(
+    precision: str, fit_digits: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = set()
+    real = muon.orthogonalized
+
+    def spy(matrix: Any, *, bf16: bool) -> Any:
+        used.add(bf16)
+        return real(matrix, bf16=bf16)
+
+    monkeypatch.setattr(muon, "orthogonalized", spy)
+    fit_digits(epochs=1, network="fastnet", optimizer="muon", precision=precision).train(Listener())
+    assert used == {precision == "bf16"}
 
 
 @pytest.mark.parametrize("error", [EraError("samples.png cannot be written"), ValueError("a bug")])

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,6 +79,40 @@ def test_a_run_stopped_three_times_equals_an_uninterrupted_one(fit_digits: Prepa
     assert caught.value.exit_code == 143
     resumed(run).train(Listener())
     assert_equal_runs(run.path, finished_run)
+
+
+def whitening(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias of the first convolution of fastnet in the newest checkpoint."""
+    tensors = checkpoint.read(run.checkpoints / artifacts.LAST)["state_dict"]
+    return tensors["network.whiten.conv.weight"], tensors["network.whiten.conv.bias"]
+
+
+def test_a_run_whose_images_grow_is_the_same_when_stopped_in_every_phase(tmp_path: Path) -> None:
+    """The sizes change after steps 4, 8 and 12, flips alternate after each five, a bias is frozen after step 15."""
+    fields: dict[str, Any] = {
+        "network": "fastnet",
+        "optimizer": "muon",
+        "epochs": 4,
+        "flip": 0.5,
+        "flip_mode": "alternate",
+        "image_size": 16,
+        "initial_size": 20,
+        "grow_until": 0.6,
+    }
+    whole = start.prepare(request(tmp_path / "whole", **fields), Listener())
+    whole.train(Listener())
+    run = stopped(start.prepare(request(tmp_path / "runs", **fields), Listener()), 2)
+    first = []
+    for session in (4, 4, 4, 3):  # up to steps 6, 10, 14 and 17
+        stopped(resumed(run), session)
+        first.append(whitening(run))
+    resumed(run).train(Listener())
+    assert_equal_runs(run.path, whole.run.path)
+    first.append(whitening(run))
+    for weight, _ in first[1:]:
+        assert torch.equal(weight, first[0][0])
+    changed = [not torch.equal(one, other) for (_, one), (_, other) in pairwise(first)]
+    assert changed == [True, True, True, False]
 
 
 def test_a_truncated_checkpoint_falls_back_to_the_previous(fit_digits: Prepare, finished_run: Path) -> None:

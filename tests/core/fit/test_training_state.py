@@ -185,8 +185,9 @@ def test_what_does_not_fit_is_refused_in_one_sentence(
     [
         {"optimizer": "adam", "max_lr": 0.003, "nesterov": False, "val_size": 0, "anneal": "cos"},
         {"momentum": 0.0, "epochs": 1},
+        {"optimizer": "muon", "network": "fastnet"},
     ],
-    ids=["adam", "no momentum"],
+    ids=["adam", "no momentum", "muon"],
 )
 def test_states_of_other_recipes_fit(fields: dict[str, Any], tmp_path: Path) -> None:
     run = stopped(tmp_path, 3, **fields)

@@ -114,6 +114,15 @@ def test_several_seeds_give_a_curve_each(tiny: Setup, single: LrSweep) -> None:
     assert (many.losses[1] != many.losses[0]).all()
 
 
+def test_a_sweep_is_at_full_size(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"batch_size": 8, "limit_train": 43, "image_size": 16}
+    growing, full = (
+        sweep.sweep(Setup.of(request(tmp_path, **fields, initial_size=size), Listener()), Listener(), steps=3)
+        for size in (20, 32)
+    )
+    np.testing.assert_array_equal(growing.losses, full.losses)
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_the_largest_seed_can_be_swept(seeds: int, tiny: Setup, script: Callable[..., None]) -> None:
     script([2.0] * 4)

@@ -25,7 +25,7 @@ def test_a_network_is_drawn_from_the_global_generator() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_keeps_the_protocol(name: str) -> None:
-    network = NETWORKS[name].of(default(), 4)
+    network = NETWORKS[name].of(dataclasses.replace(default(), network=name), 4)
     first, *_ = (module for module in network.modules() if isinstance(module, nn.Conv2d))
     assert network.first_convolution is first
     assert (first.in_channels, network.head.out_features) == (3, 4)

@@ -52,6 +52,10 @@ def test_flips_are_per_image_and_as_likely_as_asked(images: Tensor) -> None:
     assert 0.17 < mirrored.float().mean() < 0.23
 
 
+def test_flips_that_alternate_are_not_drawn_here(images: Tensor) -> None:
+    assert torch.equal(augmentation(flip=1.0, flip_mode="alternate")(images, draws()), images)
+
+
 def test_a_flip_comes_before_the_shift_of_the_crop(images: Tensor) -> None:
     both = augmentation(padding=4, flip=1.0)(images, draws())
     canvas = padded(images[0].flip(2), 4, "reflect")
@@ -109,4 +113,5 @@ def test_a_full_cutout_leaves_only_the_mean(images: Tensor) -> None:
 def test_it_names_what_it_does() -> None:
     assert str(augmentation(padding=4, flip=0.5, cutout=5)) == "random crop, random flip, cutout"
     assert str(augmentation(padding=4)) == "random crop"
+    assert str(augmentation(flip=0.5, flip_mode="alternate")) == "alternating flip"
     assert str(augmentation()) == ""

@@ -20,6 +20,7 @@ def classifier(recipe: Recipe, total_steps: int = 240) -> Classifier:
         Augmentation.of(recipe, 8, HALF),
         Normalization(HALF, HALF),
         OneCycle(recipe, total_steps),
+        total_steps // recipe.epochs,
         print,
     )
 
