@@ -39,6 +39,7 @@ class Muon(Optimizer):
         super().__init__(groups, {"lr": lr, "nesterov": nesterov, "momentum": 0.0, "weight_decay": 0.0})
         self._bf16 = bf16
 
+    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient; the result of `closure`, which computes them."""
         loss = None
