@@ -26,7 +26,7 @@ from era_cli.results import FitResult, SweepSummary
 from era_cli.results.units import Count, Fraction, Positive, Seconds
 from era_cli.text import quoted
 
-SCHEMA = 3  # of run.json, and of every JSON document that a command prints
+SCHEMA = 4  # of run.json, and of every JSON document that a command prints
 OLDEST_SCHEMA = 1
 MOST = 10_000_000  # bytes of a run.json: room for a hundred thousand skipped files
 

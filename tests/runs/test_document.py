@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from era_cli.cli import app
 from era_cli.errors import EraError
 from era_cli.old_names import RENAMED
+from era_cli.recipes import Recipe
 from era_cli.results import LrSuggestion, Recommendation, SweepSummary
 from era_cli.runs import document
 from era_cli.runs.document import SCHEMA, Session
@@ -194,6 +195,49 @@ def test_a_recipe_of_another_version_is_not_called_damaged(tmp_path: Path) -> No
         document.read(tmp_path / "run.json")
 
 
+SCHEMA_3_RECIPE = [
+    "name",
+    "epochs",
+    "max_lr",
+    "warmup",
+    "anneal",
+    "div_factor",
+    "final_div_factor",
+    "batch_size",
+    "optimizer",
+    "momentum",
+    "weight_decay",
+    "label_smoothing",
+    "dropout",
+    "seed",
+    "precision",
+    "flip",
+    "crop_padding",
+    "crop_mode",
+    "cutout",
+    "val_size",
+    "limit_train",
+    "limit_val",
+    "limit_test",
+    "image_size",
+    "network",
+    "nesterov",
+    "decay_norm_and_bias",
+    "logit_scale",
+    "whiten",
+    "dirac",
+    "compile",
+]
+# What runs did before they had these fields.
+SCHEMA_4_RECIPE = {
+    "initial_size": 32,
+    "grow_until": 0.5,
+    "flip_mode": "random",
+    "head_lr_factor": 2.8,
+    "bias_lr_factor": 0.22,
+}
+
+
 def test_a_newer_schema_asks_for_a_newer_era(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({**STORED, "schema": SCHEMA + 1}))
     with pytest.raises(EraError, match="update era"):
@@ -225,6 +269,20 @@ def test_the_oldest_runs_are_read_as_they_were_trained(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(fields))
     with pytest.raises(EraError, match=r"recipe\.logit_scale is missing"):
         document.read(tmp_path / "run.json")
+
+
+def test_a_recipe_field_that_came_later_raised_the_schema() -> None:
+    """Else runs of the version before, of the same schema, would count as damaged: add it under a new number."""
+    assert {field.name for field in dataclasses.fields(Recipe)} == {*SCHEMA_3_RECIPE, *SCHEMA_4_RECIPE}
+    assert SCHEMA == 4
+
+
+def test_runs_of_schema_3_are_read_as_they_were_trained(tmp_path: Path) -> None:
+    fields = {**copy.deepcopy(STORED), "schema": 3}
+    fields["recipe"] = {name: fields["recipe"][name] for name in SCHEMA_3_RECIPE}
+    (tmp_path / "run.json").write_text(json.dumps(fields))
+    read = document.read(tmp_path / "run.json").recipe
+    assert {name: getattr(read, name) for name in SCHEMA_4_RECIPE} == SCHEMA_4_RECIPE
 
 
 @pytest.mark.parametrize(
